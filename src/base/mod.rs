@@ -1,0 +1,1 @@
+//! Words that every layer speaks: clocks, identifiers, limits, bounded containers, errors.

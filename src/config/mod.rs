@@ -1,0 +1,1 @@
+//! What can be set, in two syntaxes: Janus' `.jcfg` files and one TOML file.

@@ -1,0 +1,1 @@
+//! The loop between a platform and a shard, written once for every platform.

@@ -1,0 +1,1 @@
+//! The nouns of the Janus API: sessions, handles, transactions, events, plugins.

@@ -1,0 +1,3 @@
+//! The gateway's executable: arguments in, exit status out.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! PeerConnections, tracks and the switch that forwards their packets.

@@ -1,0 +1,1 @@
+//! Counters of one shard, and their exposition.

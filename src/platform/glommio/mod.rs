@@ -1,0 +1,1 @@
+//! The production platform: io_uring through glommio, one executor per core.

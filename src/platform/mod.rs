@@ -1,0 +1,2 @@
+//! What a shard cannot do itself: clocks, entropy, sockets, threads, signals.
+pub mod glommio;

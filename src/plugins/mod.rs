@@ -1,0 +1,1 @@
+//! The plugins: what the gateway does with media.

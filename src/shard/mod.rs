@@ -1,0 +1,1 @@
+//! One core's share of the gateway: owns everything it touches.

@@ -1,0 +1,1 @@
+//! How requests reach the gateway: HTTP connections and the REST API.

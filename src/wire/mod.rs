@@ -1,0 +1,4 @@
+//! Wire formats: bytes in, values out, and back. No state beyond one message or connection.
+
+pub mod http;
+pub mod sdp;
