@@ -1,0 +1,390 @@
+//! The settings of the gateway as one tree of types, with the defaults that are built in.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{HostPattern, Prefix, Secret};
+
+/// Everything that can be configured. Made once, checked, then shared by all shards.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    pub general: GeneralConfig,
+    pub log: LogConfig,
+    pub http: HttpConfig,
+    pub admin: AdminConfig,
+    pub ws: WsConfig,
+    pub media: MediaConfig,
+    pub event_stream: EventStreamConfig,
+    pub echotest: EchoTestConfig,
+    /// Plugins that are not offered, by package name (`janus.plugin.echotest`).
+    pub plugins_disabled: Vec<String>,
+    /// Number of shards; `None` is one per core.
+    pub shards: Option<u8>,
+    /// How long sessions may go on after a request to stop; zero ends them at once.
+    pub drain_timeout: Duration,
+}
+
+/// The Janus API itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GeneralConfig {
+    /// `server-name` of `info` and `emitter` of events.
+    pub server_name: String,
+    /// A session without requests ends after this; `None` is never.
+    pub session_timeout: Option<Duration>,
+    /// How long remote candidates wait for the offer they belong to.
+    pub candidates_timeout: Duration,
+    /// How long a session outlives the transport that it was made on; zero ends it with it.
+    pub reclaim_session_timeout: Duration,
+    pub api_secret: Option<Secret>,
+    pub token_auth: TokenAuth,
+    /// `opaque_id` is shown in replies and events of the API.
+    pub opaqueid_in_api: bool,
+    /// `info` does not list libraries and their versions.
+    pub hide_dependencies: bool,
+    /// The address that `info` reports and that goes into `o=` and `c=` lines; `None` is the first
+    /// address used for media.
+    pub local_address: Option<IpAddr>,
+}
+
+/// Which tokens a request needs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum TokenAuth {
+    #[default]
+    Off,
+    /// Tokens signed with this key.
+    Signed(Secret),
+    /// Tokens added and removed by the Admin API.
+    Stored,
+}
+
+/// Where log lines go, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    pub to_stdout: bool,
+    pub to_file: Option<PathBuf>,
+}
+
+/// Severity from which on lines are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Off,
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    #[default]
+    Text,
+}
+
+/// Layout of JSON in answers of one transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum JsonForm {
+    /// No blanks.
+    #[default]
+    Compact,
+    /// Three spaces a level, a line each.
+    Indented,
+    /// One line with a blank after `,` and `:`.
+    Plain,
+}
+
+/// The REST API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpConfig {
+    pub enabled: bool,
+    /// Addresses to listen on. `[::]` means every address of both families; where the host has no
+    /// IPv6 it is the same as `0.0.0.0`.
+    pub bind: Vec<SocketAddr>,
+    /// Path of the API: begins with `/` and, unless it is `/` itself, does not end with one.
+    pub base_path: String,
+    pub json: JsonForm,
+    /// Peers that may connect; empty is everybody.
+    pub acl: Vec<Prefix>,
+    /// The access list is matched against `X-Forwarded-For` as well.
+    pub acl_forwarded: bool,
+    /// The origin that browsers may call from; `None` is any (`*`).
+    pub allow_origin: Option<String>,
+    /// Requests from other origins are refused, not only left without CORS headers.
+    pub enforce_cors: bool,
+}
+
+/// The Admin API, with metrics and health, on listeners of its own.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminConfig {
+    pub enabled: bool,
+    /// Addresses to listen on, as in [`HttpConfig::bind`].
+    pub bind: Vec<SocketAddr>,
+    /// Path of the API, as in [`HttpConfig::base_path`]; may have several components.
+    pub base_path: String,
+    pub json: JsonForm,
+    pub secret: Option<Secret>,
+    /// Peers that may connect; empty is everybody.
+    pub acl: Vec<Prefix>,
+    /// The access list is matched against `X-Forwarded-For` as well.
+    pub acl_forwarded: bool,
+}
+
+/// The WebSocket API.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WsConfig {
+    pub enabled: bool,
+    /// Addresses to listen on, as in [`HttpConfig::bind`].
+    pub bind: Vec<SocketAddr>,
+    pub json: JsonForm,
+    /// Peers that may connect; empty is everybody.
+    pub acl: Vec<Prefix>,
+    /// The access list is matched against `X-Forwarded-For` as well.
+    pub acl_forwarded: bool,
+    pub allow_origin: Option<String>,
+    pub enforce_cors: bool,
+    /// A ping is sent after this much silence.
+    pub ping_interval: Duration,
+    /// Addresses of the Admin API over WebSocket; empty is off.
+    pub admin_bind: Vec<SocketAddr>,
+    pub admin_acl: Vec<Prefix>,
+    pub admin_acl_forwarded: bool,
+}
+
+/// PeerConnections: addresses, ICE, DTLS and feedback.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MediaConfig {
+    /// Addresses to gather; empty is those of the host, as the two ICE lists allow.
+    pub ips: Vec<IpAddr>,
+    /// Shard n uses UDP port `port_base + n`; `None` is any free port for each.
+    pub port_base: Option<u16>,
+    /// Last port that a shard may use.
+    pub port_last: Option<u16>,
+    /// Gather IPv6 addresses.
+    pub ipv6: bool,
+    pub ipv6_linklocal: bool,
+    /// Public addresses that stand for the host's in candidates.
+    pub nat_1_1_mapping: Vec<IpAddr>,
+    /// The host's own addresses stay in the candidates beside the public ones.
+    pub keep_private_host: bool,
+    /// Own candidates are trickled and not put into the SDP.
+    pub full_trickle: bool,
+    pub ice_lite: bool,
+    /// Interfaces and addresses that alone are gathered; empty is all.
+    pub ice_enforce_list: Vec<HostPattern>,
+    /// Interfaces and addresses that are left out.
+    pub ice_ignore_list: Vec<HostPattern>,
+    /// Consent is checked (RFC 7675) while media flows.
+    pub ice_consent_freshness: bool,
+    /// A PeerConnection whose ICE failed after it was up is hung up at once.
+    pub hangup_on_failed: bool,
+    /// Candidates that end in `.local` are dropped.
+    pub ignore_mdns: bool,
+    /// Silence after which `media: receiving false` is reported; `None` is never.
+    pub no_media_timer: Option<Duration>,
+    /// Lost packets a second that make a `slowlink` event; zero is never.
+    pub slowlink_threshold: u32,
+    /// Interval of transport-wide congestion feedback.
+    pub twcc_period: Duration,
+    /// Least age up to which sent packets are kept for retransmission.
+    pub min_nack_queue: Duration,
+    /// Largest DTLS record sent, in bytes.
+    pub dtls_mtu: u16,
+    /// PEM files of the DTLS certificate and its key; `None` makes one at start.
+    pub dtls_cert: Option<PathBuf>,
+    pub dtls_key: Option<PathBuf>,
+}
+
+/// Server-sent events on the session URL.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EventStreamConfig {
+    /// A stream ends after this, completely; the client resumes with `Last-Event-ID`.
+    pub max_age: Duration,
+    /// A comment is sent after this much silence.
+    pub heartbeat: Duration,
+    /// Delivered events kept for resuming, a session.
+    pub replay: usize,
+}
+
+/// The EchoTest plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EchoTestConfig {
+    /// Event handlers hear of what happens in the plugin.
+    pub events: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            general: GeneralConfig::default(),
+            log: LogConfig::default(),
+            http: HttpConfig::default(),
+            admin: AdminConfig::default(),
+            ws: WsConfig::default(),
+            media: MediaConfig::default(),
+            event_stream: EventStreamConfig::default(),
+            echotest: EchoTestConfig::default(),
+            plugins_disabled: Vec::new(),
+            shards: None,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for GeneralConfig {
+    fn default() -> Self {
+        Self {
+            server_name: "MyJanusInstance".to_owned(),
+            session_timeout: Some(Duration::from_secs(60)),
+            candidates_timeout: Duration::from_secs(45),
+            reclaim_session_timeout: Duration::ZERO,
+            api_secret: None,
+            token_auth: TokenAuth::Off,
+            opaqueid_in_api: false,
+            hide_dependencies: false,
+            local_address: None,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            level: LogLevel::Info,
+            format: LogFormat::Text,
+            to_stdout: true,
+            to_file: None,
+        }
+    }
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bind: vec![loopback(8088)],
+            base_path: "/janus".to_owned(),
+            json: JsonForm::Compact,
+            acl: Vec::new(),
+            acl_forwarded: false,
+            allow_origin: None,
+            enforce_cors: false,
+        }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            bind: vec![loopback(7088)],
+            base_path: "/admin".to_owned(),
+            json: JsonForm::Compact,
+            secret: None,
+            acl: Vec::new(),
+            acl_forwarded: false,
+        }
+    }
+}
+
+impl Default for WsConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            bind: vec![loopback(8188)],
+            json: JsonForm::Compact,
+            acl: Vec::new(),
+            acl_forwarded: false,
+            allow_origin: None,
+            enforce_cors: false,
+            ping_interval: Duration::from_secs(30),
+            admin_bind: Vec::new(),
+            admin_acl: Vec::new(),
+            admin_acl_forwarded: false,
+        }
+    }
+}
+
+impl Default for MediaConfig {
+    fn default() -> Self {
+        Self {
+            ips: Vec::new(),
+            port_base: None,
+            port_last: None,
+            ipv6: false,
+            ipv6_linklocal: false,
+            nat_1_1_mapping: Vec::new(),
+            keep_private_host: false,
+            full_trickle: false,
+            ice_lite: true,
+            ice_enforce_list: Vec::new(),
+            ice_ignore_list: Vec::new(),
+            ice_consent_freshness: true,
+            hangup_on_failed: false,
+            ignore_mdns: false,
+            no_media_timer: Some(Duration::from_secs(1)),
+            slowlink_threshold: 0,
+            twcc_period: Duration::from_millis(200),
+            min_nack_queue: Duration::from_millis(200),
+            dtls_mtu: 1200,
+            dtls_cert: None,
+            dtls_key: None,
+        }
+    }
+}
+
+impl Default for EventStreamConfig {
+    fn default() -> Self {
+        Self {
+            max_age: Duration::from_secs(3600),
+            heartbeat: Duration::from_secs(15),
+            replay: 256,
+        }
+    }
+}
+
+impl Default for EchoTestConfig {
+    fn default() -> Self {
+        Self { events: true }
+    }
+}
+
+impl MediaConfig {
+    /// Returns whether loopback addresses may be candidates: only a configuration that names one
+    /// wants them, since no peer outside of the host can reach them.
+    pub fn allows_loopback(&self) -> bool {
+        self.ips.iter().any(IpAddr::is_loopback)
+            || self.ice_enforce_list.iter().any(HostPattern::is_loopback)
+    }
+
+    /// Returns whether an address of the interface `name` is to be gathered.
+    ///
+    /// `ips` decides alone when it is set; otherwise the enforced list does when it is set, and
+    /// otherwise all but the ignored ones are. As in Janus, both lists hold beginnings of names.
+    pub fn gathers(&self, name: &str, address: IpAddr) -> bool {
+        if !self.ips.is_empty() {
+            return self.ips.contains(&address);
+        }
+        let family_wanted = match address {
+            IpAddr::V4(_) => true,
+            IpAddr::V6(v6) if v6.is_unicast_link_local() => self.ipv6 && self.ipv6_linklocal,
+            IpAddr::V6(_) => self.ipv6,
+        };
+        let is_in = |list: &[HostPattern]| list.iter().any(|entry| entry.matches(name, address));
+        family_wanted
+            && !address.is_unspecified()
+            && !address.is_multicast()
+            && (!address.is_loopback() || self.allows_loopback())
+            && (self.ice_enforce_list.is_empty() || is_in(&self.ice_enforce_list))
+            && !is_in(&self.ice_ignore_list)
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
