@@ -1,1 +1,12 @@
 //! Words that every layer speaks: clocks, identifiers, limits, bounded containers, errors.
+
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod index;
+pub mod json;
+pub mod limits;
+pub mod outbuf;
+pub mod rng;
+pub mod slab;
+pub mod timers;

@@ -1,0 +1,364 @@
+//! JSON in, as strict as Janus' own parser, and JSON text out in Janus' three forms.
+//!
+//! Invariant: a text that is accepted has no integer beyond 64 bits, no NUL character, and no
+//! more levels than asked for, so that whoever reads the value need not check again.
+
+use serde_json::Value;
+
+use crate::base::error::ApiError;
+
+/// Why a text is not the JSON that is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// 1-based line of the fault.
+    pub line: usize,
+    /// 1-based column of the fault, in bytes.
+    pub column: usize,
+    /// What is wrong, in a few words.
+    pub detail: String,
+}
+
+/// Parses a text of at most `depth_max` nested arrays and objects.
+///
+/// # Errors
+///
+/// With the place of the fault when it is not JSON (RFC 8259), or is but has an integer that
+/// does not fit 64 bits signed, or a NUL character in a string, or is nested too deeply.
+pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
+    scan(text, depth_max)?;
+    serde_json::from_slice(text).map_err(|error| JsonError {
+        line: error.line(),
+        column: error.column(),
+        detail: describe(&error),
+    })
+}
+
+fn describe(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    text[..end].to_owned()
+}
+
+/// Checks what the parser is more lenient about, without building anything. Malformed texts pass.
+fn scan(text: &[u8], depth_max: usize) -> Result<(), JsonError> {
+    let mut depth = 0;
+    let mut at = 0;
+    while let Some(&byte) = text.get(at) {
+        match byte {
+            b'"' => at = scan_string(text, at)?,
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > depth_max {
+                    return Err(fault(text, at, "too many nested levels"));
+                }
+                at += 1;
+            }
+            b']' | b'}' => {
+                depth = depth.saturating_sub(1);
+                at += 1;
+            }
+            b'-' | b'0'..=b'9' => at = scan_number(text, at)?,
+            _ => at += 1,
+        }
+    }
+    Ok(())
+}
+
+fn scan_string(text: &[u8], start: usize) -> Result<usize, JsonError> {
+    let mut at = start + 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
+        at += found;
+        if text[at] == b'"' {
+            return Ok(at + 1);
+        }
+        if text[at..].starts_with(b"\\u0000") {
+            return Err(fault(text, at, "\\u0000 is not allowed"));
+        }
+        at += 2;
+    }
+    Ok(text.len())
+}
+
+fn scan_number(text: &[u8], start: usize) -> Result<usize, JsonError> {
+    let is_part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E');
+    let len = text[start..]
+        .iter()
+        .take_while(|byte| is_part(byte))
+        .count();
+    let token = &text[start..start + len];
+    let is_integer = token.iter().skip(1).all(u8::is_ascii_digit);
+    // Shorter ones fit; longer ones are read to see.
+    if is_integer && len > 18 {
+        let digits = std::str::from_utf8(token).ok();
+        if digits
+            .and_then(|digits| digits.parse::<i64>().ok())
+            .is_none()
+        {
+            return Err(fault(text, start, "too big integer"));
+        }
+    }
+    Ok(start + len)
+}
+
+fn fault(text: &[u8], at: usize, detail: &str) -> JsonError {
+    let before = &text[..at];
+    let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
+    JsonError {
+        line: 1 + memchr::memchr_iter(b'\n', before).count(),
+        column: at - line_start + 1,
+        detail: detail.to_owned(),
+    }
+}
+
+/// The layout of JSON text, as the `json` option of Janus' transports names it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    /// No blanks.
+    #[default]
+    Compact,
+    /// Three spaces a level, one member a line.
+    Indented,
+    /// One line, with a blank after commas and colons.
+    Plain,
+}
+
+/// Lays out `compact`, which must be valid JSON without blanks, in a form.
+pub fn layout(compact: &str, form: Form) -> String {
+    match form {
+        Form::Compact => compact.to_owned(),
+        Form::Indented => lay_out(compact, true),
+        Form::Plain => lay_out(compact, false),
+    }
+}
+
+fn lay_out(compact: &str, indented: bool) -> String {
+    let mut out = String::with_capacity(compact.len() + compact.len() / 2);
+    let mut depth = 0_usize;
+    let mut rest = compact;
+    let newline = |out: &mut String, depth: usize| {
+        if indented {
+            out.push('\n');
+            out.extend(std::iter::repeat_n("   ", depth));
+        }
+    };
+    while let Some(first) = rest.bytes().next() {
+        let mut len = 1;
+        match first {
+            b'"' => {
+                len = scan_string(rest.as_bytes(), 0).unwrap_or(rest.len());
+                out.push_str(&rest[..len]);
+            }
+            b'{' | b'[' if rest.as_bytes().get(1) == Some(&(first + 2)) => {
+                len = 2;
+                out.push_str(&rest[..len]);
+            }
+            b'{' | b'[' => {
+                depth += 1;
+                out.push_str(&rest[..len]);
+                newline(&mut out, depth);
+            }
+            b'}' | b']' => {
+                depth = depth.saturating_sub(1);
+                newline(&mut out, depth);
+                out.push_str(&rest[..len]);
+            }
+            b',' => {
+                out.push_str(if indented { "," } else { ", " });
+                newline(&mut out, depth);
+            }
+            b':' => out.push_str(": "),
+            _ => {
+                len = rest.find([',', '}', ']', ':', '"']).unwrap_or(rest.len());
+                out.push_str(&rest[..len]);
+            }
+        }
+        rest = &rest[len..];
+    }
+    out
+}
+
+/// Appends `text` as a JSON string, quotes included. Only what must be is escaped.
+pub fn push_string(out: &mut String, text: &str) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    out.push('"');
+    let mut clean = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let short = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x08 => "\\b",
+            0x0c => "\\f",
+            0..0x20 => "",
+            _ => continue,
+        };
+        out.push_str(&text[clean..at]);
+        clean = at + 1;
+        if short.is_empty() {
+            out.push_str("\\u00");
+            out.push(char::from(HEX[usize::from(byte >> 4)]));
+            out.push(char::from(HEX[usize::from(byte & 15)]));
+        } else {
+            out.push_str(short);
+        }
+    }
+    out.push_str(&text[clean..]);
+    out.push('"');
+}
+
+/// The members of an object, read by name and type, with Janus' texts for what is wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Fields<'a> {
+    object: &'a serde_json::Map<String, Value>,
+}
+
+macro_rules! typed {
+    ($($(#[$doc:meta])* $need:ident, $may:ident: $type:ty, $kind:literal, $read:expr;)*) => { $(
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// 456 when it is missing, 467 when it has another type.
+        pub fn $need(&self, name: &str) -> Result<$type, ApiError> {
+            self.$may(name)?.ok_or_else(|| ApiError::missing(name))
+        }
+
+        $(#[$doc])*
+        ///
+        /// # Errors
+        ///
+        /// 467 when it is there with another type, `null` included.
+        pub fn $may(&self, name: &str) -> Result<Option<$type>, ApiError> {
+            let read: fn(&'a Value) -> Option<$type> = $read;
+            match self.object.get(name) {
+                None => Ok(None),
+                Some(value) => {
+                    read(value).map(Some).ok_or_else(|| ApiError::invalid_type(name, $kind))
+                }
+            }
+        }
+    )* }
+}
+
+impl<'a> Fields<'a> {
+    /// Reads the members of `object`.
+    pub const fn new(object: &'a serde_json::Map<String, Value>) -> Self {
+        Self { object }
+    }
+
+    /// A member as it is.
+    pub fn get(&self, name: &str) -> Option<&'a Value> {
+        self.object.get(name)
+    }
+
+    typed! {
+        /// A string.
+        need_str, may_str: &'a str, "a string", Value::as_str;
+        /// A boolean.
+        need_bool, may_bool: bool, "a boolean", Value::as_bool;
+        /// An integer from zero on.
+        need_u64, may_u64: u64, "a positive integer", Value::as_u64;
+        /// An integer.
+        need_i64, may_i64: i64, "an integer", Value::as_i64;
+        /// An object.
+        need_object, may_object: &'a serde_json::Map<String, Value>, "an object", Value::as_object;
+        /// An array.
+        need_array, may_array: &'a Vec<Value>, "an array", Value::as_array;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check(text: &str, accepted: bool) {
+        assert_eq!(parse(text.as_bytes(), 4).is_ok(), accepted, "{text}");
+    }
+
+    #[test]
+    fn accepts_and_refuses_what_janus_does() {
+        check(r#" {"a":[1,-2,3.5e1,"\u0041\\u0000",true,null]} "#, true);
+        check(
+            r#"{"a":9223372036854775807,"b":-9223372036854775808}"#,
+            true,
+        );
+        check(r#"{"a":9223372036854775808}"#, false);
+        check(r#"{"a":123456789012345678901234567890}"#, false);
+        check(r#""\u0000""#, false);
+        check("[[[[]]]]", true);
+        check("[[[[[]]]]]", false);
+        check("{\"a\":1,}", false);
+        check("NaN", false);
+        check("{} {}", false);
+        check("{}\0", false);
+        check("\u{feff}{}", false);
+        assert!(parse(b"\"\xff\"", 4).is_err());
+    }
+
+    #[test]
+    fn the_last_of_equal_keys_wins() {
+        assert_eq!(parse(br#"{"a":1,"a":2}"#, 4).unwrap()["a"], 2);
+    }
+
+    #[test]
+    fn a_fault_has_a_place() {
+        let error = parse(b"{\n  \"a\": 99999999999999999999}", 4).unwrap_err();
+        assert_eq!((error.line, error.column), (2, 8));
+        let error = parse(b"{\n\n}}", 4).unwrap_err();
+        assert_eq!(error.line, 3);
+    }
+
+    #[test]
+    fn lays_out_as_janus_does() {
+        let compact =
+            r#"{"janus":"success","data":{"id":1},"list":[1,2],"none":[],"t":"a,b:{\"c\"}"}"#;
+        assert_eq!(
+            layout(compact, Form::Plain),
+            r#"{"janus": "success", "data": {"id": 1}, "list": [1, 2], "none": [], "t": "a,b:{\"c\"}"}"#
+        );
+        assert_eq!(
+            layout(r#"{"janus":"a","data":{"id":1},"l":[]}"#, Form::Indented),
+            "{\n   \"janus\": \"a\",\n   \"data\": {\n      \"id\": 1\n   },\n   \"l\": []\n}"
+        );
+    }
+
+    #[test]
+    fn fields_name_what_is_wrong() {
+        let value = parse(br#"{"a":"x","n":null}"#, 4).unwrap();
+        let fields = Fields::new(value.as_object().unwrap());
+        assert_eq!(fields.need_str("a"), Ok("x"));
+        assert_eq!(
+            fields.need_str("b").unwrap_err().reason,
+            "Missing mandatory element (b)"
+        );
+        let error = fields.may_bool("n").unwrap_err();
+        assert_eq!(error.reason, "Invalid element type (n should be a boolean)");
+    }
+
+    proptest! {
+        #[test]
+        fn a_pushed_string_reads_back(text in any::<String>()) {
+            let mut out = String::new();
+            push_string(&mut out, &text);
+            prop_assert_eq!(serde_json::from_str::<String>(&out).unwrap(), text);
+        }
+
+        #[test]
+        fn any_bytes_are_parsed_or_refused(text in prop::collection::vec(any::<u8>(), 0..64)) {
+            let _ = parse(&text, 4);
+        }
+
+        #[test]
+        fn every_layout_means_the_same(text in any::<String>(), number in any::<i64>()) {
+            let value = serde_json::json!({"t": text, "n": [number, {"e": {}, "l": []}]});
+            let compact = value.to_string();
+            for form in [Form::Compact, Form::Indented, Form::Plain] {
+                let read: Value = serde_json::from_str(&layout(&compact, form)).unwrap();
+                prop_assert_eq!(&read, &value);
+            }
+        }
+    }
+}
