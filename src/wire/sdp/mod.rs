@@ -1,1 +1,29 @@
-//! Session descriptions (RFC 8866) as WebRTC uses them: parser, writer, offer and answer.
+//! Session descriptions (RFC 8866 with the WebRTC attributes): reading, writing, answering.
+//!
+//! Everything here is a pure function of its arguments. What to accept is decided by plugins; this
+//! module supplies the vocabulary and keeps the text well formed.
+//!
+//! Invariant: text from a peer yields a [`SessionDescription`] or an [`SdpError`], never a panic.
+//! Invariant: what was read can be written and read again with the same result.
+
+mod answer;
+mod candidate;
+mod description;
+mod error;
+mod media;
+mod simulcast;
+
+pub use answer::{AnswerPlan, LinePlan, LocalTransport, MediaPlan, SimulcastPlan, Trickle};
+pub use candidate::{Candidate, CandidateAddress, CandidateKind, CandidateProtocol, TcpKind};
+pub use description::{
+    Attribute, Bandwidth, Fingerprint, IceParameters, Origin, SessionDescription, Setup,
+};
+pub use error::SdpError;
+pub use media::{
+    Codec, Direction, Extension, MediaDescription, MediaKind, Msid, Rid, RidDirection, Ssrc,
+    SsrcGroup,
+};
+pub use simulcast::{
+    LayerSource, RidOrder, SIMULCAST_LAYERS_MAX, Simulcast, SimulcastLayer, SimulcastRid,
+    simulcast_layers,
+};

@@ -1,0 +1,146 @@
+//! Simulcast: several encodings of one source, by rid (RFC 8853) or by a `SIM` group of sources.
+
+use super::{MediaDescription, RidDirection};
+
+/// How many encodings of one source are told apart; more are ignored.
+pub const SIMULCAST_LAYERS_MAX: usize = 3;
+
+/// Which encodings are sent and received together, `a=simulcast`.
+///
+/// Each list has one entry for each encoding; an entry lists alternatives, the preferred one first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simulcast {
+    /// What the one who says it sends.
+    pub send: Vec<Vec<SimulcastRid>>,
+    /// What the one who says it receives.
+    pub recv: Vec<Vec<SimulcastRid>>,
+}
+
+/// An encoding named in `a=simulcast`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulcastRid {
+    /// The identifier.
+    pub rid: String,
+    /// Whether the encoding is announced, but not sent for the time being (`~`).
+    pub paused: bool,
+}
+
+/// In which order a client lists its rids; SDP has no way to say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RidOrder {
+    /// The best encoding first; also what is assumed for unknown text.
+    #[default]
+    HighToLow,
+    /// The best encoding last.
+    LowToHigh,
+}
+
+impl RidOrder {
+    /// Reads the `rid_order` of a request; all but `lmh` is taken for `hml`, as Janus does.
+    pub fn parse(text: &str) -> Self {
+        if text == "lmh" {
+            Self::LowToHigh
+        } else {
+            Self::HighToLow
+        }
+    }
+}
+
+/// One encoding of a simulcast source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulcastLayer {
+    /// How packets of the encoding are told from those of the others.
+    pub source: LayerSource,
+    /// Whether the encoding was announced as paused.
+    pub paused: bool,
+}
+
+/// How packets of an encoding are told from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LayerSource {
+    /// By the rid in a header extension.
+    Rid(String),
+    /// By a source announced beforehand.
+    Ssrc {
+        /// The source of the media.
+        media: u32,
+        /// The source of its retransmissions.
+        rtx: Option<u32>,
+    },
+}
+
+/// Returns the encodings that the sender of a media section announces, the lowest first.
+///
+/// Empty when the section is no simulcast; at most [`SIMULCAST_LAYERS_MAX`], the first ones listed.
+/// `order` applies to rids only: `SIM` groups always begin with the lowest.
+pub fn simulcast_layers(media: &MediaDescription, order: RidOrder) -> Vec<SimulcastLayer> {
+    let by_rid = rid_layers(media);
+    if by_rid.is_empty() {
+        return sim_layers(media);
+    }
+    match order {
+        RidOrder::HighToLow => by_rid.into_iter().rev().collect(),
+        RidOrder::LowToHigh => by_rid,
+    }
+}
+
+/// Returns the encodings sent by rid, in the order they are listed.
+fn rid_layers(media: &MediaDescription) -> Vec<SimulcastLayer> {
+    let mut rids: Vec<SimulcastRid> = match &media.simulcast {
+        Some(simulcast) => simulcast
+            .send
+            .iter()
+            .filter_map(|entry| entry.first())
+            .cloned()
+            .collect(),
+        None => Vec::new(),
+    };
+    if rids.is_empty() {
+        let sent = media
+            .rids
+            .iter()
+            .filter(|rid| rid.direction == RidDirection::Send);
+        rids = sent
+            .map(|rid| SimulcastRid {
+                rid: rid.id.clone(),
+                paused: false,
+            })
+            .collect();
+    }
+    rids.truncate(SIMULCAST_LAYERS_MAX);
+    let layer = |each: SimulcastRid| SimulcastLayer {
+        source: LayerSource::Rid(each.rid),
+        paused: each.paused,
+    };
+    rids.into_iter().map(layer).collect()
+}
+
+/// Returns the encodings of the first `SIM` group.
+fn sim_layers(media: &MediaDescription) -> Vec<SimulcastLayer> {
+    let Some(group) = media
+        .ssrc_groups
+        .iter()
+        .find(|group| group.semantics == "SIM")
+    else {
+        return Vec::new();
+    };
+    let rtx_of = |ssrc: u32| {
+        media
+            .fid_pairs()
+            .find(|pair| pair.0 == ssrc)
+            .map(|pair| pair.1)
+    };
+    let layer = |&ssrc: &u32| SimulcastLayer {
+        source: LayerSource::Ssrc {
+            media: ssrc,
+            rtx: rtx_of(ssrc),
+        },
+        paused: false,
+    };
+    group
+        .ssrcs
+        .iter()
+        .take(SIMULCAST_LAYERS_MAX)
+        .map(layer)
+        .collect()
+}
