@@ -1,0 +1,39 @@
+//! What a shard wants done: a caller-owned outbox with one lane per kind of sink.
+//!
+//! Order holds within a lane only.
+
+use crate::base::id::{ConnId, ShardId};
+use crate::media::Datagram;
+use crate::shard::mesh::MeshMsg;
+
+/// The outputs of one turn. The driver empties the lanes and keeps their memory.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Datagrams; those of one destination stand in a row, ready for segmentation offload.
+    pub datagrams: Vec<Datagram>,
+    /// What to do with connections, in order.
+    pub tcp: Vec<(ConnId, TcpAction)>,
+    /// Messages for other shards. All of them must arrive, in order; their number is bounded by
+    /// the requests in work.
+    pub mesh: Vec<(ShardId, MeshMsg)>,
+    /// The listeners are to be closed, for good.
+    pub close_listeners: bool,
+}
+
+/// What to do with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TcpAction {
+    /// Reset it. Pending output is lost.
+    Abort,
+    /// Close it. Pending output has been taken, or is given up.
+    Close,
+    /// Read no more until told.
+    PauseRead,
+    /// Read again.
+    ResumeRead,
+    /// Send FIN; all output has been taken.
+    ShutdownWrite,
+    /// There is output: offer [`Shard::pending`](super::Shard::pending) to the kernel until it is
+    /// empty, and report each portion that it takes as [`Wrote`](super::Input::Wrote).
+    Write,
+}
