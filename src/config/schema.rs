@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::limits::Limits;
+
 use super::value::{HostPattern, Prefix, Secret};
 
 /// Everything that can be configured. Made once, checked, then shared by all shards.
@@ -16,6 +18,7 @@ pub struct Config {
     pub ws: WsConfig,
     pub media: MediaConfig,
     pub event_stream: EventStreamConfig,
+    pub limits: Limits,
     pub echotest: EchoTestConfig,
     /// Plugins that are not offered, by package name (`janus.plugin.echotest`).
     pub plugins_disabled: Vec<String>,
@@ -207,8 +210,6 @@ pub struct EventStreamConfig {
     pub max_age: Duration,
     /// A comment is sent after this much silence.
     pub heartbeat: Duration,
-    /// Delivered events kept for resuming, a session.
-    pub replay: usize,
 }
 
 /// The EchoTest plugin.
@@ -228,6 +229,7 @@ impl Default for Config {
             ws: WsConfig::default(),
             media: MediaConfig::default(),
             event_stream: EventStreamConfig::default(),
+            limits: Limits::default(),
             echotest: EchoTestConfig::default(),
             plugins_disabled: Vec::new(),
             shards: None,
@@ -343,7 +345,6 @@ impl Default for EventStreamConfig {
         Self {
             max_age: Duration::from_secs(3600),
             heartbeat: Duration::from_secs(15),
-            replay: 256,
         }
     }
 }

@@ -1,0 +1,365 @@
+//! The table of everything that is counted.
+//!
+//! A name is `AREA_NOUN_UNIT`; `bifrons_` before it and `_total` behind counters and times are
+//! added. The sentence above an entry is its help text.
+
+use std::time::Duration;
+
+use super::set::{Family, Kind, Name, Number, Sample, family, metrics};
+use crate::base::error::ErrorCode;
+
+metrics! {
+    /// TCP connections accepted.
+    counter http_connections_opened,
+    /// TCP connections that have ended, for whatever reason.
+    counter http_connections_closed,
+    /// TCP connections that were turned away.
+    counter http_connections_refused: ConnectionRefusals,
+    /// TCP connections that are open.
+    gauge http_connections_open,
+    /// Bytes read from TCP connections.
+    counter http_read_bytes,
+    /// Bytes that the kernel took for TCP connections.
+    counter http_written_bytes,
+    /// HTTP requests whose head was read.
+    counter http_requests: HttpMethods,
+    /// HTTP answers by the class of their status.
+    counter http_answers: HttpStatuses,
+    /// HTTP requests that broke a rule or a bound of the protocol, by the answer they got.
+    counter http_malformed_requests: HttpFaults,
+    /// Connections closed because the peer was too slow.
+    counter http_timeouts: HttpTimeouts,
+    /// Chunked answers of which the head went out.
+    counter http_chunked_begun,
+    /// Chunked answers of which the zero chunk went out.
+    counter http_chunked_finished,
+    /// Long polls that wait for an event.
+    gauge http_polls_parked,
+    /// Long polls that ended.
+    counter http_polls: PollEnds,
+    /// Event streams that are open.
+    gauge http_streams_open,
+    /// Event streams that were opened.
+    counter http_streams_opened,
+    /// Event streams that were resumed after the events of which the client had the last id.
+    counter http_streams_resumed,
+
+    /// Requests of the Janus API.
+    counter gateway_requests: Verbs,
+    /// Requests of the Janus API that were refused, by error code.
+    counter gateway_errors: ApiErrors,
+    /// Sessions that live.
+    gauge gateway_sessions,
+    /// Sessions created.
+    counter gateway_sessions_created,
+    /// Sessions that have ended.
+    counter gateway_sessions_destroyed: SessionEnds,
+    /// Handles that live.
+    gauge gateway_handles,
+    /// Handles attached.
+    counter gateway_handles_attached,
+    /// Handles detached, alone or with their session.
+    counter gateway_handles_detached,
+    /// Events queued for sessions.
+    counter gateway_events_pushed,
+    /// Events of which the kernel took the last byte.
+    counter gateway_events_delivered,
+    /// Events put back in front of their queue because the client went away while it was told.
+    counter gateway_events_requeued,
+    /// Events that nobody will ever fetch.
+    counter gateway_events_dropped: EventDrops,
+
+    /// Messages sent to other shards.
+    counter mesh_sent_messages,
+    /// Messages received from other shards.
+    counter mesh_received_messages,
+    /// Messages that another shard had no room for.
+    counter mesh_refused_messages: MeshClasses,
+
+    /// PeerConnections that live.
+    gauge media_peers,
+    /// PeerConnections created.
+    counter media_peers_created,
+    /// PeerConnections that have ended.
+    counter media_peers_closed: PeerEnds,
+    /// Remote candidates that were not used.
+    counter media_candidates_ignored: CandidateDrops,
+    /// Datagrams received.
+    counter media_received_datagrams,
+    /// Bytes of datagrams received.
+    counter media_received_bytes,
+    /// Datagrams that the kernel took.
+    counter media_sent_datagrams,
+    /// Bytes of datagrams that the kernel took.
+    counter media_sent_bytes,
+    /// System calls that sent datagrams.
+    counter media_send_calls,
+    /// Datagrams that went nowhere.
+    counter media_dropped_datagrams: DatagramDrops,
+    /// RTP packets received and decrypted.
+    counter media_received_packets,
+    /// RTP packets handed over for sending.
+    counter media_sent_packets,
+    /// RTP packets that were not forwarded.
+    counter media_dropped_packets: PacketDrops,
+    /// Key frames asked of senders.
+    counter media_keyframes_requested,
+    /// Key frame requests that came from receivers.
+    counter media_keyframes_wanted,
+    /// Slow link events sent.
+    counter media_slowlinks,
+    /// PeerConnections whose ICE failed.
+    counter media_ice_failures,
+    /// PeerConnections whose DTLS handshake failed.
+    counter media_dtls_failures,
+    /// Data channel messages received.
+    counter media_received_messages,
+    /// Data channel messages sent.
+    counter media_sent_messages,
+
+    /// Turns of the shard's loop.
+    counter driver_turns,
+    /// Time spent in turns, waiting excluded.
+    seconds driver_turn_seconds,
+    /// Inputs taken in.
+    counter driver_inputs,
+    /// Timers that fired.
+    counter driver_timers_fired,
+
+    /// Log lines that were not written.
+    counter log_dropped_lines: LogDrops,
+}
+
+family!(reason: ConnectionRefusals {
+    acl = "acl",
+    admin_quota = "admin_quota",
+    connections = "connections",
+    descriptors = "descriptors",
+    draining = "draining",
+    source_quota = "source_quota",
+});
+
+family!(method: HttpMethods {
+    delete = "delete",
+    get = "get",
+    head = "head",
+    options = "options",
+    other = "other",
+    patch = "patch",
+    post = "post",
+    put = "put",
+});
+
+family!(status: HttpStatuses {
+    informational = "1xx",
+    success = "2xx",
+    redirection = "3xx",
+    client_error = "4xx",
+    server_error = "5xx",
+});
+
+family!(kind: HttpFaults {
+    bad_request = "400",
+    method_not_allowed = "405",
+    body_too_large = "413",
+    target_too_long = "414",
+    expectation = "417",
+    head_too_large = "431",
+    not_implemented = "501",
+    overload = "503",
+    version = "505",
+    other = "other",
+});
+
+family!(kind: HttpTimeouts {
+    body = "body",
+    first_byte = "first_byte",
+    head = "head",
+    idle = "idle",
+    linger = "linger",
+    write = "write",
+});
+
+family!(reason: PollEnds {
+    claimed = "claimed",
+    client_gone = "client_gone",
+    destroyed = "destroyed",
+    event = "event",
+    keepalive = "keepalive",
+    shutdown = "shutdown",
+    superseded = "superseded",
+    timeout = "timeout",
+});
+
+family!(verb: Verbs {
+    attach = "attach",
+    claim = "claim",
+    create = "create",
+    destroy = "destroy",
+    detach = "detach",
+    hangup = "hangup",
+    info = "info",
+    keepalive = "keepalive",
+    message = "message",
+    ping = "ping",
+    poll = "poll",
+    trickle = "trickle",
+    unknown = "unknown",
+});
+
+family!(code: ApiErrors {
+    unauthorized = "403",
+    unauthorized_plugin = "405",
+    transport_specific = "450",
+    unknown_request = "453",
+    invalid_json = "454",
+    invalid_json_object = "455",
+    missing_mandatory_element = "456",
+    invalid_request_path = "457",
+    session_not_found = "458",
+    handle_not_found = "459",
+    plugin_not_found = "460",
+    plugin_attach = "461",
+    plugin_message = "462",
+    plugin_detach = "463",
+    jsep_unknown_type = "464",
+    jsep_invalid_sdp = "465",
+    trickle_invalid_stream = "466",
+    invalid_element_type = "467",
+    session_conflict = "468",
+    unexpected_answer = "469",
+    token_not_found = "470",
+    webrtc_state = "471",
+    not_accepting_sessions = "472",
+    unknown = "490",
+});
+
+family!(reason: SessionEnds {
+    destroyed = "destroyed",
+    overflow = "overflow",
+    shutdown = "shutdown",
+    timeout = "timeout",
+    transport_gone = "transport_gone",
+});
+
+family!(reason: EventDrops {
+    no_listener = "no_listener",
+    overflow = "overflow",
+    session_ended = "session_ended",
+});
+
+family!(class: MeshClasses {
+    control = "control",
+    media = "media",
+    query = "query",
+});
+
+family!(reason: PeerEnds {
+    closed = "closed",
+    consent = "consent",
+    dtls = "dtls",
+    hangup = "hangup",
+    ice = "ice",
+    internal = "internal",
+    replaced = "replaced",
+    shutdown = "shutdown",
+});
+
+family!(reason: CandidateDrops {
+    address = "address",
+    limit = "limit",
+    malformed = "malformed",
+    mdns = "mdns",
+    unsupported = "unsupported",
+});
+
+family!(reason: DatagramDrops {
+    empty = "empty",
+    lane_full = "lane_full",
+    peer_refused = "peer_refused",
+    send_error = "send_error",
+    stray = "stray",
+    too_large = "too_large",
+    unknown_source = "unknown_source",
+    unknown_ufrag = "unknown_ufrag",
+});
+
+family!(reason: PacketDrops {
+    layer = "layer",
+    mesh_full = "mesh_full",
+    muted = "muted",
+    no_route = "no_route",
+    not_ready = "not_ready",
+    queue_full = "queue_full",
+    unsignalled = "unsignalled",
+    write_refused = "write_refused",
+});
+
+family!(reason: LogDrops {
+    queue_full = "queue_full",
+    rate = "rate",
+    sink = "sink",
+});
+
+impl HttpStatuses {
+    /// The counter of a status.
+    pub fn status(&mut self, status: u16) -> &mut u64 {
+        match status {
+            0..=199 => &mut self.informational,
+            200..=299 => &mut self.success,
+            300..=399 => &mut self.redirection,
+            400..=499 => &mut self.client_error,
+            500.. => &mut self.server_error,
+        }
+    }
+}
+
+impl HttpFaults {
+    /// The counter of the status that a malformed request is answered with.
+    pub fn status(&mut self, status: u16) -> &mut u64 {
+        match status {
+            400 => &mut self.bad_request,
+            405 => &mut self.method_not_allowed,
+            413 => &mut self.body_too_large,
+            414 => &mut self.target_too_long,
+            417 => &mut self.expectation,
+            431 => &mut self.head_too_large,
+            501 => &mut self.not_implemented,
+            503 => &mut self.overload,
+            505 => &mut self.version,
+            _ => &mut self.other,
+        }
+    }
+}
+
+impl ApiErrors {
+    /// The counter of an error code.
+    pub fn code(&mut self, code: ErrorCode) -> &mut u64 {
+        match code {
+            ErrorCode::Unauthorized => &mut self.unauthorized,
+            ErrorCode::UnauthorizedPlugin => &mut self.unauthorized_plugin,
+            ErrorCode::TransportSpecific => &mut self.transport_specific,
+            ErrorCode::UnknownRequest => &mut self.unknown_request,
+            ErrorCode::InvalidJson => &mut self.invalid_json,
+            ErrorCode::InvalidJsonObject => &mut self.invalid_json_object,
+            ErrorCode::MissingMandatoryElement => &mut self.missing_mandatory_element,
+            ErrorCode::InvalidRequestPath => &mut self.invalid_request_path,
+            ErrorCode::SessionNotFound => &mut self.session_not_found,
+            ErrorCode::HandleNotFound => &mut self.handle_not_found,
+            ErrorCode::PluginNotFound => &mut self.plugin_not_found,
+            ErrorCode::PluginAttach => &mut self.plugin_attach,
+            ErrorCode::PluginMessage => &mut self.plugin_message,
+            ErrorCode::PluginDetach => &mut self.plugin_detach,
+            ErrorCode::JsepUnknownType => &mut self.jsep_unknown_type,
+            ErrorCode::JsepInvalidSdp => &mut self.jsep_invalid_sdp,
+            ErrorCode::TrickleInvalidStream => &mut self.trickle_invalid_stream,
+            ErrorCode::InvalidElementType => &mut self.invalid_element_type,
+            ErrorCode::SessionConflict => &mut self.session_conflict,
+            ErrorCode::UnexpectedAnswer => &mut self.unexpected_answer,
+            ErrorCode::TokenNotFound => &mut self.token_not_found,
+            ErrorCode::WebrtcState => &mut self.webrtc_state,
+            ErrorCode::NotAcceptingSessions => &mut self.not_accepting_sessions,
+            ErrorCode::Unknown => &mut self.unknown,
+        }
+    }
+}
