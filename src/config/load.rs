@@ -1,0 +1,438 @@
+//! From text to a checked configuration, for both syntaxes and for flags.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use super::keys::{Act, KEYS, Key, LIMITS, any};
+use super::read::Setting;
+use super::schema::{Config, TokenAuth};
+use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
+use super::value::Secret;
+use super::{libconfig, toml_tree};
+
+impl Config {
+    /// Reads Janus' configuration files, each given by its name and its text.
+    ///
+    /// A file is known by its name: `janus.transport.http.jcfg` is the HTTP transport's, and what
+    /// has no such name is the core's. `include` turns the path of an `@include` into text.
+    /// Defaults are those of Janus where they differ: a transport whose file is given listens on
+    /// every address, and ICE is not lite. Files of things that are not served are read, and
+    /// warned of where somebody counts on them.
+    ///
+    /// # Errors
+    ///
+    /// Names file, line and key of the first value that makes no sense.
+    pub fn from_jcfg(
+        files: &[(&str, &str)],
+        include: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let mut config = Self::default();
+        config.media.ice_lite = false;
+        let mut draft = Draft::over(config, Syntax::Janus);
+        for (name, text) in files {
+            draft.take_janus_file(name, text, include)?;
+        }
+        draft.finish()
+    }
+
+    /// Reads a TOML file, given by its name and its text.
+    ///
+    /// # Errors
+    ///
+    /// Names line and key of the first value that makes no sense.
+    pub fn from_toml(name: &str, text: &str) -> Result<(Self, Vec<Warning>), ConfigError> {
+        let entries = toml_tree::parse(name, text)?;
+        let mut draft = Draft::over(Self::default(), Syntax::Toml);
+        draft.take_toml(&entries, "")?;
+        draft.finish()
+    }
+
+    /// Puts settings from the command line over what the files say.
+    ///
+    /// # Errors
+    ///
+    /// Names the flag whose value makes no sense; the configuration is as it was then.
+    pub fn apply(&mut self, overrides: &Overrides) -> Result<Vec<Warning>, ConfigError> {
+        let mut draft = Draft::over(self.clone(), Syntax::Janus);
+        for Override { flag, key, values } in &overrides.settings {
+            let at = Position::whole(flag);
+            let text = |text: &String| Node {
+                at: at.clone(),
+                value: Value::Text(text.clone()),
+            };
+            let node = match &values[..] {
+                [one] => text(one),
+                several => Node {
+                    at: at.clone(),
+                    value: Value::List(several.iter().map(text).collect()),
+                },
+            };
+            let known = if key.contains('/') {
+                by_janus(key)
+            } else {
+                by_toml(key)
+            };
+            let known = known.expect("flags name keys of the table");
+            draft.take(
+                known,
+                &Setting {
+                    key: "",
+                    node: &node,
+                },
+            )?;
+        }
+        let (config, warnings) = draft.finish()?;
+        *self = config;
+        Ok(warnings)
+    }
+}
+
+/// Settings of the command line, in the order given.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    settings: Vec<Override>,
+}
+
+#[derive(Clone, Debug)]
+struct Override {
+    flag: String,
+    key: &'static str,
+    values: Vec<String>,
+}
+
+impl Overrides {
+    /// Sets a key, by its name in TOML or as `FILE/SECTION.KEY` of Janus' files; `flag` is what
+    /// errors name. A key that is set again with the same flag becomes a list.
+    ///
+    /// # Panics
+    ///
+    /// When no such key exists.
+    pub fn set(&mut self, flag: &str, key: &'static str, value: impl Into<String>) {
+        assert!(
+            by_toml(key).or_else(|| by_janus(key)).is_some(),
+            "no key {key}"
+        );
+        let same = |other: &&mut Override| other.key == key && other.flag == flag;
+        match self.settings.iter_mut().find(same) {
+            Some(setting) => setting.values.push(value.into()),
+            None => self.settings.push(Override {
+                flag: flag.to_owned(),
+                key,
+                values: vec![value.into()],
+            }),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Syntax {
+    Janus,
+    Toml,
+}
+
+/// A listener that Janus configures by port and address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    Admin,
+    AdminWs,
+    Http,
+    Ws,
+}
+
+/// Where a listener listens; what is not given is Janus' default once the file is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bind {
+    pub(super) ip: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    is_given: bool,
+}
+
+/// A configuration in the making: what keys set, and what is put together at the end.
+pub(super) struct Draft {
+    pub(super) config: Config,
+    pub(super) warnings: Vec<Warning>,
+    /// The leniency of Janus applies.
+    pub(super) is_janus: bool,
+    pub(super) token_auth: bool,
+    pub(super) token_auth_secret: Option<Secret>,
+    pub(super) http_disabled: bool,
+    pub(super) ws_disabled: bool,
+    pub(super) admin_ws: bool,
+    binds: [Bind; 4],
+    /// Where each key was set, and under which name, for checks between keys.
+    places: BTreeMap<&'static str, (Position, String)>,
+}
+
+impl Draft {
+    fn over(config: Config, syntax: Syntax) -> Self {
+        let (token_auth, token_auth_secret) = match &config.general.token_auth {
+            TokenAuth::Off => (false, None),
+            TokenAuth::Signed(secret) => (true, Some(secret.clone())),
+            TokenAuth::Stored => (true, None),
+        };
+        Self {
+            admin_ws: !config.ws.admin_bind.is_empty(),
+            config,
+            warnings: Vec::new(),
+            is_janus: syntax == Syntax::Janus,
+            token_auth,
+            token_auth_secret,
+            http_disabled: false,
+            ws_disabled: false,
+            binds: [Bind::default(); 4],
+            places: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn listener(&mut self, listener: Listener) -> &mut Bind {
+        let bind = &mut self.binds[listener as usize];
+        bind.is_given = true;
+        bind
+    }
+
+    fn take_janus_file(
+        &mut self,
+        name: &str,
+        text: &str,
+        include: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<(), ConfigError> {
+        let file = match File::of(name) {
+            File::Served(file) => file,
+            File::NotServed(what) => {
+                self.warnings.extend(not_served(name, text, what, include));
+                return Ok(());
+            }
+        };
+        let given: &[Listener] = match file {
+            "http" => &[Listener::Http, Listener::Admin],
+            "ws" => &[Listener::Ws, Listener::AdminWs],
+            _ => &[],
+        };
+        for listener in given {
+            self.listener(*listener);
+        }
+        for section in libconfig::parse(name, text, include)? {
+            let prefix = format!("{file}/{}.", section.name);
+            let known = KEYS.iter().any(|key| key.janus.starts_with(&prefix));
+            if let Value::Group(entries) = &section.node.value
+                && known
+            {
+                for entry in entries {
+                    let key = format!("{}.{}", section.name, entry.name);
+                    self.take_entry(by_janus(&format!("{prefix}{}", entry.name)), &key, entry)?;
+                }
+            } else {
+                self.take_entry(None, &section.name, &section)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_toml(&mut self, entries: &[Entry], prefix: &str) -> Result<(), ConfigError> {
+        for entry in entries {
+            let key = format!("{prefix}{}", entry.name);
+            let section = format!("{key}.");
+            let is_section = KEYS
+                .iter()
+                .chain(LIMITS)
+                .any(|k| k.toml.starts_with(&section));
+            if let Value::Group(entries) = &entry.node.value
+                && is_section
+            {
+                self.take_toml(entries, &section)?;
+            } else {
+                self.take_entry(by_toml(&key), &key, entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_entry(
+        &mut self,
+        known: Option<&'static Key>,
+        key: &str,
+        entry: &Entry,
+    ) -> Result<(), ConfigError> {
+        let node = &entry.node;
+        match known {
+            Some(known) => self.take(known, &Setting { key, node }),
+            None => {
+                self.warnings.push(Warning {
+                    at: Some(entry.at.clone()),
+                    key: key.to_owned(),
+                    kind: WarningKind::Unknown,
+                    message: "is not known and has no effect".to_owned(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    fn take(&mut self, known: &'static Key, setting: &Setting<'_>) -> Result<(), ConfigError> {
+        let (kind, why) = match known.act {
+            Act::Accept => return Ok(()),
+            Act::Ignore(why) => (WarningKind::Ignored, why),
+            Act::NotServed(why) => (WarningKind::NotServed, why),
+            Act::Set(apply) => {
+                for name in [known.toml, known.janus] {
+                    let place = (setting.node.at.clone(), setting.key.to_owned());
+                    self.places.insert(name, place);
+                }
+                return apply(self, setting);
+            }
+        };
+        if !setting.is_off() {
+            let message = format!("has no effect: {why}");
+            self.warnings.push(setting.warn(kind, message));
+        }
+        Ok(())
+    }
+
+    /// Puts together what several keys say, and checks the whole.
+    fn finish(mut self) -> Result<(Config, Vec<Warning>), ConfigError> {
+        let bind = |bind: Bind, default: u16| {
+            let port = bind.port.unwrap_or(default);
+            vec![bind.ip.map_or(any(port), |ip| SocketAddr::new(ip, port))]
+        };
+        for listener in [
+            Listener::Admin,
+            Listener::AdminWs,
+            Listener::Http,
+            Listener::Ws,
+        ] {
+            let given = self.binds[listener as usize];
+            if !given.is_given {
+                continue;
+            }
+            match listener {
+                Listener::Admin => self.config.admin.bind = bind(given, 7_088),
+                Listener::AdminWs if self.admin_ws => {
+                    self.config.ws.admin_bind = bind(given, 7_188);
+                }
+                Listener::AdminWs => self.config.ws.admin_bind = Vec::new(),
+                Listener::Http => self.config.http.bind = bind(given, 8_088),
+                Listener::Ws => self.config.ws.bind = bind(given, 8_188),
+            }
+        }
+        if self.http_disabled {
+            self.config.http.enabled = false;
+            self.config.admin.enabled = false;
+        }
+        if self.ws_disabled {
+            self.config.ws.enabled = false;
+            self.config.ws.admin_bind = Vec::new();
+        }
+        self.config.general.token_auth = match (self.token_auth, self.token_auth_secret.take()) {
+            (false, _) => TokenAuth::Off,
+            (true, Some(secret)) => TokenAuth::Signed(secret),
+            (true, None) => TokenAuth::Stored,
+        };
+        let checked = self.config.validate();
+        checked.map_err(|error| self.located(error))?;
+        Ok((self.config, self.warnings))
+    }
+
+    /// Names the place and the spelling of the key that a check between keys complains of.
+    fn located(&self, mut error: ConfigError) -> ConfigError {
+        let janus = match error.key.as_str() {
+            "admin.bind" => &["http/admin.admin_ip", "http/admin.admin_port"][..],
+            "http.bind" => &["http/general.ip", "http/general.port"],
+            "media.port_base" => &["core/media.rtp_port_range"],
+            "ws.admin_bind" => &["ws/admin.admin_ws_ip", "ws/admin.admin_ws_port"],
+            "ws.bind" => &["ws/general.ws_ip", "ws/general.ws_port"],
+            _ => &[],
+        };
+        let names = std::iter::once(error.key.as_str()).chain(janus.iter().copied());
+        let place = names.filter_map(|name| self.places.get(name)).next();
+        if let Some((at, key)) = place.cloned() {
+            error.at = Some(at);
+            error.key = key;
+        }
+        error
+    }
+}
+
+/// What a file of Janus' configuration folder is about.
+enum File<'a> {
+    /// The prefix of its keys in the table.
+    Served(&'static str),
+    NotServed(&'a str),
+}
+
+impl<'a> File<'a> {
+    fn of(name: &'a str) -> Self {
+        let base = name.rsplit('/').next().unwrap_or(name);
+        let stem = base.strip_suffix(".jcfg").unwrap_or(base);
+        match stem {
+            "janus.transport.http" => Self::Served("http"),
+            "janus.transport.websockets" => Self::Served("ws"),
+            "janus.plugin.echotest" => Self::Served("echotest"),
+            _ if ["plugin", "transport", "eventhandler", "logger"]
+                .iter()
+                .filter_map(|kind| stem.strip_prefix("janus.")?.strip_prefix(kind))
+                .any(|rest| rest.starts_with('.')) =>
+            {
+                Self::NotServed(stem)
+            }
+            _ => Self::Served("core"),
+        }
+    }
+}
+
+/// What to say of a file whose subject is not served: nothing unless it switches something on.
+fn not_served(
+    name: &str,
+    text: &str,
+    what: &str,
+    include: &dyn Fn(&str) -> Result<String, String>,
+) -> Option<Warning> {
+    let warning = |kind, at, message| Warning {
+        at: Some(at),
+        key: String::new(),
+        kind,
+        message,
+    };
+    let entries = match libconfig::parse(name, text, include) {
+        Ok(entries) => entries,
+        Err(ConfigError { at, message, .. }) => {
+            let at = at.unwrap_or_else(|| Position::whole(name));
+            let message = format!("{message} ({what} is not served; the file has no effect)");
+            return Some(warning(WarningKind::Suspicious, at, message));
+        }
+    };
+    let wanted = if what.starts_with("janus.plugin.") {
+        !entries.is_empty()
+    } else {
+        switches_on(&entries)
+    };
+    let at = Position::whole(name);
+    let message = format!("{what} is not served yet; the file has no effect");
+    wanted.then(|| warning(WarningKind::NotServed, at, message))
+}
+
+/// Handlers and transports have a switch, which the samples leave off.
+fn switches_on(entries: &[Entry]) -> bool {
+    const SWITCHES: [&str; 4] = [
+        "enabled",
+        "admin_enabled",
+        "mqtt_enabled",
+        "admin_mqtt_enabled",
+    ];
+    entries.iter().any(|entry| {
+        let node = &entry.node;
+        if let Value::Group(inner) = &node.value {
+            return switches_on(inner);
+        }
+        SWITCHES.contains(&entry.name.as_str()) && !(Setting { key: "", node }).is_off()
+    })
+}
+
+fn by_janus(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.janus == name)
+}
+
+fn by_toml(name: &str) -> Option<&'static Key> {
+    KEYS.iter()
+        .chain(LIMITS)
+        .find(|key| !name.is_empty() && key.toml == name)
+}
