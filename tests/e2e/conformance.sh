@@ -1,0 +1,157 @@
+#!/usr/bin/env bash
+# The black-box suite for the Janus API, against the eight profiles of a gateway.
+#
+#   conformance.sh [BINARY]
+#
+# The suite is not part of this repository; BIFRONS_CONFORMANCE names its folder, and without that
+# it is looked for in ../shared/conformance beside the checkout. The profiles are written here,
+# with what the suite's README says of each, and HTTP as the only transport.
+set -euo pipefail
+area=conformance
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$@"
+
+suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
+profiles=(plain secret token hmac cors short strings events)
+
+# The groups of the suite that need no other plugin than there is.
+groups=('core/*' 'http/*' 'echotest/*' 'media/echotest*')
+# What Janus fails and this gateway must not.
+beyond=(no-event-lost poll-ends-with-session origin-in-full empty-post refused-method-with-payload plain-host)
+
+general_settings() {
+	case $1 in
+	secret) echo 'api_secret = "conformance-api-secret"' ;;
+	token) echo 'token_auth = true' ;;
+	hmac) printf '%s\n' 'token_auth = true' 'token_auth_secret = "conformance-hmac-key"' ;;
+	short) printf '%s\n' 'session_timeout = 4' 'reclaim_session_timeout = 3' ;;
+	strings) printf '%s\n' 'opaqueid_in_api = true' 'server_name = "conformance-strings"' ;;
+	esac
+}
+
+# write_profile NAME HTTP_PORT ADMIN_PORT SINK_PORT
+write_profile() {
+	local name=$1 http=$2 admin=$3 sink=$4 dir=$scratch/$1
+	local strings=false broadcast=false locked='' cors='' plugin
+	[[ $name == strings ]] && strings=true locked='admin_key = "conformance-plugin-admin"'
+	[[ $name == events ]] && broadcast=true
+	[[ $name == cors ]] && cors=$'allow_origin = "https://app.example"\n\tenforce_cors = true'
+	mkdir -p "$dir/recordings"
+	cat >"$dir/janus.jcfg" <<-CFG
+	general: {
+		debug_level = 4
+		debug_colors = false
+		interface = "127.0.0.1"
+		admin_secret = "conformance-admin"
+		$(general_settings "$name")
+	}
+	media: { ipv6 = false }
+	nat: {
+		ice_enforce_list = "127.0.0.1"
+		full_trickle = $strings
+	}
+	plugins: { disable = "libjanus_sip.so,libjanus_nosip.so,libjanus_lua.so,libjanus_duktape.so,libjanus_voicemail.so" }
+	transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_websockets.so" }
+	loggers: { disable = "libjanus_jsonlog.so" }
+	events: {
+		broadcast = $broadcast
+		disable = "libjanus_gelfevh.so,libjanus_mqttevh.so,libjanus_nanomsgevh.so,libjanus_rabbitmqevh.so,libjanus_wsevh.so"
+	}
+	CFG
+	cat >"$dir/janus.transport.http.jcfg" <<-CFG
+	general: {
+		json = "indented"
+		base_path = "/janus"
+		http = true
+		port = $http
+		ip = "127.0.0.1"
+		https = false
+	}
+	admin: {
+		admin_base_path = "/admin"
+		admin_http = true
+		admin_port = $admin
+		admin_ip = "127.0.0.1"
+		admin_https = false
+	}
+	cors: {
+		$cors
+	}
+	CFG
+	for plugin in videoroom audiobridge streaming textroom; do
+		printf 'general: {\n\t%s\n\tstring_ids = %s\n}\n' "$locked" "$strings" >"$dir/janus.plugin.$plugin.jcfg"
+	done
+	echo "general: { path = \"$dir/recordings\" }" >"$dir/janus.plugin.recordplay.jcfg"
+	: >"$dir/janus.plugin.echotest.jcfg"
+	: >"$dir/janus.plugin.videocall.jcfg"
+	cat >"$dir/janus.eventhandler.sampleevh.jcfg" <<-CFG
+	general: {
+		enabled = $broadcast
+		events = "all"
+		grouping = true
+		json = "compact"
+		backend = "http://127.0.0.1:$sink/"
+	}
+	CFG
+}
+
+# Each profile gets three TCP ports (HTTP, Admin, sink) and four UDP ports.
+start_profiles() {
+	local name index=0 first http pid
+	local -a preload=() flags=() entries=()
+	first=$(free_ports $((3 * ${#profiles[@]})))
+	is_janus && preload=(env "LD_PRELOAD=${JANUS_PRELOAD:-}")
+	for name in "${profiles[@]}"; do
+		http=$((first + 3 * index))
+		is_janus || flags=(--media-port $((first + 10000 + 4 * index)) --shards 2)
+		write_profile "$name" "$http" $((http + 1)) $((http + 2))
+		"${preload[@]}" "$binary" -F "$scratch/$name" -C "$scratch/$name/janus.jcfg" "${flags[@]}" \
+			>"$scratch/$name/log" 2>&1 </dev/null &
+		pid=$!
+		pids+=("$pid")
+		if wait_for "$pid" "$http"; then
+			ok "profile $name starts"
+		else
+			bad "profile $name starts" "$(tail -n 5 "$scratch/$name/log")"
+		fi
+		entries+=("\"$name\": {\"base\": \"http://127.0.0.1:$http/janus\", \"sink\": $((http + 2))}")
+		index=$((index + 1))
+	done
+	local IFS=,
+	echo "{${entries[*]}}" >"$scratch/targets.json"
+}
+
+# over_http PATTERN...: `--only` for the scenarios that fit, without those of other transports
+over_http() {
+	"$python" -B "$suite/run.py" --list "${@/#/--only=}" | awk '$1 !~ /@ws$/ { print "--only=" $1 }'
+}
+
+# run_suite TITLE ARGUMENTS...: counts the scenarios of one run of the suite
+run_suite() {
+	local title=$1 out summary
+	shift
+	out=$scratch/$title.out
+	"$python" -B "$suite/run.py" --targets "$scratch/targets.json" "$@" >"$out" 2>&1 || true
+	summary=$(grep -oE '[0-9]+ passed, [0-9]+ failed.*' "$out" | tail -n 1)
+	if [[ -z $summary ]]; then
+		bad "$title" "$(tail -n 5 "$out")"
+		return
+	fi
+	awk '/^ *(PASS|SKIP)/ { show = 0 } /^ *FAIL/ { show = 1 } /passed, / { show = 0 } show { print "        " $0 }' "$out"
+	passed=$((passed + $(grep -oE '^[0-9]+ passed' <<<"$summary" | cut -d' ' -f1)))
+	failed=$((failed + $(grep -oE '[0-9]+ failed' <<<"$summary" | cut -d' ' -f1)))
+	skipped=$((skipped + $(grep -oE '[0-9]+ skipped' <<<"$summary" | cut -d' ' -f1 || echo 0)))
+	echo "note  $area: $title: $summary"
+}
+
+if [[ ! -e $suite/run.py ]]; then
+	skip suite "no suite in $suite; name its folder in BIFRONS_CONFORMANCE"
+	finish
+	exit
+fi
+python=$("$here/python.sh") || { skip suite 'the Python packages that it needs cannot be installed'; finish; exit; }
+start_profiles
+mapfile -t only < <(over_http "${groups[@]}")
+run_suite scenarios "${only[@]}"
+is_janus || run_suite beyond --scenarios "$suite/beyond" "${beyond[@]/#/--only=*/}"
+stop_all
+finish
