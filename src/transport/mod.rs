@@ -1,1 +1,3 @@
 //! How requests reach the gateway: HTTP connections and the REST API.
+
+pub mod conn;

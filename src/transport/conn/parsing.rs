@@ -1,0 +1,176 @@
+//! The receiving half of a connection: from bytes to one request at a time.
+
+use super::{CONTINUE, Conn, ConnAction, Partial, Phase, Reading, Request, Shared, Work};
+use crate::base::clock::Now;
+use crate::wire::http::{BodyLength, BodyProgress, BodyReader, Refusal, RequestHead};
+
+/// Most memory set aside for a body because its length was announced. The rest has to come first.
+const BODY_RESERVED_BYTES: u64 = 16 * 1024;
+
+impl Conn {
+    /// Parses what waits in the input.
+    pub(super) fn parse_input(&mut self, shared: &mut Shared, now: Now) {
+        let mut input = std::mem::take(&mut self.input);
+        let used = self.parse(shared, now, input.bytes());
+        input.consume(used);
+        self.input = input;
+    }
+
+    /// Parses `bytes` until a request is complete or more are needed; says how many it took.
+    pub(super) fn parse(&mut self, shared: &mut Shared, now: Now, bytes: &[u8]) -> usize {
+        let mut used = 0;
+        loop {
+            let rest = &bytes[used..];
+            if rest.is_empty() {
+                return used;
+            }
+            match self.phase {
+                Phase::Idle if self.is_backed_up(shared) => return used,
+                Phase::Idle => {
+                    self.phase = Phase::Head;
+                    self.since = now.monotonic;
+                    self.heard = true;
+                }
+                Phase::Head => match self.head.read(rest, &shared.limits) {
+                    Ok(Some((head, size))) => {
+                        used += size;
+                        self.begin_body(shared, now, head);
+                    }
+                    Ok(None) => return used,
+                    Err(refusal) => self.refuse(shared, now, refusal, Work::UNKNOWN),
+                },
+                Phase::Body => used += self.read_body(shared, now, rest),
+                Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming => return used,
+                Phase::Flushing | Phase::Lingering | Phase::Closed => return bytes.len(),
+            }
+        }
+    }
+
+    fn begin_body(&mut self, shared: &mut Shared, now: Now, head: RequestHead) {
+        let reader = match BodyReader::new(head.body(), &shared.limits) {
+            Ok(reader) => reader,
+            Err(refusal) => return self.refuse(shared, now, refusal, Work::of(&head)),
+        };
+        if reader.is_complete() {
+            let body = Vec::new();
+            return self.complete(Request { head, body });
+        }
+        if head.expect_continue() {
+            self.before_write(now);
+            if self.out.write(&[CONTINUE]).is_err() {
+                return self.abort(shared);
+            }
+            self.after_write();
+        }
+        let reserved = match head.body() {
+            BodyLength::Length(size) => size.min(BODY_RESERVED_BYTES) as usize,
+            BodyLength::Chunked | BodyLength::None => 0,
+        };
+        self.partial = Some(Partial {
+            head,
+            reader,
+            body: Vec::with_capacity(reserved),
+            progress: now.monotonic,
+            window_start: now.monotonic,
+            window_bytes: 0,
+        });
+        self.phase = Phase::Body;
+    }
+
+    /// Reads on in the body; says how many bytes of `rest` belonged to it.
+    fn read_body(&mut self, shared: &mut Shared, now: Now, rest: &[u8]) -> usize {
+        let partial = self.partial.as_mut().expect("the phase has a body");
+        let before = partial.body.len();
+        let progress = partial.reader.read(rest, &shared.limits, &mut partial.body);
+        shared.bodies_bytes += partial.body.len() - before;
+        partial.progress = now.monotonic;
+        let over_budget = shared.bodies_bytes > shared.limits.bodies_bytes;
+        match progress {
+            Ok(BodyProgress::Complete(used)) => {
+                let partial = self.release_body(shared).expect("it was just read");
+                self.complete(Request {
+                    head: partial.head,
+                    body: partial.body,
+                });
+                used
+            }
+            Ok(BodyProgress::Partial) if over_budget => {
+                let work = Work::of(&partial.head);
+                self.refuse(shared, now, Refusal::BodiesTooLarge, work);
+                rest.len()
+            }
+            Ok(BodyProgress::Partial) => {
+                partial.window_bytes += rest.len();
+                rest.len()
+            }
+            Err(refusal) => {
+                let work = Work::of(&partial.head);
+                self.refuse(shared, now, refusal, work);
+                rest.len()
+            }
+        }
+    }
+
+    fn complete(&mut self, request: Request) {
+        self.ready = Some(request);
+        self.phase = Phase::Ready;
+    }
+
+    /// Gives up the body that is being read, and its share of the budget.
+    pub(super) fn release_body(&mut self, shared: &mut Shared) -> Option<Partial> {
+        let partial = self.partial.take()?;
+        shared.bodies_bytes -= partial.body.len();
+        Some(partial)
+    }
+
+    /// Ends the connection of a client that closed its sending half in the middle of a request,
+    /// or between two.
+    pub(super) fn end_cut_off(&mut self, shared: &mut Shared, now: Now) {
+        match self.phase {
+            // Complete requests may wait there for output to be taken.
+            Phase::Idle if !self.input.is_empty() => {}
+            Phase::Idle | Phase::Head | Phase::Body => self.end(shared, now),
+            Phase::Ready
+            | Phase::Work
+            | Phase::Parked
+            | Phase::Streaming
+            | Phase::Flushing
+            | Phase::Lingering
+            | Phase::Closed => {}
+        }
+    }
+
+    /// Stops reading while too much input waits for its turn, and goes on when it got it.
+    pub(super) fn pace_reading(&mut self, shared: &Shared) {
+        let waits = match self.phase {
+            Phase::Idle => self.is_backed_up(shared),
+            Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming => true,
+            Phase::Head | Phase::Body => false,
+            Phase::Flushing | Phase::Lingering | Phase::Closed => return,
+        };
+        if waits && self.input.bytes().len() >= shared.limits.pipelined_bytes {
+            self.pause_reading();
+        } else {
+            self.resume_reading();
+        }
+    }
+
+    pub(super) fn pause_reading(&mut self) {
+        if self.reading == Reading::On {
+            self.reading = Reading::Paused;
+            self.actions.push(ConnAction::PauseRead);
+        }
+    }
+
+    pub(super) fn resume_reading(&mut self) {
+        if self.reading == Reading::Paused {
+            self.reading = Reading::On;
+            self.actions.push(ConnAction::ResumeRead);
+        }
+    }
+
+    /// Whether so much output is pending that no further request is taken on.
+    fn is_backed_up(&self, shared: &Shared) -> bool {
+        self.out.pending().len() > shared.limits.out_bytes / 4
+    }
+}

@@ -1,0 +1,45 @@
+//! What the HTTP connections of one listener share.
+
+use crate::base::limits::Limits;
+use crate::wire::http::{Cors, HttpDate};
+
+/// What the HTTP connections of one listener and shard share. Lives on: every shard.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) limits: Limits,
+    pub(super) cors: Cors,
+    pub(super) date: HttpDate,
+    /// Where heads are put together; kept for its memory.
+    pub(super) head: Vec<u8>,
+    /// Bytes of the bodies that are being read.
+    pub(super) bodies_bytes: usize,
+}
+
+impl Shared {
+    /// Makes it from bounds, and from the CORS fields that every response is to have.
+    pub fn new(limits: Limits, cors: Cors) -> Self {
+        Self {
+            limits,
+            cors,
+            date: HttpDate::default(),
+            head: Vec::new(),
+            bodies_bytes: 0,
+        }
+    }
+
+    /// The bounds.
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Changes bounds and CORS fields, for all connections at once.
+    pub fn reload(&mut self, limits: Limits, cors: Cors) {
+        self.limits = limits;
+        self.cors = cors;
+    }
+
+    /// Bytes of all request bodies that are being read.
+    pub const fn bodies_bytes(&self) -> usize {
+        self.bodies_bytes
+    }
+}
