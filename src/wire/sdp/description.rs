@@ -81,40 +81,59 @@ impl SessionDescription {
             .find(|media| media.mid.as_deref() == Some(mid))
     }
 
-    /// Checks that all accepted sections share one transport.
+    /// Completes an offer of a sloppy client: sections without mid get their position as one, and
+    /// the BUNDLE group comes to name all sections that are not rejected.
     ///
-    /// They do when the BUNDLE group names them all, and also when there is only one of them, or
-    /// when the group is missing but no section has credentials that differ from another's: old
-    /// clients leave the group out.
+    /// A section outside the group is taken for part of it unless it has credentials or a port of
+    /// its own: old clients leave the group out.
     ///
     /// # Errors
     ///
-    /// [`SdpError::Unbundled`] when a second transport would be needed.
-    pub fn check_bundled(&self) -> Result<(), SdpError> {
-        let mut accepted = self.media.iter().filter(|media| !media.is_rejected());
-        let bundled = if self.bundle.is_empty() {
-            let first = accepted
-                .next()
-                .map(|media| (self.ice_of(media), media.port));
-            accepted.all(|media| {
-                let (ice, port) = first.expect("`all` only sees what follows a first one");
-                self.ice_of(media) == ice && media.port == port
-            })
-        } else if accepted.clone().count() < 2 {
-            true
-        } else {
-            accepted.all(|media| {
-                media
-                    .mid
-                    .as_ref()
-                    .is_some_and(|mid| self.bundle.contains(mid))
-            })
-        };
-        if bundled {
-            Ok(())
-        } else {
-            Err(SdpError::Unbundled)
+    /// [`SdpError::Unbundled`] when a second transport would be needed, and
+    /// [`SdpError::DuplicateMid`] when the position of a section is the mid of another.
+    pub fn normalise(&mut self) -> Result<(), SdpError> {
+        if !self.has_one_transport() {
+            return Err(SdpError::Unbundled);
         }
+        for index in 0..self.media.len() {
+            if self.media[index].mid.is_none() {
+                let mid = index.to_string();
+                if self.media_of(&mid).is_some() {
+                    return Err(SdpError::DuplicateMid(mid));
+                }
+                self.media[index].mid = Some(mid);
+            }
+        }
+        let media = std::mem::take(&mut self.media);
+        let mut bundle = std::mem::take(&mut self.bundle);
+        bundle.retain(|mid| media.iter().any(|each| each.is_accepted_as(mid)));
+        for each in media.iter().filter(|each| !each.is_rejected()) {
+            bundle.extend(each.mid.clone().filter(|mid| !bundle.contains(mid)));
+        }
+        (self.media, self.bundle) = (media, bundle);
+        Ok(())
+    }
+
+    fn has_one_transport(&self) -> bool {
+        // A placeholder: the real address comes with the candidates.
+        const DISCARD_PORT: u16 = 9;
+        let Some(owner) = self.transport_media() else {
+            return true;
+        };
+        let in_bundle = |media: &MediaDescription| {
+            media
+                .mid
+                .as_ref()
+                .is_some_and(|mid| self.bundle.contains(mid))
+        };
+        self.media
+            .iter()
+            .filter(|media| !media.is_rejected())
+            .all(|media| {
+                let same_port = [DISCARD_PORT, owner.port].contains(&media.port);
+                in_bundle(media)
+                    || self.ice_of(media) == self.ice_of(owner) && (same_port || media.bundle_only)
+            })
     }
 }
 

@@ -4,21 +4,23 @@ use std::fmt;
 
 /// The reason a session description, or a candidate, cannot be used.
 ///
-/// The text goes to the client as the reason of error 465. The first four are worded as Janus words
-/// them, because clients are known to compare them.
+/// The text goes to the client as the reason of error 465. Where Janus has a text for the same
+/// reason it is worded alike, because clients are known to compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SdpError {
     /// The text does not begin with a version line.
     NoVersion,
-    /// There is no origin, no name or no media section.
+    /// There is no origin or no media section.
     MissingMandatory,
+    /// A line too short to have a value.
+    ShortLine(String),
     /// A line whose second character is not `=`.
+    NotALine(String),
+    /// A line with a value that cannot be read, or that holds control characters.
     InvalidLine(String),
-    /// A media line that cannot be read.
-    InvalidMedia(String),
-    /// Another line that cannot be read: its text.
-    InvalidValue(String),
-    /// A candidate that cannot be read: its text.
+    /// A media line without formats.
+    NoFormats(String),
+    /// A candidate that cannot be read.
     InvalidCandidate(String),
     /// More of something than the gateway takes.
     TooMany {
@@ -33,20 +35,36 @@ pub enum SdpError {
     Unbundled,
 }
 
+impl SdpError {
+    pub(super) fn invalid_line(line: &str) -> Self {
+        Self::InvalidLine(excerpt(line))
+    }
+}
+
+/// Cuts a line to what is worth repeating in an error.
+pub(super) fn excerpt(line: &str) -> String {
+    const CHARS_MAX: usize = 200;
+    line.chars().take(CHARS_MAX).collect()
+}
+
 impl fmt::Display for SdpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoVersion => f.write_str("Invalid SDP (doesn't start with v=)"),
             Self::MissingMandatory => f.write_str("Missing mandatory lines (o=, s= or m=)"),
-            Self::InvalidLine(line) => {
-                write!(f, "Invalid line (2nd char is not '='): {line}")
+            Self::ShortLine(line) => write!(f, "Invalid line ({} bytes): {line}", line.len()),
+            Self::NotALine(line) => write!(f, "Invalid line (2nd char is not '='): {line}"),
+            Self::InvalidLine(line) => match line.split_once('=') {
+                Some((kind, _)) => write!(f, "Invalid {kind}= line: {line}"),
+                None => write!(f, "Invalid line: {line}"),
+            },
+            Self::NoFormats(line) => {
+                write!(f, "Invalid m= line (no payload types/formats): {line}")
             }
-            Self::InvalidMedia(line) => write!(f, "Invalid m= line: {line}"),
-            Self::InvalidValue(line) => write!(f, "Invalid line: {line}"),
             Self::InvalidCandidate(line) => write!(f, "Invalid candidate: {line}"),
             Self::TooMany { what, max } => write!(f, "Too many {what} (at most {max})"),
             Self::DuplicateMid(mid) => write!(f, "Two m= lines with the same mid: {mid}"),
-            Self::Unbundled => f.write_str("Media sections without a BUNDLE group"),
+            Self::Unbundled => f.write_str("Media sections without a common BUNDLE group"),
         }
     }
 }

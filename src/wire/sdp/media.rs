@@ -103,6 +103,10 @@ impl MediaDescription {
         self.port == 0 && !self.bundle_only
     }
 
+    pub(super) fn is_accepted_as(&self, mid: &str) -> bool {
+        !self.is_rejected() && self.mid.as_deref() == Some(mid)
+    }
+
     /// Tells whether the section carries RTP.
     pub fn is_rtp(&self) -> bool {
         self.protocol.split('/').any(|part| part == "RTP")
@@ -111,7 +115,6 @@ impl MediaDescription {
     /// Tells whether the section carries data channels over DTLS.
     pub fn is_data(&self) -> bool {
         self.kind == MediaKind::Application && self.protocol.ends_with("DTLS/SCTP")
-            || self.protocol == "DTLS/SCTP"
     }
 
     /// Returns the codec with a payload type.

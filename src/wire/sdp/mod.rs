@@ -10,10 +10,17 @@ mod answer;
 mod candidate;
 mod description;
 mod error;
+pub mod extension;
 mod media;
+mod negotiate;
+mod parse;
+mod section;
 mod simulcast;
+mod write;
 
-pub use answer::{AnswerPlan, LinePlan, LocalTransport, MediaPlan, SimulcastPlan, Trickle};
+pub use answer::{
+    AnswerPlan, LinePlan, LocalTransport, MediaPlan, SimulcastPlan, Trickle, build_answer,
+};
 pub use candidate::{Candidate, CandidateAddress, CandidateKind, CandidateProtocol, TcpKind};
 pub use description::{
     Attribute, Bandwidth, Fingerprint, IceParameters, Origin, SessionDescription, Setup,
@@ -23,7 +30,16 @@ pub use media::{
     Codec, Direction, Extension, MediaDescription, MediaKind, Msid, Rid, RidDirection, Ssrc,
     SsrcGroup,
 };
+pub use negotiate::{
+    accepted_extensions, answer_feedback, answer_fmtp, codec_by_preference, first_codec,
+    is_ice_restart,
+};
+pub use parse::{SDP_LINES_MAX, SDP_MEDIA_MAX, SDP_SIZE_MAX};
+pub use section::{SDP_CODECS_MAX, SDP_SSRCS_MAX};
 pub use simulcast::{
     LayerSource, RidOrder, SIMULCAST_LAYERS_MAX, Simulcast, SimulcastLayer, SimulcastRid,
     simulcast_layers,
 };
+
+#[cfg(test)]
+mod tests;

@@ -86,33 +86,33 @@ pub fn simulcast_layers(media: &MediaDescription, order: RidOrder) -> Vec<Simulc
 
 /// Returns the encodings sent by rid, in the order they are listed.
 fn rid_layers(media: &MediaDescription) -> Vec<SimulcastLayer> {
-    let mut rids: Vec<SimulcastRid> = match &media.simulcast {
-        Some(simulcast) => simulcast
-            .send
-            .iter()
-            .filter_map(|entry| entry.first())
-            .cloned()
-            .collect(),
-        None => Vec::new(),
-    };
-    if rids.is_empty() {
-        let sent = media
-            .rids
-            .iter()
-            .filter(|rid| rid.direction == RidDirection::Send);
-        rids = sent
-            .map(|rid| SimulcastRid {
-                rid: rid.id.clone(),
-                paused: false,
-            })
-            .collect();
-    }
-    rids.truncate(SIMULCAST_LAYERS_MAX);
     let layer = |each: SimulcastRid| SimulcastLayer {
         source: LayerSource::Rid(each.rid),
         paused: each.paused,
     };
-    rids.into_iter().map(layer).collect()
+    sent_rids(media).into_iter().map(layer).collect()
+}
+
+/// Returns the rids that the sender of a section announces: the first ones of its `a=rid` lines.
+///
+/// Janus goes by these lines, and looks into `a=simulcast` for what is paused only; it may be
+/// missing.
+pub(super) fn sent_rids(media: &MediaDescription) -> Vec<SimulcastRid> {
+    let listed = media
+        .simulcast
+        .iter()
+        .flat_map(|simulcast| simulcast.send.iter().flatten());
+    let is_paused = |id: &str| listed.clone().any(|each| each.rid == id && each.paused);
+    let sent = media
+        .rids
+        .iter()
+        .filter(|rid| rid.direction == RidDirection::Send);
+    sent.take(SIMULCAST_LAYERS_MAX)
+        .map(|rid| SimulcastRid {
+            rid: rid.id.clone(),
+            paused: is_paused(&rid.id),
+        })
+        .collect()
 }
 
 /// Returns the encodings of the first `SIM` group.
