@@ -94,7 +94,7 @@ for (const route of routes.slice(1)) {
 }
 report.check('the fronts were well', fronts.flatMap((front) => front.complaints()));
 await checked(report, 'the gateway ends in order', async () => {
-  const end = await gateway.stop('SIGTERM', 40000);
+  const end = await gateway.stop();
   return end.code === 0 ? [] : [`it ended with ${JSON.stringify(end)}`];
 });
 await pages.close();

@@ -97,7 +97,7 @@ async function stepWallClock(binary, shim, steps, name, env = {}) {
   await sleep(1500); // a server may write the same date for a second
   const offset = await dateOffset(gateway.base).catch(() => NaN);
   if (!(Math.abs(offset - DAY) < 60)) problems.push(`the steps did not reach the process: its date is ${offset} s from ours`);
-  await gateway.stop('SIGTERM', 40000);
+  await gateway.stop();
   return problems;
 }
 
@@ -106,7 +106,7 @@ async function inTimeNamespace(binary, offsets, name, env = {}) {
   const entered = readlinkSync(`/proc/${gateway.child.pid}/ns/time`) !== readlinkSync('/proc/self/ns/time');
   const problems = entered ? [] : ['the process is not in a time namespace of its own'];
   problems.push(...await heldThrough(gateway, async () => {}));
-  await gateway.stop('SIGTERM', 40000);
+  await gateway.stop();
   return problems;
 }
 

@@ -118,10 +118,21 @@ export class Service {
     throw new Error(`${this.name} does not listen on port ${port}\n${this.log().slice(-2000)}`);
   }
 
-  async stop(signal = 'SIGTERM', patience = 5000) {
-    this.child.kill(signal);
-    const end = await Promise.race([this.ended, sleep(patience, null, { ref: false })]);
-    if (end) return end;
+  /** Waits for the end; `null` if it does not come in time. */
+  ending(patience) {
+    return Promise.race([this.ended, sleep(patience, null, { ref: false })]);
+  }
+
+  /**
+   * Asks the process to end, and once more a second later, which tells a gateway to drain no
+   * longer; kills it where that does not help.
+   */
+  async stop() {
+    for (const patience of [1000, 5000]) {
+      this.child.kill('SIGTERM');
+      const end = await this.ending(patience);
+      if (end) return end;
+    }
     this.child.kill('SIGKILL');
     await this.ended;
     return { killed: true };

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Installs what the end-to-end tests need and this machine lacks; quick where all is there. What
+# cannot be installed is left out: the tests that need it say so and are skipped.
+set -uo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
+missing=()
+want() { command -v "$1" >/dev/null || missing+=("${2:-$1}"); }
+want nginx
+want haproxy
+want chromium
+want cc gcc
+want node nodejs
+want npm
+want python3
+if (( ${#missing[@]} )) && command -v apt-get >/dev/null; then
+	echo "installing ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	apt-get update -qq &&
+		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
+		echo "could not install all of: ${missing[*]}"
+fi
+
+# npm_install FOLDER: its packages, unless they are there already in the wanted versions
+npm_install() {
+	cmp -s "$1/package-lock.json" "$1/node_modules/.installed" && return
+	(cd "$1" && npm ci --no-progress --loglevel=error) && cp "$1/package-lock.json" "$1/node_modules/.installed" ||
+		echo "could not install the npm packages of $1"
+}
+npm_install "$here"
+npm_install "$here/../../examples"
+"$here/python.sh" >/dev/null || echo 'could not install the Python packages'
