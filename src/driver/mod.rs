@@ -1,1 +1,17 @@
 //! The loop between a platform and a shard, written once for every platform.
+//!
+//! [`run`] drives one shard: it waits for something to happen, hands a batch of it to the shard
+//! with one reading of the clocks, and carries out what the shard wants.
+
+mod alarm;
+mod core;
+mod mesh;
+pub mod platform;
+mod pump;
+mod ready;
+mod tcp;
+mod udp;
+
+pub use self::core::Core;
+pub use platform::{Arrival, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo};
+pub use pump::{Counters, run};

@@ -1,2 +1,3 @@
 //! What a shard cannot do itself: clocks, entropy, sockets, threads, signals.
+
 pub mod glommio;

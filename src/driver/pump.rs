@@ -1,0 +1,236 @@
+//! A shard's turn: gather what happened, hand it to the core, carry out what the core wants.
+//!
+//! One task does it all, without awaiting in between: no borrow of the core lives across a wait,
+//! and a burst of events costs one switch to the task, one reading of the clocks and one flush.
+//!
+//! Invariant: the clocks are read once a turn, at its begin.
+
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
+use crate::base::clock::{Monotonic, Now};
+use crate::driver::alarm::Alarm;
+use crate::driver::core::Core;
+use crate::driver::mesh::MeshLane;
+use crate::driver::platform::{Io, Platform};
+use crate::driver::ready::{Left, Ready};
+use crate::driver::tcp::{Heard, Scene, TcpLane};
+use crate::driver::udp::UdpLane;
+use crate::shard::{Input, Outbox};
+
+/// Sources that one turn looks at. Twice as many would double the time until the first of them is
+/// answered, and save little: a turn's fixed cost is about that of three requests.
+const SOURCES_MAX: usize = 64;
+
+/// How often one turn ends a batch again because the kernel took output at once.
+const ROUNDS_MAX: usize = 4;
+
+const MESH_SOURCE: usize = 0;
+const TIMER_SOURCE: usize = 1;
+const FIRST_LISTENER: usize = 2;
+
+/// What the driver counted, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Connections accepted.
+    pub tcp_accepted: u64,
+    /// Times that a listener had to rest, for want of descriptors or memory.
+    pub tcp_accept_errors: u64,
+    /// Connections that the client or the network ended.
+    pub tcp_failed: u64,
+    /// Connections reset at once, because the shard holds as many as it may.
+    pub tcp_shed: u64,
+    /// Turns.
+    pub turns: u64,
+    /// Turns that ended with work left for the next.
+    pub turns_full: u64,
+    /// Errors of receiving datagrams.
+    pub udp_receive_errors: u64,
+    /// Datagrams that the kernel took.
+    pub udp_sent: u64,
+    /// Datagrams dropped, because too many waited or the kernel refused them.
+    pub udp_send_dropped: u64,
+}
+
+/// Drives `core` until it is drained. Says what it counted.
+pub async fn run<P: Platform, C: Core>(platform: P, core: C, io: Io<P>) -> Counters {
+    let mut pump = Pump::new(platform, core, io);
+    loop {
+        match poll_fn(|cx| pump.turn(cx)).await {
+            Turn::Drained => return pump.counters,
+            Turn::Full => pump.platform.yield_now().await,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Drained,
+    /// There is more to do, once the runtime had a chance to look for events.
+    Full,
+}
+
+struct Pump<P: Platform, C> {
+    platform: P,
+    core: C,
+    out: Outbox,
+    ready: Option<Ready>,
+    sources: Vec<usize>,
+    sources_max: usize,
+    first_udp: usize,
+    first_conn: usize,
+    mesh: MeshLane<P::Mesh>,
+    tcp: TcpLane<P::Listener>,
+    udp: UdpLane<P::Udp>,
+    alarm: Alarm,
+    counters: Counters,
+    latest: Option<Monotonic>,
+}
+
+impl<P: Platform, C: Core> Pump<P, C> {
+    fn new(platform: P, core: C, io: Io<P>) -> Self {
+        let first_udp = FIRST_LISTENER + io.listeners.len();
+        let first_conn = first_udp + io.udp.len();
+        Self {
+            platform,
+            core,
+            out: Outbox::default(),
+            ready: None,
+            sources: Vec::new(),
+            sources_max: first_conn + io.connections_max,
+            first_udp,
+            first_conn,
+            mesh: MeshLane::new(io.mesh),
+            tcp: TcpLane::new(io.listeners, io.connections_max, first_conn),
+            udp: UdpLane::new(io.udp),
+            alarm: Alarm::default(),
+            counters: Counters::default(),
+            latest: None,
+        }
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        let mut ready = match self.ready.take() {
+            Some(ready) if ready.begin(cx) => ready,
+            Some(_) | None => {
+                let ready = Ready::new(self.sources_max, cx.waker());
+                ready.begin(cx);
+                ready
+            }
+        };
+        let now = self.platform.sample();
+        debug_assert!(self.latest.is_none_or(|latest| latest <= now.monotonic));
+        self.latest = Some(now.monotonic);
+        self.counters.turns += 1;
+
+        let left = [
+            self.take_in(now, &mut ready),
+            self.end_batch(now, &mut ready),
+            self.arm(now, &mut ready),
+            ready.left(),
+        ];
+        self.ready = Some(ready);
+        if self.core.is_drained() {
+            Poll::Ready(Turn::Drained)
+        } else if left.contains(&Left::Some) {
+            self.counters.turns_full += 1;
+            Poll::Ready(Turn::Full)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    /// Gathers what happened and hands it to the core.
+    fn take_in(&mut self, now: Now, ready: &mut Ready) -> Left {
+        ready.take(SOURCES_MAX, &mut self.sources);
+        let mut sources = std::mem::take(&mut self.sources);
+        let (core, out) = (&mut self.core, &mut self.out);
+        for source in sources.drain(..) {
+            let waker = ready.waker(source);
+            let cx = &mut Context::from_waker(&waker);
+            if source == MESH_SOURCE {
+                self.mesh.poll(cx);
+            } else if source == TIMER_SOURCE {
+                // What was due shows in the core's deadline.
+                let _ = self.alarm.poll(cx);
+            } else if source < self.first_udp {
+                let mut scene = Scene {
+                    core,
+                    out,
+                    now,
+                    ready,
+                    counters: &mut self.counters,
+                };
+                self.tcp.accept(source - FIRST_LISTENER, source, &mut scene);
+            } else if source < self.first_conn {
+                let index = source - self.first_udp;
+                let counters = &mut self.counters;
+                if self.udp.take_in(index, now, (core, out), counters, cx) == Left::Some {
+                    ready.mark(source);
+                }
+            } else {
+                self.tcp.wake(source);
+            }
+        }
+        self.sources = sources;
+        let left = self.mesh.take_in(now, core, out);
+        self.tcp.take_in(&mut Scene {
+            core,
+            out,
+            now,
+            ready,
+            counters: &mut self.counters,
+        });
+        if core.deadline().is_some_and(|at| at <= now.monotonic) {
+            core.handle(now, Input::Tick, out);
+        }
+        left
+    }
+
+    /// Flushes, and empties the outbox. What the kernel takes at once makes another batch.
+    fn end_batch(&mut self, now: Now, ready: &mut Ready) -> Left {
+        let mut left = Left::Some;
+        for _ in 0..ROUNDS_MAX {
+            self.core.flush(now, &mut self.out);
+            self.udp.send(now, &mut self.out, &mut self.counters);
+            let heard = self.tcp.serve(&mut Scene {
+                core: &mut self.core,
+                out: &mut self.out,
+                now,
+                ready,
+                counters: &mut self.counters,
+            });
+            if heard == Heard::Nothing {
+                left = Left::None;
+                break;
+            }
+        }
+        self.mesh.send(&mut self.out);
+        if std::mem::take(&mut self.out.close_listeners) {
+            self.tcp.close_listeners();
+        }
+        if left == Left::Some {
+            left
+        } else {
+            self.tcp.left()
+        }
+    }
+
+    /// Sees to it that the next turn comes in time.
+    fn arm(&mut self, now: Now, ready: &mut Ready) -> Left {
+        let rest = self.tcp.rested(now, FIRST_LISTENER, ready);
+        let wanted = [self.core.deadline(), self.udp.retry_at(), rest];
+        let Some(at) = wanted.into_iter().flatten().min() else {
+            return Left::None;
+        };
+        if at <= now.monotonic {
+            return Left::Some;
+        }
+        let waker = ready.waker(TIMER_SOURCE);
+        let cx = &mut Context::from_waker(&waker);
+        if self.alarm.arm(&self.platform, at, cx).is_ready() {
+            return Left::Some;
+        }
+        Left::None
+    }
+}

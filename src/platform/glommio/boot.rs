@@ -1,0 +1,397 @@
+//! Starting and stopping the process.
+//!
+//! The order is: check the host, bind every socket, make every ring, listen, serve. Whatever
+//! fails before the last step ends the process with one line on stderr, and nothing was served.
+//! The main thread then waits for signals and for shards to end.
+
+use std::any::Any;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use glommio::{LocalExecutorBuilder, Placement};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::iterator::Signals;
+use socket2::Socket;
+
+use super::host::{self, Trouble};
+use super::{Clocks, Glommio, Inbox, Mesh, Sender, Udp, addresses, bind, inbox, sources, tcp};
+use crate::base::clock::{Anchor, Monotonic, Now};
+use crate::base::id::ShardId;
+use crate::config::Config;
+use crate::driver::{Arrival, Core, Counters, Io, run};
+use crate::shard::{Control, Listener, Setup};
+
+/// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
+pub const EXIT_CONFIG: u8 = 78;
+
+/// `EX_SOFTWARE` of sysexits.h: a shard failed.
+pub const EXIT_SOFTWARE: u8 = 70;
+
+/// How long shards may take to end once nothing holds them any more.
+const END_WITHIN: Duration = Duration::from_secs(3);
+
+/// The longest that one task runs before the executor looks at its rings. The pump gives way after
+/// each turn; this bounds how many turns are taken in a row.
+const PREEMPT_AFTER: Duration = Duration::from_millis(1);
+
+/// What the process is to do.
+pub struct Boot {
+    /// The configuration to start with.
+    pub config: Arc<Config>,
+    /// Reads the configuration again, on SIGHUP. An error, in one line, changes nothing.
+    pub reload: Box<dyn FnMut() -> Result<Config, String>>,
+    /// Opens the log files again, on SIGUSR1.
+    pub reopen_logs: Box<dyn FnMut()>,
+}
+
+impl fmt::Debug for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Boot").finish_non_exhaustive()
+    }
+}
+
+impl Boot {
+    /// Serves until a signal ends it. `make` builds the core of each shard, on its thread.
+    pub fn run<C: Core>(
+        mut self,
+        make: impl Fn(Setup, Now) -> C + Clone + Send + 'static,
+    ) -> ExitCode {
+        match Running::start(&self.config, make) {
+            Ok(running) => running.serve(&mut self),
+            Err(trouble) => {
+                eprintln!("bifrons: {trouble}");
+                ExitCode::from(EXIT_CONFIG)
+            }
+        }
+    }
+}
+
+/// What the main thread hears of.
+#[derive(Debug)]
+enum Event {
+    Ended(ShardId, Result<Counters, Failure>),
+    Ready,
+    Signal(i32),
+}
+
+#[derive(Debug)]
+enum Failure {
+    Panicked(String),
+    Start(Trouble),
+}
+
+/// The shards, seen from the main thread.
+struct Running {
+    clocks: Clocks,
+    events: mpsc::Receiver<Event>,
+    senders: Vec<Sender<Arrival>>,
+    ended: Vec<bool>,
+}
+
+/// What a shard's thread begins with: plain sockets, not yet on a ring.
+struct Parts {
+    setup: Setup,
+    listeners: Vec<(Listener, Socket)>,
+    udp: Vec<Socket>,
+    inbox: Inbox<Arrival>,
+    senders: Vec<Sender<Arrival>>,
+    connections_max: usize,
+    placement: Placement,
+    go: mpsc::Receiver<()>,
+}
+
+impl Running {
+    fn start<C: Core>(
+        config: &Arc<Config>,
+        make: impl Fn(Setup, Now) -> C + Clone + Send + 'static,
+    ) -> Result<Self, Trouble> {
+        let clocks = Clocks::default();
+        let cores = host::cores();
+        let shards = config
+            .shards
+            .unwrap_or_else(|| u8::try_from(cores.len()).unwrap_or(u8::MAX))
+            .max(1);
+        let connections_max = host::check(shards)? / usize::from(shards);
+        let sockets = Sockets::bind(config, shards)?;
+        let listening = sockets.listening.clone();
+
+        let (event_sender, events) = mpsc::channel();
+        let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| inbox()).unzip();
+        let anchor = clocks.anchor();
+        let mut starters = Vec::new();
+        let shards_io = sockets.by_shard.into_iter().zip(inboxes);
+        for (id, (sockets, inbox)) in (0..shards).zip(shards_io) {
+            let (start, go) = mpsc::channel();
+            starters.push(start);
+            let parts = Parts {
+                setup: setup(ShardId(id), shards, config, anchor, &sockets.udp)?,
+                listeners: sockets.listeners,
+                udp: sockets.udp,
+                inbox,
+                senders: senders.clone(),
+                connections_max,
+                placement: placement(&cores, shards, id),
+                go,
+            };
+            spawn_shard(parts, make.clone(), event_sender.clone())?;
+        }
+        for _ in 0..shards {
+            match events.recv().expect("this function has a sender") {
+                Event::Ready => {}
+                Event::Ended(_, Err(Failure::Start(trouble))) => return Err(trouble),
+                Event::Ended(_, Err(Failure::Panicked(why))) => return Err(Trouble::new(why)),
+                Event::Ended(_, Ok(_)) => unreachable!("no shard ends before it has begun"),
+                Event::Signal(_) => unreachable!("signals are not heard yet"),
+            }
+        }
+        spawn_signals(event_sender)?;
+        for start in starters {
+            start.send(()).expect("a shard that is ready waits");
+        }
+        for (speaks, address) in listening {
+            tracing::info!(%address, ?speaks, shards, "listening");
+        }
+        Ok(Self {
+            clocks,
+            events,
+            ended: vec![false; senders.len()],
+            senders,
+        })
+    }
+
+    /// Waits until all shards have ended.
+    fn serve(mut self, boot: &mut Boot) -> ExitCode {
+        let mut until: Option<Monotonic> = None;
+        let mut drain_timeout = boot.config.drain_timeout;
+        while self.ended.contains(&false) {
+            match self.next_event(until) {
+                Some(Event::Ended(shard, Ok(counters))) => {
+                    tracing::debug!(%shard, ?counters, "shard ended");
+                    self.ended[usize::from(shard.0)] = true;
+                }
+                Some(Event::Ended(shard, Err(failure))) => {
+                    tracing::error!(%shard, ?failure, "shard failed");
+                    return ExitCode::from(EXIT_SOFTWARE);
+                }
+                Some(Event::Ready) => {}
+                Some(Event::Signal(SIGHUP)) => {
+                    if let Some(config) = self.reload(boot) {
+                        drain_timeout = config.drain_timeout;
+                    }
+                }
+                Some(Event::Signal(SIGUSR1)) => (boot.reopen_logs)(),
+                Some(Event::Signal(signal)) => {
+                    let (control, within) = match until {
+                        None => (Control::Drain, drain_timeout),
+                        Some(_) => (Control::Stop, Duration::ZERO),
+                    };
+                    tracing::info!(signal, ?control, "stopping");
+                    let end = self.clocks.sample().monotonic + within + END_WITHIN;
+                    until = Some(until.map_or(end, |earlier| earlier.min(end)));
+                    self.tell_all(&control);
+                }
+                None => {
+                    tracing::error!(ended = ?self.ended, "some shards did not end in time");
+                    return ExitCode::from(EXIT_SOFTWARE);
+                }
+            }
+        }
+        tracing::info!("stopped");
+        ExitCode::SUCCESS
+    }
+
+    fn next_event(&self, until: Option<Monotonic>) -> Option<Event> {
+        let Some(until) = until else {
+            return Some(self.events.recv().expect("the signal thread has a sender"));
+        };
+        let left = until.saturating_since(self.clocks.sample().monotonic);
+        self.events.recv_timeout(left).ok()
+    }
+
+    fn reload(&self, boot: &mut Boot) -> Option<Arc<Config>> {
+        match (boot.reload)() {
+            Ok(config) => {
+                let config = Arc::new(config);
+                self.tell_all(&Control::Configure(Arc::clone(&config)));
+                tracing::info!("configuration read again");
+                Some(config)
+            }
+            Err(reason) => {
+                tracing::warn!(%reason, "configuration not read again, the old one stays");
+                None
+            }
+        }
+    }
+
+    fn tell_all(&self, control: &Control) {
+        for sender in &self.senders {
+            sender.send(Arrival::Control(control.clone()));
+        }
+    }
+}
+
+/// Every socket of the process.
+struct Sockets {
+    listening: Vec<(Listener, SocketAddr)>,
+    by_shard: Vec<ShardSockets>,
+}
+
+#[derive(Default)]
+struct ShardSockets {
+    listeners: Vec<(Listener, Socket)>,
+    udp: Vec<Socket>,
+}
+
+impl Sockets {
+    fn bind(config: &Config, shards: u8) -> Result<Self, Trouble> {
+        let mut sockets = Self {
+            listening: Vec::new(),
+            by_shard: (0..shards).map(|_| ShardSockets::default()).collect(),
+        };
+        let rest = config.http.bind.iter().filter(|_| config.http.enabled);
+        let admin = config.admin.bind.iter().filter(|_| config.admin.enabled);
+        let wanted = rest
+            .map(|address| (Listener::Rest, *address))
+            .chain(admin.map(|address| (Listener::Admin, *address)));
+        for (speaks, address) in wanted {
+            let bound = bind::tcp(address, shards)?;
+            let address = local_address(&bound[0])?;
+            sockets.listening.push((speaks, address));
+            for (shard, socket) in sockets.by_shard.iter_mut().zip(bound) {
+                shard.listeners.push((speaks, socket));
+            }
+        }
+        let addresses = addresses::media_addresses(&config.media)
+            .map_err(|error| Trouble::new(format!("cannot list the host's addresses: {error}")))?;
+        if addresses.is_empty() {
+            tracing::warn!("no address for media: no PeerConnection can be made");
+        }
+        for (id, shard) in (0..).zip(&mut sockets.by_shard) {
+            for address in &addresses {
+                shard.udp.push(bind::udp(&config.media, *address, id)?);
+            }
+        }
+        // Nobody can connect before everything is bound.
+        for (_, socket) in sockets.by_shard.iter().flat_map(|shard| &shard.listeners) {
+            bind::listen(socket)?;
+        }
+        Ok(sockets)
+    }
+}
+
+fn setup(
+    id: ShardId,
+    shards: u8,
+    config: &Arc<Config>,
+    anchor: Anchor,
+    udp: &[Socket],
+) -> Result<Setup, Trouble> {
+    Ok(Setup {
+        id,
+        shards,
+        config: Arc::clone(config),
+        seed: sources::seed().map_err(|error| Trouble::new(format!("no entropy: {error}")))?,
+        anchor,
+        sockets: udp.iter().map(local_address).collect::<Result<_, _>>()?,
+    })
+}
+
+fn local_address(socket: &Socket) -> Result<SocketAddr, Trouble> {
+    bind::local_address(socket).map_err(|error| Trouble::new(format!("a bound socket: {error}")))
+}
+
+/// A shard stays on its core when each core has one. With fewer shards the scheduler knows better
+/// which cores are idle; with more there is nothing to win. `taskset` chooses the cores.
+fn placement(cores: &[usize], shards: u8, id: u8) -> Placement {
+    if cores.len() == usize::from(shards) {
+        Placement::Fixed(cores[usize::from(id)])
+    } else {
+        Placement::Unbound
+    }
+}
+
+fn spawn_shard<C: Core>(
+    parts: Parts,
+    make: impl Fn(Setup, Now) -> C + Send + 'static,
+    events: mpsc::Sender<Event>,
+) -> Result<(), Trouble> {
+    let id = parts.setup.id;
+    let body = move || {
+        // A panic of one shard ends the process: the others cannot do without it.
+        let ended = std::panic::catch_unwind(AssertUnwindSafe(|| shard(parts, make, &events)));
+        let ended = match ended {
+            Ok(ended) => ended.map_err(Failure::Start),
+            Err(panic) => Err(Failure::Panicked(text_of(panic.as_ref()))),
+        };
+        // Nobody listens any more when the process has given up.
+        let _ = events.send(Event::Ended(id, ended));
+    };
+    thread::Builder::new()
+        .name(format!("shard-{id}"))
+        .spawn(body)
+        .map(drop)
+        .map_err(|error| Trouble::new(format!("no thread for a shard: {error}")))
+}
+
+/// The life of a shard's thread.
+fn shard<C: Core>(
+    parts: Parts,
+    make: impl Fn(Setup, Now) -> C,
+    events: &mpsc::Sender<Event>,
+) -> Result<Counters, Trouble> {
+    let executor = LocalExecutorBuilder::new(parts.placement)
+        .preempt_timer(PREEMPT_AFTER)
+        .make()
+        .map_err(|error| Trouble::new(format!("no ring for a shard: {error}")))?;
+    let _ = events.send(Event::Ready);
+    if parts.go.recv().is_err() {
+        return Ok(Counters::default()); // Another shard could not start.
+    }
+    executor.run(async move {
+        let udp: io::Result<Vec<Udp>> = parts.udp.into_iter().map(Udp::new).collect();
+        let io = Io {
+            listeners: parts
+                .listeners
+                .into_iter()
+                .map(|(speaks, socket)| (speaks, tcp::Listener::new(socket)))
+                .collect(),
+            udp: udp.map_err(|error| Trouble::new(format!("no socket for media: {error}")))?,
+            mesh: Mesh::new(parts.setup.id, parts.inbox, parts.senders),
+            connections_max: parts.connections_max,
+        };
+        let platform = Glommio::default();
+        let now = platform.clocks.sample();
+        let core = make(parts.setup, now);
+        Ok(run(platform, core, io).await)
+    })
+}
+
+fn spawn_signals(events: mpsc::Sender<Event>) -> Result<(), Trouble> {
+    let trouble = |error| Trouble::new(format!("cannot listen for signals: {error}"));
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map_err(trouble)?;
+    let body = move || {
+        for signal in signals.forever() {
+            if events.send(Event::Signal(signal)).is_err() {
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(body)
+        .map(drop)
+        .map_err(trouble)
+}
+
+fn text_of(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(ToString::to_string);
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}
