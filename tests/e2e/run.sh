@@ -60,16 +60,18 @@ if ! command -v node >/dev/null; then
 else
 	start conformance ./conformance.sh "$binary"
 	start clock node clock.mjs "$binary"
-	finish conformance clock
+	start startup node startup.mjs "$binary"
+	finish conformance clock startup
 	if [[ -x /usr/bin/chromium && -d node_modules/playwright-core && -d ../../examples/node_modules/janus-gateway ]]; then
 		start browser node browser.mjs "$binary"
 		finish browser
 		start faulty-front node faulty_front.mjs "$binary"
+		start event-stream node event_stream.mjs "$binary"
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
-		finish faulty-front aiortc delivery
+		finish faulty-front event-stream aiortc delivery
 	else
-		without 'browser, faulty front' 'chromium, playwright-core or janus-gateway'
+		without 'browser, faulty front, event stream' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish aiortc delivery
