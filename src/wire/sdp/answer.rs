@@ -105,8 +105,8 @@ pub enum Trickle {
 ///
 /// # Panics
 ///
-/// If the plan does not have one line for each section of the offer, accepts media in a section
-/// without RTP, or names a payload type that the section does not offer: plans are made from the
+/// If the plan does not have one line for each section of the offer, accepts data channels in
+/// another kind of section, or names a payload type that the section does not offer: plans are made from the
 /// offer.
 pub fn build_answer(
     offer: &SessionDescription,

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use super::SdpError;
+use super::error::excerpt;
 
 /// A transport address that a peer may be reached at.
 ///
@@ -94,7 +95,7 @@ impl FromStr for Candidate {
     /// [`SdpError::InvalidCandidate`] for anything but a candidate with a numeric address or a
     /// `.local` name, over UDP or TCP.
     fn from_str(text: &str) -> Result<Self, SdpError> {
-        parse(text).ok_or_else(|| SdpError::InvalidCandidate(text.to_owned()))
+        parse(text).ok_or_else(|| SdpError::InvalidCandidate(excerpt(text)))
     }
 }
 
@@ -206,7 +207,7 @@ impl FromStr for CandidateAddress {
         let is_name_byte = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'.';
         let host = text.strip_suffix(".local").unwrap_or_default();
         if host.is_empty() || text.len() > 253 || !host.bytes().all(is_name_byte) {
-            return Err(SdpError::InvalidCandidate(text.to_owned()));
+            return Err(SdpError::InvalidCandidate(excerpt(text)));
         }
         Ok(Self::Mdns(text.to_owned()))
     }
@@ -250,5 +251,124 @@ impl fmt::Display for Candidate {
             write!(f, " ufrag {ufrag}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn candidates_of_all_kinds_are_read_and_written_back() {
+        let check = |text: &str| {
+            let candidate: Candidate = text.parse().unwrap();
+            assert_eq!(candidate.to_string(), text);
+        };
+        check("candidate:1 1 udp 2015363327 192.0.2.10 20001 typ host");
+        check("candidate:a/+ 256 udp 0 fd00::2 65535 typ host");
+        check("candidate:2 1 udp 7 198.51.100.7 4 typ srflx raddr 10.0.0.1 rport 5");
+        check("candidate:3 1 udp 7 198.51.100.7 4 typ relay raddr fd00::1 rport 5 ufrag aB+/");
+        check("candidate:4 1 udp 7 198.51.100.7 4 typ prflx");
+        check("candidate:5 1 tcp 7 192.0.2.1 9 typ host tcptype active");
+        check("candidate:5 1 tcp 7 192.0.2.1 4 typ host tcptype passive ufrag x");
+        check("candidate:5 1 tcp 7 192.0.2.1 4 typ host tcptype so");
+        check("candidate:6 1 udp 7 6f9b2c1e-0d3a-4b55.local 4 typ host");
+    }
+
+    #[test]
+    fn what_browsers_add_is_skipped() {
+        let check = |text: &str, kept: &str| {
+            assert_eq!(text.parse::<Candidate>().unwrap().to_string(), kept);
+        };
+        const KEPT: &str = "candidate:1 1 udp 7 192.0.2.1 4 typ host";
+        check(
+            "a=candidate:1 1 UDP 7 192.0.2.1 4 typ host generation 0 network-cost 999",
+            KEPT,
+        );
+        check(
+            " candidate:1 1 udp 7 192.0.2.1 4 typ host generation\r\n",
+            KEPT,
+        );
+        check(
+            "candidate:1 1 udp 7 192.0.2.1 4 typ host raddr host.local rport 1",
+            KEPT,
+        );
+        check(
+            "candidate:1 1 udp 7 192.0.2.1 4 typ host raddr 10.0.0.1",
+            KEPT,
+        );
+    }
+
+    #[test]
+    fn a_hidden_address_has_no_socket_address() {
+        let hidden: Candidate = "candidate:1 1 udp 7 a-b.local 4 typ host".parse().unwrap();
+        assert_eq!(
+            hidden.address,
+            CandidateAddress::Mdns("a-b.local".to_owned())
+        );
+        assert_eq!(hidden.socket_addr(), None);
+        let open: Candidate = "candidate:1 1 udp 7 ::1 4 typ host".parse().unwrap();
+        assert_eq!(open.socket_addr(), "[::1]:4".parse().ok());
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let check = |text: &str| {
+            let refused = text.parse::<Candidate>();
+            assert_eq!(refused, Err(SdpError::InvalidCandidate(text.to_owned())));
+        };
+        check("");
+        check("candidate:");
+        check("foo");
+        check("1 1 udp 7 192.0.2.1 4 typ host");
+        check("candidate:1 0 udp 7 192.0.2.1 4 typ host");
+        check("candidate:1 257 udp 7 192.0.2.1 4 typ host");
+        check("candidate:1 1 sctp 7 192.0.2.1 4 typ host");
+        check("candidate:1 1 udp 4294967296 192.0.2.1 4 typ host");
+        check("candidate:1 1 udp -1 192.0.2.1 4 typ host");
+        check("candidate:1 1 udp 7 192.0.2.256 4 typ host");
+        check("candidate:1 1 udp 7 example.org 4 typ host");
+        check("candidate:1 1 udp 7 .local 4 typ host");
+        check("candidate:1 1 udp 7 a_b.local 4 typ host");
+        check("candidate:1 1 udp 7 192.0.2.1 65536 typ host");
+        check("candidate:1 1 udp 7 192.0.2.1 4 host");
+        check("candidate:1 1 udp 7 192.0.2.1 4 typ");
+        check("candidate:1 1 udp 7 192.0.2.1 4 typ other");
+        check("candidate:1 1 tcp 7 192.0.2.1 4 typ host");
+        check("candidate:1 1 tcp 7 192.0.2.1 4 typ host tcptype none");
+        check("candidate:1 1 udp 7 192.0.2.1 4 typ srflx raddr 10.0.0.1 rport x");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_refused_or_written_back(
+            text in "(a=)?candidate:[!-~é]{1,8} [0-9]{1,3} (udp|TCP|x) [0-9]{1,11} \\PC{1,12} \
+                     [0-9]{1,6} typ (host|srflx|relay|prflx|x)( [a-z]{1,7} \\PC{0,9}){0,4}",
+        ) {
+            if let Ok(candidate) = text.parse::<Candidate>() {
+                prop_assert_eq!(candidate.to_string().parse(), Ok(candidate));
+            }
+        }
+
+        #[test]
+        fn usual_candidates_are_written_back(
+            ip: IpAddr, port: u16, priority: u32, related in proptest::option::of(any::<SocketAddr>()),
+        ) {
+            let related = related.map(|each| SocketAddr::new(each.ip(), each.port()));
+            let candidate = Candidate {
+                foundation: "f".to_owned(),
+                component: 1,
+                protocol: CandidateProtocol::Udp,
+                priority,
+                address: CandidateAddress::Ip(ip),
+                port,
+                kind: CandidateKind::ServerReflexive,
+                related,
+                ufrag: None,
+            };
+            prop_assert_eq!(candidate.to_string().parse(), Ok(candidate));
+        }
     }
 }

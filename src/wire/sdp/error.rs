@@ -8,20 +8,22 @@ use std::fmt;
 /// reason it is worded alike, because clients are known to compare it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SdpError {
-    /// The text does not begin with a version line.
-    NoVersion,
-    /// There is no origin or no media section.
-    MissingMandatory,
-    /// A line too short to have a value.
-    ShortLine(String),
-    /// A line whose second character is not `=`.
-    NotALine(String),
-    /// A line with a value that cannot be read, or that holds control characters.
-    InvalidLine(String),
-    /// A media line without formats.
-    NoFormats(String),
+    /// Two media sections carry the same identification.
+    DuplicateMid(String),
     /// A candidate that cannot be read.
     InvalidCandidate(String),
+    /// A line with a value that cannot be read, or that holds control characters.
+    InvalidLine(String),
+    /// There is no origin or no media section.
+    MissingMandatory,
+    /// A media line without formats.
+    NoFormats(String),
+    /// The text does not begin with a version line.
+    NoVersion,
+    /// A line whose second character is not `=`.
+    NotALine(String),
+    /// A line too short to have a value.
+    ShortLine(String),
     /// More of something than the gateway takes.
     TooMany {
         /// What there is too much of.
@@ -29,8 +31,6 @@ pub enum SdpError {
         /// How many are taken.
         max: usize,
     },
-    /// Two media sections carry the same identification.
-    DuplicateMid(String),
     /// Media sections on more than one transport.
     Unbundled,
 }
@@ -50,20 +50,20 @@ pub(super) fn excerpt(line: &str) -> String {
 impl fmt::Display for SdpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoVersion => f.write_str("Invalid SDP (doesn't start with v=)"),
-            Self::MissingMandatory => f.write_str("Missing mandatory lines (o=, s= or m=)"),
-            Self::ShortLine(line) => write!(f, "Invalid line ({} bytes): {line}", line.len()),
-            Self::NotALine(line) => write!(f, "Invalid line (2nd char is not '='): {line}"),
+            Self::DuplicateMid(mid) => write!(f, "Two m= lines with the same mid: {mid}"),
+            Self::InvalidCandidate(text) => write!(f, "Invalid candidate: {text}"),
             Self::InvalidLine(line) => match line.split_once('=') {
                 Some((kind, _)) => write!(f, "Invalid {kind}= line: {line}"),
                 None => write!(f, "Invalid line: {line}"),
             },
+            Self::MissingMandatory => f.write_str("Missing mandatory lines (o=, s= or m=)"),
             Self::NoFormats(line) => {
                 write!(f, "Invalid m= line (no payload types/formats): {line}")
             }
-            Self::InvalidCandidate(line) => write!(f, "Invalid candidate: {line}"),
+            Self::NoVersion => f.write_str("Invalid SDP (doesn't start with v=)"),
+            Self::NotALine(line) => write!(f, "Invalid line (2nd char is not '='): {line}"),
+            Self::ShortLine(line) => write!(f, "Invalid line ({} bytes): {line}", line.len()),
             Self::TooMany { what, max } => write!(f, "Too many {what} (at most {max})"),
-            Self::DuplicateMid(mid) => write!(f, "Two m= lines with the same mid: {mid}"),
             Self::Unbundled => f.write_str("Media sections without a common BUNDLE group"),
         }
     }

@@ -34,8 +34,7 @@ pub use negotiate::{
     accepted_extensions, answer_feedback, answer_fmtp, codec_by_preference, first_codec,
     is_ice_restart,
 };
-pub use parse::{SDP_LINES_MAX, SDP_MEDIA_MAX, SDP_SIZE_MAX};
-pub use section::{SDP_CODECS_MAX, SDP_SSRCS_MAX};
+pub use section::SDP_SSRCS_MAX;
 pub use simulcast::{
     LayerSource, RidOrder, SIMULCAST_LAYERS_MAX, Simulcast, SimulcastLayer, SimulcastRid,
     simulcast_layers,

@@ -9,31 +9,34 @@ use super::{
     Attribute, Bandwidth, Direction, Fingerprint, IceParameters, Origin, SdpError,
     SessionDescription, Setup,
 };
+use crate::base::limits::Limits;
 
-/// The largest description, in bytes; several times what a browser with 100 sections writes.
-pub const SDP_SIZE_MAX: usize = 128 * 1024;
-/// The most lines of a description.
-pub const SDP_LINES_MAX: usize = 4096;
-/// The most media sections of a description.
-pub const SDP_MEDIA_MAX: usize = 128;
 /// The longest mid: what a header extension in one-byte form can carry.
 const MID_SIZE_MAX: usize = 16;
 /// The longest ICE user name fragment or password (RFC 8839 section 5.4).
 const ICE_SIZE_MAX: usize = 256;
+/// How many mids of a BUNDLE group are kept; more sections than that are hardly ever taken.
+const BUNDLE_MAX: usize = 256;
+/// How many ICE options are kept; agents know of three.
+const ICE_OPTIONS_MAX: usize = 8;
 
 impl SessionDescription {
+    /// Reads a description within the default limits, see [`Self::parse_within`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::parse_within`].
+    pub fn parse(text: &str) -> Result<Self, SdpError> {
+        Self::parse_within(text, &Limits::default())
+    }
+
     /// Reads a description; lines end in CRLF or LF, empty lines are skipped.
     ///
     /// # Errors
     ///
     /// The first thing found wrong, or the first limit passed.
-    pub fn parse(text: &str) -> Result<Self, SdpError> {
-        if text.len() > SDP_SIZE_MAX {
-            return Err(SdpError::TooMany {
-                what: "bytes of SDP",
-                max: SDP_SIZE_MAX,
-            });
-        }
+    pub fn parse_within(text: &str, limits: &Limits) -> Result<Self, SdpError> {
+        too_many(text.len(), limits.sdp_bytes, "bytes of SDP")?;
         if !text.starts_with("v=") {
             return Err(SdpError::NoVersion);
         }
@@ -47,16 +50,19 @@ impl SessionDescription {
                 continue;
             }
             count += 1;
-            if count > SDP_LINES_MAX {
-                return Err(SdpError::TooMany {
-                    what: "lines of SDP",
-                    max: SDP_LINES_MAX,
-                });
-            }
+            too_many(count, limits.sdp_lines_count, "lines of SDP")?;
             let (kind, value) = split_line(line)?;
-            reader.take(kind, value, line)?;
+            reader.take(kind, value, line, limits)?;
         }
         reader.finish()
+    }
+}
+
+pub(super) fn too_many(count: usize, max: usize, what: &'static str) -> Result<(), SdpError> {
+    if count > max {
+        Err(SdpError::TooMany { what, max })
+    } else {
+        Ok(())
     }
 }
 
@@ -97,16 +103,11 @@ struct Reader {
 }
 
 impl Reader {
-    fn take(&mut self, kind: u8, value: &str, line: &str) -> Result<(), SdpError> {
+    fn take(&mut self, kind: u8, value: &str, line: &str, limits: &Limits) -> Result<(), SdpError> {
         match kind {
             b'm' => {
-                if self.sections.len() == SDP_MEDIA_MAX {
-                    return Err(SdpError::TooMany {
-                        what: "m= lines",
-                        max: SDP_MEDIA_MAX,
-                    });
-                }
-                self.sections.push(Section::open(value, line)?);
+                self.sections.push(Section::open(value, line, limits)?);
+                too_many(self.sections.len(), limits.sdp_media_count, "m= lines")?;
             }
             b'o' => self.origin = Some(parse_origin(value).ok_or(SdpError::invalid_line(line))?),
             b's' if self.sections.is_empty() => self.name = Some(value.to_owned()),
@@ -151,7 +152,7 @@ impl Reader {
         match (name, rest) {
             ("extmap-allow-mixed", _) => self.extmap_allow_mixed = true,
             ("group", Some(value)) if self.bundle.is_none() && is_bundle(value) => {
-                let mids = value.split_ascii_whitespace().skip(1);
+                let mids = value.split_ascii_whitespace().skip(1).take(BUNDLE_MAX);
                 self.bundle = Some(mids.map(str::to_owned).collect());
             }
             ("ice-lite", _) => self.ice_lite = true,
@@ -228,7 +229,8 @@ impl TransportReader {
                     .push(Fingerprint::parse(value).ok_or_else(invalid)?);
             }
             ("ice-options", Some(value)) => {
-                self.ice_options = value.split_ascii_whitespace().map(str::to_owned).collect();
+                let words = value.split_ascii_whitespace().take(ICE_OPTIONS_MAX);
+                self.ice_options = words.map(str::to_owned).collect();
             }
             ("ice-pwd", Some(value)) => self.pwd = Some(ice_word(value).ok_or_else(invalid)?),
             ("ice-ufrag", Some(value)) => self.ufrag = Some(ice_word(value).ok_or_else(invalid)?),

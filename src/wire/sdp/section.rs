@@ -4,19 +4,20 @@
 //! collected first and put together when the section is complete.
 
 use super::error::excerpt;
-use super::parse::{TransportReader, attribute, parse_mid};
+use super::parse::{TransportReader, attribute, parse_mid, too_many};
 use super::{
     Codec, Direction, Extension, MediaDescription, MediaKind, Msid, Rid, RidDirection, SdpError,
     Simulcast, SimulcastRid, Ssrc, SsrcGroup,
 };
+use crate::base::limits::Limits;
 
-/// The most formats of a media section; a browser offers about 40 for video.
-pub const SDP_CODECS_MAX: usize = 64;
 /// The most synchronisation sources of a media section; simulcast with retransmissions has 6.
 pub const SDP_SSRCS_MAX: usize = 64;
-/// How many feedback messages are kept for each codec.
+/// How many feedback messages are kept for each codec, and how long they may be: one line may
+/// stand for all codecs, and must not multiply memory.
 const FEEDBACK_MAX: usize = 16;
-/// The most encodings and groups kept for a section; what follows is ignored.
+const FEEDBACK_SIZE_MAX: usize = 64;
+/// How many encodings of a section are kept.
 const RIDS_MAX: usize = 16;
 
 /// A media section while it is read.
@@ -39,7 +40,7 @@ struct CodecName {
 
 impl Section {
     /// Starts a section from its `m=` line.
-    pub(super) fn open(value: &str, line: &str) -> Result<Self, SdpError> {
+    pub(super) fn open(value: &str, line: &str, limits: &Limits) -> Result<Self, SdpError> {
         let invalid = || SdpError::invalid_line(line);
         let mut words = value.split_ascii_whitespace();
         let kind = match words.next().ok_or_else(invalid)? {
@@ -58,13 +59,12 @@ impl Section {
         let protocol = words.next().ok_or_else(invalid)?;
         let mut media = MediaDescription::new(kind, port, protocol);
         for format in words {
-            if media.formats.len() == SDP_CODECS_MAX {
-                return Err(SdpError::TooMany {
-                    what: "formats of an m= line",
-                    max: SDP_CODECS_MAX,
-                });
-            }
             media.formats.push(format.to_owned());
+            too_many(
+                media.formats.len(),
+                limits.sdp_codecs_count,
+                "formats of an m= line",
+            )?;
         }
         if media.formats.is_empty() {
             return Err(SdpError::NoFormats(excerpt(line)));
@@ -105,12 +105,7 @@ impl Section {
         media.ice_options = self.transport.ice_options;
         media.fingerprints = self.transport.fingerprints;
         media.setup = self.transport.setup;
-        if media.ssrcs.len() > SDP_SSRCS_MAX {
-            return Err(SdpError::TooMany {
-                what: "sources of an m= line",
-                max: SDP_SSRCS_MAX,
-            });
-        }
+        too_many(media.ssrcs.len(), SDP_SSRCS_MAX, "sources of an m= line")?;
         if !media.is_rtp() {
             return Ok(media);
         }
@@ -260,7 +255,9 @@ fn parse_feedback(value: &str) -> Option<(Option<u8>, String)> {
         number => Some(number.parse().ok()?),
     };
     let message = words.collect::<Vec<_>>().join(" ");
-    (!message.is_empty()).then_some((pt, message))
+    (1..=FEEDBACK_SIZE_MAX)
+        .contains(&message.len())
+        .then_some((pt, message))
 }
 
 /// Reads `4 uri` or `4/recvonly uri attributes`; identifiers above 255 name nothing on the wire.

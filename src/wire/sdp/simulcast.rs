@@ -144,3 +144,75 @@ fn sim_layers(media: &MediaDescription) -> Vec<SimulcastLayer> {
         .map(layer)
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::sdp::SessionDescription;
+
+    #[test]
+    fn rids_come_out_lowest_first_in_either_order() {
+        let media = video("a=rid:h send\na=rid:m send\na=rid:l send\na=simulcast:send h;~m;l\n");
+        let expected = |rids: [&str; 3]| rids.map(|rid| by_rid(rid, rid == "m")).to_vec();
+        assert_eq!(
+            simulcast_layers(&media, RidOrder::parse("hml")),
+            expected(["l", "m", "h"])
+        );
+        assert_eq!(
+            simulcast_layers(&media, RidOrder::parse("lmh")),
+            expected(["h", "m", "l"])
+        );
+        assert_eq!(RidOrder::parse("x"), RidOrder::default());
+    }
+
+    #[test]
+    fn rids_alone_are_a_simulcast_and_the_fourth_is_ignored() {
+        let media =
+            video("a=rid:a send\na=rid:r recv\na=rid:b send pt=96\na=rid:c send\na=rid:d send\n");
+        let expected = ["a", "b", "c"].map(|rid| by_rid(rid, false));
+        assert_eq!(simulcast_layers(&media, RidOrder::LowToHigh), expected);
+    }
+
+    #[test]
+    fn a_group_of_sources_begins_with_the_lowest() {
+        let media =
+            video("a=ssrc-group:SIM 1 2 3 4\na=ssrc-group:FID 2 12\na=ssrc-group:FID 1 11\n");
+        let by_ssrc = |(media, rtx)| SimulcastLayer {
+            source: LayerSource::Ssrc { media, rtx },
+            paused: false,
+        };
+        let expected = [(1, Some(11)), (2, Some(12)), (3, None)].map(by_ssrc);
+        assert_eq!(simulcast_layers(&media, RidOrder::HighToLow), expected);
+        assert_eq!(simulcast_layers(&media, RidOrder::LowToHigh), expected);
+    }
+
+    #[test]
+    fn one_source_is_no_simulcast() {
+        let media = video("a=ssrc-group:FID 1 2\na=ssrc:1 cname:x\na=rid:x recv\n");
+        assert_eq!(simulcast_layers(&media, RidOrder::HighToLow), []);
+    }
+
+    #[test]
+    fn lists_of_alternatives_and_the_old_form_are_read() {
+        let check = |value: &str, expected: &str| {
+            let media = video(&format!("a=simulcast:{value}\n"));
+            assert_eq!(media.simulcast.unwrap().to_string(), expected);
+        };
+        check("send h;~m;l,~x recv y", "send h;~m;l,~x recv y");
+        check("recv y send h", "send h recv y");
+        check(" send rid=h;m", "send h;m");
+    }
+
+    fn by_rid(rid: &str, paused: bool) -> SimulcastLayer {
+        SimulcastLayer {
+            source: LayerSource::Rid(rid.to_owned()),
+            paused,
+        }
+    }
+
+    fn video(attributes: &str) -> MediaDescription {
+        let text =
+            format!("v=0\no=- 1 1 IN IP4 192.0.2.1\ns=-\nm=video 9 RTP/SAVPF 96\n{attributes}");
+        SessionDescription::parse(&text).unwrap().media.remove(0)
+    }
+}

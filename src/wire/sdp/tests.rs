@@ -7,6 +7,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::limits::Limits;
 
 macro_rules! fixtures {
     ($folder:literal: $($name:literal),* $(,)?) => {
@@ -23,7 +24,7 @@ const OFFERS: &[(&str, &str)] = fixtures!("offers":
 );
 
 const ANSWERS: &[(&str, &str)] = fixtures!("answers":
-    "aiortc", "chrome", "chrome-data", "chrome-h264", "chrome-inactive", "chrome-paused-rid",
+    "aiortc", "chrome", "chrome-data", "chrome-data-lite", "chrome-h264", "chrome-inactive", "chrome-paused-rid",
     "chrome-red", "chrome-rejected-video", "chrome-simulcast-rid", "chrome-simulcast-ssrc",
     "firefox", "gstreamer-like", "safari-like",
 );
@@ -203,6 +204,7 @@ fn a_refusal_repeats_only_the_beginning_of_a_line() {
 fn limits_hold_and_are_reachable() {
     const HEAD: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\n";
     const AUDIO: &str = "m=audio 9 RTP/SAVPF 0\r\n";
+    let limits = Limits::default();
     let check = |build: &dyn Fn(usize) -> String, max: usize, what: &'static str| {
         assert!(
             SessionDescription::parse(&build(max)).is_ok(),
@@ -215,13 +217,13 @@ fn limits_hold_and_are_reachable() {
         let text = format!("{HEAD}{AUDIO}");
         format!("{text}a={}\r\n", "x".repeat(size - text.len() - 4))
     };
-    check(&sized, SDP_SIZE_MAX, "bytes of SDP");
+    check(&sized, limits.sdp_bytes, "bytes of SDP");
     let lined = |count: usize| format!("{HEAD}{AUDIO}{}", "a=x\r\n".repeat(count - 4));
-    check(&lined, SDP_LINES_MAX, "lines of SDP");
+    check(&lined, limits.sdp_lines_count, "lines of SDP");
     let sections = |count: usize| format!("{HEAD}{}", AUDIO.repeat(count));
-    check(&sections, SDP_MEDIA_MAX, "m= lines");
+    check(&sections, limits.sdp_media_count, "m= lines");
     let formats = |count: usize| format!("{HEAD}m=audio 9 RTP/SAVPF{}\r\n", " 0".repeat(count));
-    check(&formats, SDP_CODECS_MAX, "formats of an m= line");
+    check(&formats, limits.sdp_codecs_count, "formats of an m= line");
     let sources = |count: usize| {
         let lines: String = (0..count)
             .map(|id| format!("a=ssrc:{id} cname:x\r\n"))
@@ -229,6 +231,18 @@ fn limits_hold_and_are_reachable() {
         format!("{HEAD}{AUDIO}{lines}")
     };
     check(&sources, SDP_SSRCS_MAX, "sources of an m= line");
+    let narrow = Limits {
+        sdp_lines_count: 3,
+        ..limits
+    };
+    let refused = SessionDescription::parse_within(&lined(4), &narrow);
+    assert_eq!(
+        refused,
+        Err(SdpError::TooMany {
+            what: "lines of SDP",
+            max: 3
+        })
+    );
 }
 
 #[test]
@@ -278,7 +292,7 @@ fn answers_have_the_shape_of_those_of_janus() {
     for (name, expected) in ANSWERS {
         let (offer, wishes) = answered_offer(name);
         let plan = echo_plan(&offer, &wishes);
-        let answer = build_answer(&offer, &plan, &transport(Trickle::Half)).to_string();
+        let answer = build_answer(&offer, &plan, &local_transport(name)).to_string();
         let lines = answer.split("\r\n").zip(expected.split("\r\n"));
         for (line, expected) in lines {
             assert_eq!(line, expected, "{name}");
@@ -297,19 +311,6 @@ fn full_trickle_leaves_the_candidates_out_of_all_sections() {
         assert!(!answer.contains("candidate"), "{name}");
         assert!(answer.contains("a=ice-options:trickle"), "{name}");
     }
-}
-
-#[test]
-fn a_lite_agent_says_so_for_the_session() {
-    let offer = SessionDescription::parse(fixture(OFFERS, "chrome")).unwrap();
-    let plan = echo_plan(&offer, &Wishes::default());
-    let lite = LocalTransport {
-        ice_lite: true,
-        ..transport(Trickle::Half)
-    };
-    let answer = build_answer(&offer, &plan, &lite).to_string();
-    let (session, _) = answer.split_once("m=").unwrap();
-    assert!(session.contains("\r\na=ice-lite\r\n"));
 }
 
 #[test]
@@ -449,6 +450,7 @@ fn answered_offer(name: &str) -> (SessionDescription, Wishes) {
     let chrome = fixture(OFFERS, "chrome");
     let mut wishes = Wishes::default();
     let text = match name {
+        "chrome-data-lite" => fixture(OFFERS, "chrome-data").to_owned(),
         "chrome-h264" => {
             wishes.video_codec = Some("h264");
             chrome.to_owned()
@@ -544,6 +546,17 @@ fn echo_media(index: usize, media: &MediaDescription, codec: &Codec, wishes: &Wi
         ssrc: Some(ssrc),
         rtx_ssrc: Some(ssrc + 1),
         simulcast: SimulcastPlan::Accept,
+    }
+}
+
+/// Our side of the transport in a recorded answer.
+fn local_transport(name: &str) -> LocalTransport {
+    match name {
+        "chrome-data-lite" => LocalTransport {
+            ice_lite: true,
+            ..transport(Trickle::Full)
+        },
+        _ => transport(Trickle::Half),
     }
 }
 

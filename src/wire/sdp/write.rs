@@ -50,14 +50,14 @@ impl SessionDescription {
         }
         out.credentials(self.ice.as_ref(), &self.ice_options);
         out.certificates(&self.fingerprints, self.setup);
-        if self.ice_lite {
-            out.line(format_args!("a=ice-lite"));
-        }
         if self.extmap_allow_mixed {
             out.line(format_args!("a=extmap-allow-mixed"));
         }
         if let Some(semantic) = &self.msid_semantic {
             out.line(format_args!("a=msid-semantic: {semantic}"));
+        }
+        if self.ice_lite {
+            out.line(format_args!("a=ice-lite"));
         }
         out.attributes(&self.attributes);
         for media in &self.media {
