@@ -35,6 +35,32 @@ impl Config {
         draft.finish()
     }
 
+    /// Returns the folder that a core file names for the files of modules, so that these can be
+    /// read and handed to [`from_jcfg`](Self::from_jcfg) together with it.
+    ///
+    /// # Errors
+    ///
+    /// Names line and column where the text is not libconfig syntax.
+    pub fn configs_folder(
+        name: &str,
+        text: &str,
+        include: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Option<String>, ConfigError> {
+        let sections = libconfig::parse(name, text, include)?;
+        let find = |entries: &[Entry], name: &str| {
+            entries
+                .iter()
+                .find(|entry| entry.name == name)
+                .map(|entry| entry.node.clone())
+        };
+        let folder = match find(&sections, "general").map(|node| node.value) {
+            Some(Value::Group(entries)) => find(&entries, "configs_folder"),
+            Some(_) | None => None,
+        };
+        let text = folder.and_then(|node| node.text().map(|text| text.trim().to_owned()));
+        Ok(text.filter(|text| !text.is_empty()))
+    }
+
     /// Reads a TOML file, given by its name and its text.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ mod bind;
 pub mod boot;
 mod fd;
 mod host;
+pub mod log;
 mod mesh;
 mod sources;
 mod tcp;
