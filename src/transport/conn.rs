@@ -457,3 +457,6 @@ impl Conn {
         self.peer
     }
 }
+
+#[cfg(test)]
+mod tests;
