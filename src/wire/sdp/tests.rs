@@ -122,13 +122,82 @@ fn the_sha_256_fingerprint_is_preferred() {
         offer.fingerprint_of(&offer.media[0]).unwrap().hash,
         "sha-384"
     );
-    let offer = fixture(OFFERS, "aiortc").replace("sha-384", "sha-1");
+    let offer = fixture(OFFERS, "aiortc")
+        .replace("sha-256", "sha-1")
+        .replace("sha-384", "SHA-256");
     let offer = SessionDescription::parse(&offer).unwrap();
-    assert_eq!(offer.fingerprints_of(&offer.media[0]).len(), 3);
-    assert_eq!(
-        offer.fingerprint_of(&offer.media[0]).unwrap().hash,
-        "sha-256"
+    let (all, best) = (
+        &offer.media[0].fingerprints,
+        offer.fingerprint_of(&offer.media[0]),
     );
+    assert_eq!(all.len(), 3);
+    assert_eq!(best, Some(&all[1]));
+}
+
+#[test]
+fn repetition_does_not_multiply() {
+    let edited = |from: &str, to: &str| {
+        let text = fixture(OFFERS, "chrome").replacen(from, to, 1);
+        SessionDescription::parse(&text).unwrap().media.remove(0)
+    };
+    let known = edited("", "");
+    assert_eq!(edited("SAVPF 111 63", "SAVPF 111 63 111"), known);
+    let fb = "a=rtcp-fb:111 transport-cc";
+    assert_eq!(
+        edited(
+            fb,
+            &format!("{fb}\r\n{fb}\r\na=rtcp-fb:111 {}", "x".repeat(65))
+        ),
+        known
+    );
+    let msid = "a=msid:fixture-stream fixture-audio";
+    assert_eq!(
+        edited(msid, &format!("{msid}\r\na=msid:other track")),
+        known
+    );
+    let many: String = (0..50)
+        .map(|index| format!("a=rtcp-fb:* x{index}\r\n"))
+        .collect();
+    let flooded = edited(fb, &format!("{many}{fb}"));
+    assert!(
+        flooded
+            .codecs
+            .iter()
+            .all(|codec| codec.feedback.len() == 16)
+    );
+}
+
+#[test]
+fn what_is_limited_to_one_direction_is_answered_in_the_other() {
+    let text =
+        fixture(OFFERS, "chrome-simulcast-rid").replace("a=extmap:4 ", "a=extmap:4/sendonly ");
+    let mut offer = SessionDescription::parse(&text).unwrap();
+    let plan = echo_plan(&offer, &Wishes::default());
+    let answer = build_answer(&offer, &plan, &transport(Trickle::Half));
+    let mid = |media: &MediaDescription| {
+        let extension = media
+            .extensions
+            .iter()
+            .find(|each| each.uri == extension::MID);
+        extension.unwrap().direction
+    };
+    assert_eq!(mid(&offer.media[1]), Some(Direction::SendOnly));
+    assert_eq!(mid(&answer.media[1]), Some(Direction::RecvOnly));
+    assert_eq!(answer.media[1].rids.len(), 3);
+
+    offer.media[1].direction = Direction::Inactive;
+    let plan = echo_plan(&offer, &Wishes::default());
+    let answer = build_answer(&offer, &plan, &transport(Trickle::Half));
+    assert_eq!(
+        (answer.media[1].rids.len(), &answer.media[1].simulcast),
+        (0, &None)
+    );
+}
+
+#[test]
+fn a_tab_is_no_control_character() {
+    let text = fixture(OFFERS, "chrome").replace("s=-", "s=a\tb");
+    assert_eq!(SessionDescription::parse(&text).unwrap().name, "a\tb");
 }
 
 #[test]
