@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::load::{Draft, Listener};
 use super::read::{Setting, Unit};
-use super::schema::{JsonForm, LogFormat, LogLevel};
+use super::schema::{LogFormat, LogLevel};
 use super::tree::{ConfigError, WarningKind};
 use super::value::{HostPattern, Prefix, Secret};
+use crate::base::json::Form;
 
 /// A setting under its names.
 pub(super) struct Key {
@@ -642,11 +643,11 @@ limits! {
         poll_timeout ice_timeout dtls_timeout;
 }
 
-fn json_form(draft: &mut Draft, setting: &Setting<'_>) -> Result<JsonForm, ConfigError> {
-    const FORMS: [(&str, JsonForm); 3] = [
-        ("indented", JsonForm::Indented),
-        ("plain", JsonForm::Plain),
-        ("compact", JsonForm::Compact),
+fn json_form(draft: &mut Draft, setting: &Setting<'_>) -> Result<Form, ConfigError> {
+    const FORMS: [(&str, Form); 3] = [
+        ("indented", Form::Indented),
+        ("plain", Form::Plain),
+        ("compact", Form::Compact),
     ];
     match setting.word(&FORMS) {
         Ok(form) => Ok(form),
@@ -656,7 +657,7 @@ fn json_form(draft: &mut Draft, setting: &Setting<'_>) -> Result<JsonForm, Confi
             draft
                 .warnings
                 .push(setting.warn(WarningKind::Suspicious, message));
-            Ok(JsonForm::Compact)
+            Ok(Form::Compact)
         }
         Err(error) => Err(error),
     }
