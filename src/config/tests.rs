@@ -494,6 +494,19 @@ fn every_limit_can_be_set() {
 }
 
 #[test]
+fn the_documentation_has_a_row_for_every_key() {
+    let page = include_str!("../../docs/configuration.md");
+
+    for key in KEYS.iter().chain(LIMITS).filter(|key| !key.toml.is_empty()) {
+        assert!(
+            page.contains(&format!("\n| `{}` |", key.toml)),
+            "{}",
+            key.toml
+        );
+    }
+}
+
+#[test]
 fn no_name_stands_for_two_settings() {
     let mut names: Vec<&str> = KEYS
         .iter()
