@@ -46,11 +46,12 @@ impl Rig {
     }
 
     /// Lets time pass on the monotonic clock, and the wall clock jump back.
-    fn pass(&mut self, span: Duration) {
+    fn pass(&mut self, span: Duration) -> Option<Expired> {
         self.now.monotonic = self.now.monotonic + span;
         self.now.realtime = Realtime::from_unix_micros(1);
-        self.conn.timeout(&mut self.shared, self.now);
+        let expired = self.conn.timeout(&mut self.shared, self.now);
         self.collect();
+        expired
     }
 
     fn receive(&mut self, bytes: impl AsRef<[u8]>) {

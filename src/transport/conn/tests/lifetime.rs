@@ -7,7 +7,7 @@ fn a_connection_that_stays_silent_is_closed_silently() {
     let mut rig = Rig::new();
     rig.pass(10 * S - NS);
     assert_eq!(rig.take_actions(), []);
-    rig.pass(NS);
+    assert_eq!(rig.pass(NS), Some(Expired::FirstByte));
     assert_eq!(rig.take_actions(), [ConnAction::Close]);
     assert!(rig.taken.is_empty() && rig.conn.is_closed());
 }
@@ -21,7 +21,7 @@ fn a_head_has_ten_seconds_in_all() {
         rig.pass(S - NS);
     }
     assert_eq!(rig.take_actions(), []);
-    rig.pass(10 * NS);
+    assert_eq!(rig.pass(10 * NS), Some(Expired::Head));
     assert_eq!(rig.refused(), (408, Some(Refusal::SlowHead)));
 }
 
@@ -35,7 +35,7 @@ fn a_body_has_to_make_progress() {
     assert_eq!(rig.take_actions(), []);
     rig.pass(20 * S - NS);
     assert_eq!(rig.take_actions(), []);
-    rig.pass(NS);
+    assert_eq!(rig.pass(NS), Some(Expired::Body));
     assert_eq!(rig.refused(), (408, Some(Refusal::SlowBody)));
     assert_eq!(rig.shared.bodies_bytes(), 0);
 }
@@ -65,7 +65,7 @@ fn a_connection_that_is_kept_alive_may_be_idle_for_75_seconds() {
     rig.take_actions();
     rig.pass(75 * S - NS);
     assert_eq!(rig.take_actions(), []);
-    rig.pass(NS);
+    assert_eq!(rig.pass(NS), Some(Expired::Idle));
     assert_eq!(rig.take_actions(), [ConnAction::Close]);
 }
 
@@ -83,7 +83,7 @@ fn an_answer_that_is_not_taken_for_30_seconds_is_reset() {
     rig.take_actions();
     rig.pass(30 * S - NS);
     assert_eq!(rig.take_actions(), []);
-    rig.pass(NS);
+    assert_eq!(rig.pass(NS), Some(Expired::Write));
     assert_eq!(rig.take_actions(), [ConnAction::Abort]);
     assert!(rig.conn.is_gone());
 }
@@ -142,9 +142,9 @@ fn lingering_is_bounded_by_time_and_bytes() {
     let mut rig = Rig::new();
     rig.receive("BAD\r\n\r\n");
     rig.write_all();
-    rig.pass(2 * S - NS);
+    assert_eq!(rig.pass(2 * S - NS), None);
     assert!(!rig.conn.is_closed());
-    rig.pass(NS);
+    assert_eq!(rig.pass(NS), Some(Expired::Linger));
     assert!(rig.conn.is_closed());
 
     let mut rig = Rig::new();

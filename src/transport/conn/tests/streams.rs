@@ -153,3 +153,20 @@ fn a_stream_that_does_not_fit_is_not_begun() {
             .is_some()
     );
 }
+
+#[test]
+fn chunked_answers_are_counted_when_they_begin_and_when_they_end() {
+    let mut rig = streaming(Limits::default());
+    let counts = |begun_count, finished_count| ChunkedCounts {
+        begun_count,
+        finished_count,
+    };
+    assert_eq!(rig.shared.take_chunked(), counts(1, 0));
+    end(&mut rig).unwrap();
+    assert_eq!(rig.shared.take_chunked(), counts(0, 1));
+    rig.receive(get("/"));
+    rig.echo();
+    assert_eq!(rig.shared.take_chunked(), counts(1, 1));
+    rig.receive("BAD\r\n\r\n");
+    assert_eq!(rig.shared.take_chunked(), counts(0, 0));
+}
