@@ -9,6 +9,8 @@ pub mod log;
 mod mesh;
 mod sources;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::time::Duration;
