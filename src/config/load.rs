@@ -1,9 +1,9 @@
 //! From text to a checked configuration, for both syntaxes and for flags.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::keys::{Act, KEYS, Key, LIMITS, any};
+use super::keys::{Act, KEYS, Key, LIMITS};
 use super::read::Setting;
 use super::schema::{Config, TokenAuth};
 use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
@@ -461,4 +461,9 @@ fn by_toml(name: &str) -> Option<&'static Key> {
     KEYS.iter()
         .chain(LIMITS)
         .find(|key| !name.is_empty() && key.toml == name)
+}
+
+/// Every address of both families, as Janus listens when no address is given.
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
