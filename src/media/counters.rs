@@ -1,10 +1,10 @@
 //! Plain counters of one shard's media, and the reasons for which something is dropped.
 
-use crate::metrics::Metrics;
-
 /// Why a datagram, packet or message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
+    /// More packets within one turn than are kept for its end.
+    BatchFull,
     /// More remote candidates than one handle may have.
     CandidateLimit,
     /// A candidate that must not or cannot be checked: a name, a wrong protocol, a forbidden
@@ -30,7 +30,8 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
+        Self::BatchFull,
         Self::CandidateLimit,
         Self::CandidateUnusable,
         Self::DataBufferFull,
@@ -46,6 +47,7 @@ impl DropReason {
     /// The name that metrics use.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::BatchFull => "batch_full",
             Self::CandidateLimit => "candidate_limit",
             Self::CandidateUnusable => "candidate_unusable",
             Self::DataBufferFull => "data_buffer_full",
@@ -90,18 +92,6 @@ impl MediaCounters {
     /// Counts a drop.
     pub fn dropped(&mut self, why: DropReason) {
         self.drops[why as usize] += 1;
-    }
-
-    /// Adds what is counted here to a shard's metrics.
-    pub fn add_to(&self, metrics: &mut Metrics) {
-        metrics.media_peers_created += self.peers_opened;
-        metrics.media_received_datagrams += self.datagrams_received;
-        metrics.media_received_bytes += self.bytes_received;
-        metrics.media_sent_datagrams += self.datagrams_sent;
-        metrics.media_sent_bytes += self.bytes_sent;
-        metrics.media_received_packets += self.packets_received;
-        metrics.media_sent_packets += self.packets_forwarded;
-        metrics.media_keyframes_requested += self.keyframes_requested;
     }
 
     /// How often something was dropped for a reason.

@@ -4,7 +4,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::base::id::{HandleId, PeerId, SessionId};
-use crate::wire::sdp::{RidOrder, SessionDescription, Trickle};
+use crate::base::slab::SlabKey;
+use crate::wire::sdp::{Candidate, RidOrder, SessionDescription, Trickle};
 
 /// Whose PeerConnection it is. Media only carries it along, for events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +19,20 @@ pub struct PeerOwner {
 /// A route of the switch, from one line to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u64);
+
+impl SlabKey for RouteId {
+    fn from_parts(slot: u32, generation: u32) -> Self {
+        Self(u64::from(generation) << 32 | u64::from(slot))
+    }
+
+    fn slot(self) -> u32 {
+        (self.0 & u64::from(u32::MAX)) as u32
+    }
+
+    fn generation(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
 
 /// A media section of a peer, by its position in the session description.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,6 +109,8 @@ pub struct Accepted {
     pub peer: PeerId,
     /// The answer.
     pub answer: SessionDescription,
+    /// Our candidates, for those who send them apart.
+    pub candidates: Vec<Candidate>,
 }
 
 /// The layers that a route should deliver; what is not there is replaced by what is.

@@ -1,17 +1,46 @@
 //! PeerConnections, tracks and the switch that forwards their packets.
+//!
+//! [`Media`] is everything that one shard has of it. It is pure: datagrams and time come in,
+//! datagrams and events come out. Plugins program its routes; packets never reach them.
+//!
+//! Invariant: a peer is touched through `Media::run` only, which keeps a panic inside one
+//! PeerConnection from reaching the others, and carries out what the call caused.
 
 mod counters;
+mod demux;
 mod event;
-#[expect(dead_code, reason = "peers, which follow, use it")]
+mod keyframes;
+mod line;
+mod offers;
+mod packet;
+mod peer;
 mod peer_cert;
-#[expect(dead_code, reason = "peers, which follow, use it")]
+mod peer_config;
+mod peer_ext;
+mod peer_offer;
+mod rewriter;
+mod selector;
 mod setup;
+mod switch;
 
+#[cfg(test)]
+mod peer_tests;
+
+use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{PeerId, SockId};
-use crate::wire::sdp::{AnswerPlan, Candidate, SessionDescription};
+use crate::base::slab::{Slab, SlabMap};
+use crate::base::timers::Timers;
+use crate::media::demux::{Demux, Source, Trust};
+use crate::media::keyframes::{EncodingRef, Keyframes};
+use crate::media::packet::MediaPacket;
+use crate::media::peer::{Peer, PeerOutput};
+use crate::media::switch::Switch;
+use crate::wire::sdp::Candidate;
+use crate::wire::stun;
 
 pub use counters::{DropReason, MediaCounters};
 pub use event::{
@@ -80,89 +109,211 @@ pub struct RouteState {
 pub struct Media {
     setup: MediaSetup,
     counters: MediaCounters,
+    /// Keys are given out here, because a peer's credentials are made of its key.
+    ids: Slab<PeerId, ()>,
+    peers: SlabMap<PeerId, Peer>,
+    demux: Demux,
+    switch: Switch,
+    keyframes: Keyframes,
+    timers: Timers<PeerId>,
+    events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
+    /// Packets that came in since the last flush.
+    batch: Vec<(PeerId, MediaPacket)>,
+    /// What goes out with the next flush.
+    datagrams: Vec<Datagram>,
+    /// Emptied after each use, and kept for its memory, like those below.
+    output: PeerOutput,
+    work: Vec<(PeerId, RouteId, usize)>,
+    due_keyframes: Vec<EncodingRef>,
 }
+
+/// Packets that one turn may bring: those of 64 datagrams, and what retransmissions fill in.
+const BATCH_MAX: usize = 512;
+/// Peers that expire within one turn, so that a stall is not followed by another.
+const EXPIRE_MAX: usize = 128;
 
 impl Media {
     /// Starts without peers.
-    pub fn new(setup: MediaSetup) -> Self {
+    pub fn new(mut setup: MediaSetup) -> Self {
+        let demux = Demux::new(&mut setup.rng);
         Self {
             setup,
             counters: MediaCounters::default(),
+            ids: Slab::default(),
+            peers: SlabMap::default(),
+            demux,
+            switch: Switch::default(),
+            keyframes: Keyframes::default(),
+            timers: Timers::default(),
+            events: VecDeque::new(),
+            batch: Vec::new(),
+            datagrams: Vec::new(),
+            output: PeerOutput::default(),
+            work: Vec::new(),
+            due_keyframes: Vec::new(),
         }
-    }
-
-    /// Takes an offer: for a new peer, or for a renegotiation or an ICE restart of `peer`.
-    ///
-    /// The plan names payload types and extensions; sources are drawn here, so its `ssrc` and
-    /// `rtx_ssrc` are ignored.
-    ///
-    /// # Errors
-    ///
-    /// [`MediaError::Offer`] if the offer lacks what a connection needs, [`MediaError::Limit`] if
-    /// there are too many peers, [`MediaError::NoPeer`] if `peer` is gone.
-    pub fn accept_offer(
-        &mut self,
-        _now: Now,
-        _peer: Option<PeerId>,
-        _owner: PeerOwner,
-        _offer: &SessionDescription,
-        _plan: &AnswerPlan,
-        _options: OfferOptions,
-    ) -> Result<Accepted, MediaError> {
-        if self.setup.sockets.is_empty() {
-            return Err(MediaError::Limit("PeerConnections"));
-        }
-        Err(MediaError::NoPeer)
     }
 
     /// Takes a trickled candidate. Names and addresses that may not be checked are ignored.
-    pub fn add_remote_candidate(&mut self, _now: Now, _peer: PeerId, _candidate: &Candidate) {}
+    pub fn add_remote_candidate(&mut self, now: Now, peer: PeerId, candidate: &Candidate) {
+        let max = self.setup.limits.candidates_count;
+        self.run(now.monotonic, peer, |peer, out| {
+            peer.add_candidate(candidate, max, out);
+            peer.advance(now.monotonic, out);
+        });
+    }
 
-    /// Notes that no more candidates follow.
-    pub fn end_of_candidates(&mut self, _now: Now, _peer: PeerId) {}
+    /// Notes that no more candidates follow. Nothing ends early for it: the remote may still be
+    /// found by the checks that it sends.
+    pub fn end_of_candidates(&mut self, _now: Now, peer: PeerId) {
+        tracing::trace!(peer = peer.0, "no more candidates");
+    }
 
     /// Closes a peer: says goodbye and forgets it, with its routes. No event follows.
-    pub fn close(&mut self, _now: Now, _peer: PeerId) {}
+    pub fn close(&mut self, now: Now, peer: PeerId) {
+        self.run(now.monotonic, peer, |peer, out| {
+            peer.close(now.monotonic, out);
+            // What it has to say about its own end is known.
+            out.events.clear();
+            out.hangup = None;
+        });
+        self.remove(peer);
+    }
 
     /// Takes in a datagram. Media is queued for [`Media::flush`]; all else has its effect at once.
-    pub fn datagram(&mut self, _now: Now, _sock: SockId, _from: SocketAddr, _bytes: &[u8]) {
-        self.counters.dropped(DropReason::Unvalidated);
+    pub fn datagram(&mut self, now: Now, sock: SockId, from: SocketAddr, bytes: &[u8]) {
+        self.counters.datagrams_received += 1;
+        self.counters.bytes_received += bytes.len() as u64;
+        let now = now.monotonic;
+        let source = Source {
+            sock,
+            address: from,
+        };
+        let known = self.demux.find(source);
+        let peer = if stun::is_stun(bytes) {
+            let named = stun::peek_ufrag(bytes).and_then(|ufrag| self.peer_of(ufrag));
+            let Some(id) = named.or(known.map(|entry| entry.peer)) else {
+                self.counters.dropped(DropReason::StunUnknown);
+                return;
+            };
+            let accepted = self.run(now, id, |peer, _| peer.accepts_stun(now, sock, from, bytes));
+            if accepted != Some(true) {
+                self.counters.dropped(DropReason::StunUnknown);
+                return;
+            }
+            self.demux.validated(source, id);
+            id
+        } else {
+            match known {
+                Some(entry) if entry.trust == Trust::Validated => entry.peer,
+                Some(_) | None => {
+                    self.counters.dropped(DropReason::Unvalidated);
+                    return;
+                }
+            }
+        };
+        self.run(now, peer, |peer, out| {
+            peer.receive(now, sock, from, bytes, out)
+        });
     }
 
     /// Ends a batch: forwards queued media receiver by receiver, expires timers, and appends what
     /// there is to send. Datagrams of one destination stand in a row.
-    pub fn flush(&mut self, _now: Now, _out: &mut Vec<Datagram>) {}
+    pub fn flush(&mut self, now: Now, out: &mut Vec<Datagram>) {
+        let now = now.monotonic;
+        self.forward(now);
+        for _ in 0..EXPIRE_MAX {
+            let Some(peer) = self.timers.expire(now) else {
+                break;
+            };
+            self.run(now, peer, |peer, out| peer.tick(now, out));
+        }
+        self.ask_keyframes(now);
+        for datagram in self.datagrams.drain(..) {
+            if out.len() >= self.setup.limits.datagrams_count {
+                self.counters.dropped(DropReason::LaneFull);
+                continue;
+            }
+            self.counters.datagrams_sent += 1;
+            self.counters.bytes_sent += datagram.bytes.len() as u64;
+            out.push(datagram);
+        }
+    }
 
     /// When [`Media::flush`] has something to do, if nothing comes in before.
     pub fn deadline(&self) -> Option<Monotonic> {
-        None
+        let deadlines = [self.timers.next(), self.keyframes.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// The next event. Ask until there is none, after every call that takes `now`.
     pub fn next_event(&mut self) -> Option<(PeerId, PeerOwner, PeerEvent)> {
-        None
+        self.events.pop_front()
     }
 
     /// Forwards what arrives on one line to another; the same line is an echo. Each line is fed by
     /// one route at most: a later one takes the place of an earlier one.
-    pub fn route(&mut self, _from: LineRef, _to: LineRef) -> Option<RouteId> {
-        None
+    pub fn route(&mut self, now: Now, from: LineRef, to: LineRef) -> Option<RouteId> {
+        self.peers.get(from.peer)?;
+        self.peers.get(to.peer)?;
+        let route = self.switch.route(from, to);
+        self.request_keyframe(now, from);
+        Some(route)
     }
 
     /// Ends a route.
-    pub fn unroute(&mut self, _route: RouteId) {}
+    pub fn unroute(&mut self, route: RouteId) {
+        self.switch.unroute(route);
+    }
 
     /// Mutes a route, or lets it pass again; then a key frame is asked for.
-    pub fn set_route_enabled(&mut self, _now: Now, _route: RouteId, _enabled: Enabled) {}
+    pub fn set_route_enabled(&mut self, now: Now, route: RouteId, enabled: Enabled) {
+        let Some(changed) = self.switch.get_mut(route) else {
+            return;
+        };
+        if changed.set_enabled(enabled) && enabled == Enabled::Yes {
+            let from = changed.from;
+            self.request_keyframe(now, from);
+        }
+    }
 
     /// Sets which layers a route delivers. Lines without layers ignore it.
-    pub fn set_layers(&mut self, _now: Now, _route: RouteId, _target: LayerTarget) {}
+    pub fn set_layers(&mut self, now: Now, route: RouteId, target: LayerTarget) {
+        let Some(route) = self.switch.get_mut(route) else {
+            return;
+        };
+        route.set_target(now.monotonic, target);
+        if let Some(encoding) = route.wanted(now.monotonic) {
+            let line = route.from;
+            self.keyframes
+                .want(now.monotonic, EncodingRef { line, encoding });
+        }
+    }
 
     /// Asks the sender of a line for a key frame, of all its encodings.
-    pub fn request_keyframe(&mut self, _now: Now, _line: LineRef) {}
+    pub fn request_keyframe(&mut self, now: Now, line: LineRef) {
+        let Some(sender) = self
+            .peers
+            .get(line.peer)
+            .and_then(|peer| peer.line(line.line))
+        else {
+            return;
+        };
+        if sender.offer.video.is_none() {
+            return;
+        }
+        for encoding in 0..sender.watches.len() as u8 {
+            self.keyframes
+                .want(now.monotonic, EncodingRef { line, encoding });
+        }
+    }
 
     /// Tells a peer how much it may send, in bit/s, at once and from time to time.
-    pub fn set_bitrate(&mut self, _now: Now, _peer: PeerId, _bitrate: u64) {}
+    pub fn set_bitrate(&mut self, now: Now, peer: PeerId, bitrate: u64) {
+        self.run(now.monotonic, peer, |peer, out| {
+            peer.set_bitrate(now.monotonic, bitrate, out);
+        });
+    }
 
     /// Opens a data channel. [`PeerEvent::DataOpen`] follows.
     ///
@@ -171,12 +322,15 @@ impl Media {
     /// [`MediaError::NoPeer`], or [`MediaError::Limit`] if there are too many.
     pub fn open_channel(
         &mut self,
-        _now: Now,
-        _peer: PeerId,
-        _label: &str,
-        _protocol: &str,
+        now: Now,
+        peer: PeerId,
+        label: &str,
+        protocol: &str,
     ) -> Result<(), MediaError> {
-        Err(MediaError::NoPeer)
+        let opened = self.run(now.monotonic, peer, |peer, out| {
+            peer.open_channel(now.monotonic, label, protocol, out)
+        });
+        opened.unwrap_or(Err(MediaError::NoPeer))
     }
 
     /// Sends a message on a data channel.
@@ -188,32 +342,267 @@ impl Media {
     /// channel may not lose one message and deliver the next.
     pub fn send_data(
         &mut self,
-        _now: Now,
-        _peer: PeerId,
-        _channel: ChannelNumber,
-        _form: DataForm,
-        _bytes: &[u8],
+        now: Now,
+        peer: PeerId,
+        channel: ChannelNumber,
+        form: DataForm,
+        bytes: &[u8],
     ) -> Result<(), MediaError> {
-        Err(MediaError::NoPeer)
+        let sent = self.run(now.monotonic, peer, |peer, out| {
+            peer.send_data(now.monotonic, channel, form, bytes, out)
+        });
+        sent.unwrap_or(Err(MediaError::NoPeer))
     }
 
     /// What is known of a peer.
-    pub fn state(&self, _peer: PeerId) -> Option<PeerState> {
-        None
+    pub fn state(&self, peer: PeerId) -> Option<PeerState> {
+        let peer = self.peers.get(peer)?;
+        Some(PeerState {
+            up: peer.is_up(),
+            lines: peer
+                .lines
+                .iter()
+                .map(|line| line.as_ref().map(line::Line::state))
+                .collect(),
+            remb: peer.remote_bitrate(),
+        })
     }
 
     /// What a route delivers.
-    pub fn route_state(&self, _route: RouteId) -> Option<RouteState> {
-        None
+    pub fn route_state(&self, route: RouteId) -> Option<RouteState> {
+        self.switch.get(route).map(switch::Route::state)
     }
 
     /// How many peers there are.
-    pub fn peers_count(&self) -> usize {
-        0
+    pub const fn peers_count(&self) -> usize {
+        self.ids.len()
     }
 
     /// What was done and dropped so far.
     pub const fn counters(&self) -> &MediaCounters {
         &self.counters
     }
+
+    /// The peer that a user name fragment of a check belongs to.
+    fn peer_of(&self, ufrag: &str) -> Option<PeerId> {
+        let id = self.demux.named(ufrag)?;
+        let peer = self.peers.get(id)?;
+        (peer.local_ice.ufrag == ufrag).then_some(id)
+    }
+
+    /// Sends the batch on, one receiver at a time: its state is big, and one visit keeps it in the
+    /// cache.
+    fn forward(&mut self, now: Monotonic) {
+        let batch = std::mem::take(&mut self.batch);
+        let mut work = std::mem::take(&mut self.work);
+        for (index, (peer, packet)) in batch.iter().enumerate() {
+            let line = LineRef {
+                peer: *peer,
+                line: packet.line,
+            };
+            if packet.facts.keyframe {
+                let encoding = packet.encoding;
+                self.keyframes.seen(EncodingRef { line, encoding });
+            }
+            for id in self.switch.routes_from(line) {
+                let route = self
+                    .switch
+                    .get(*id)
+                    .expect("routes are indexed while they exist");
+                work.push((route.to.peer, *id, index));
+            }
+        }
+        // Stable: the packets of one receiver stay in order.
+        work.sort_by_key(|(peer, ..)| *peer);
+        let mut switch = std::mem::take(&mut self.switch);
+        let mut forwarded_count = 0;
+        let mut wanted = std::mem::take(&mut self.due_keyframes);
+        for run in work.chunk_by(|one, other| one.0 == other.0) {
+            let packets = run
+                .iter()
+                .map(|(_, route, index)| (*route, &batch[*index].1));
+            self.run(now, run[0].0, |peer, out| {
+                for (id, packet) in packets {
+                    let Some(route) = switch.get_mut(id) else {
+                        continue;
+                    };
+                    forwarded_count +=
+                        u64::from(deliver(now, peer, id, route, packet, out, &mut wanted));
+                }
+                peer.advance(now, out);
+            });
+        }
+        for encoding in wanted.drain(..) {
+            self.keyframes.want(now, encoding);
+        }
+        // Peers that were hung up on the way took their routes out of an empty switch.
+        for (peer, ..) in &work {
+            if self.peers.get(*peer).is_none() {
+                switch.forget(*peer);
+            }
+        }
+        self.switch = switch;
+        self.counters.packets_forwarded += forwarded_count;
+        work.clear();
+        self.work = work;
+        self.due_keyframes = wanted;
+        self.batch = batch;
+        self.batch.clear();
+    }
+
+    fn ask_keyframes(&mut self, now: Monotonic) {
+        let mut due = std::mem::take(&mut self.due_keyframes);
+        self.keyframes.expire(now, &mut due);
+        for EncodingRef { line, encoding } in due.drain(..) {
+            let asked = self.run(now, line.peer, |peer, out| {
+                peer.request_keyframe(now, line.line, encoding, out)
+            });
+            self.counters.keyframes_requested += u64::from(asked == Some(true));
+        }
+        self.due_keyframes = due;
+    }
+
+    /// Calls a peer, and carries out what the call caused. A panic ends the peer and nothing else.
+    fn run<R>(
+        &mut self,
+        now: Monotonic,
+        id: PeerId,
+        call: impl FnOnce(&mut Peer, &mut PeerOutput) -> R,
+    ) -> Option<R> {
+        let peer = self.peers.get_mut(id)?;
+        let output = &mut self.output;
+        // Of what the call may leave half done, the peer is thrown away and the output is a list.
+        let result = catch_unwind(AssertUnwindSafe(|| call(peer, output)));
+        match result {
+            Ok(result) => {
+                self.settle(now, id);
+                Some(result)
+            }
+            Err(_) => {
+                let owner = peer.owner;
+                tracing::error!(peer = id.0, "a peer panicked");
+                self.counters.peers_panicked += 1;
+                self.output = PeerOutput::default();
+                self.remove(id);
+                self.events
+                    .push_back((id, owner, PeerEvent::Hangup { reason: "internal" }));
+                None
+            }
+        }
+    }
+
+    /// Carries out what a call to a peer caused.
+    fn settle(&mut self, now: Monotonic, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let owner = peer.owner;
+        let deadline = peer.deadline();
+        for datagram in self.output.datagrams.drain(..) {
+            if stun::is_stun(&datagram.bytes) {
+                let source = Source {
+                    sock: datagram.sock,
+                    address: datagram.to,
+                };
+                self.demux.checked(source, id);
+            }
+            if self.datagrams.len() < self.setup.limits.datagrams_count {
+                self.datagrams.push(datagram);
+            } else {
+                self.counters.dropped(DropReason::LaneFull);
+            }
+        }
+        for packet in self.output.packets.drain(..) {
+            self.counters.packets_received += 1;
+            if self.batch.len() < BATCH_MAX {
+                self.batch.push((id, packet));
+            } else {
+                self.counters.dropped(DropReason::BatchFull);
+            }
+        }
+        for why in self.output.drops.drain(..) {
+            self.counters.dropped(why);
+        }
+        for event in self.output.events.drain(..) {
+            self.events.push_back((id, owner, event));
+        }
+        for line in self.output.keyframes.drain(..) {
+            let to = LineRef { peer: id, line };
+            let route = self.switch.route_to(to).and_then(|id| self.switch.get(id));
+            if let Some(route) = route {
+                let encoding = route.state().substream.unwrap_or(0);
+                let line = route.from;
+                self.keyframes.want(now, EncodingRef { line, encoding });
+            }
+        }
+        if let Some(reason) = self.output.hangup.take() {
+            self.remove(id);
+            self.events
+                .push_back((id, owner, PeerEvent::Hangup { reason }));
+            return;
+        }
+        // A deadline that moves away may stay: it only wakes the peer for nothing, once.
+        let armed = self.timers.deadline_of(id);
+        if armed.is_none_or(|armed| deadline < armed) {
+            self.timers.arm(id, deadline);
+        }
+    }
+
+    fn remove(&mut self, id: PeerId) {
+        if self.ids.remove(id).is_none() {
+            return;
+        }
+        self.counters.peers_closed += 1;
+        self.peers.remove(id);
+        self.demux.forget(id);
+        self.timers.cancel(id);
+        self.keyframes.forget(id);
+        self.switch.forget(id);
+        self.batch.retain(|(peer, _)| *peer != id);
+    }
+}
+
+/// Takes a packet along a route to its receiver; tells whether it was sent.
+fn deliver(
+    now: Monotonic,
+    peer: &mut Peer,
+    id: RouteId,
+    route: &mut switch::Route,
+    packet: &MediaPacket,
+    out: &mut PeerOutput,
+    wanted: &mut Vec<EncodingRef>,
+) -> bool {
+    let index = route.to.line;
+    let is_up = peer.is_up();
+    let Some(line) = peer
+        .line_mut(index)
+        .filter(|line| is_up && line.offer.sends)
+    else {
+        return false;
+    };
+    let (forwarded, news) = route.pass(now, packet, &mut line.rewriter);
+    if news.substream.is_some() || news.temporal.is_some() {
+        out.events.push(PeerEvent::Layers {
+            route: id,
+            line: index,
+            substream: news.substream,
+            temporal: news.temporal,
+        });
+    }
+    wanted.extend(news.wanted.map(|encoding| EncodingRef {
+        line: route.from,
+        encoding,
+    }));
+    let Some(forwarded) = forwarded else {
+        return false;
+    };
+    let numbers = forwarded.numbers;
+    peer.write(
+        now,
+        index,
+        packet,
+        numbers.sequence,
+        numbers.timestamp,
+        forwarded.vp8,
+    )
 }

@@ -11,7 +11,10 @@ use crate::wire::sdp::Fingerprint;
 
 /// A DTLS certificate and its key. Made once per process; each shard has a copy.
 #[derive(Clone)]
-pub struct Certificate(DtlsCert);
+pub struct Certificate {
+    cert: DtlsCert,
+    provider: Arc<CryptoProvider>,
+}
 
 impl Certificate {
     /// Makes a self-signed certificate, from the entropy of the crypto library.
@@ -20,23 +23,28 @@ impl Certificate {
     ///
     /// If the crypto library cannot make one.
     pub fn generate() -> Self {
-        let cert = from_feature_flags()
+        let provider = Arc::new(from_feature_flags());
+        let cert = provider
             .dtls_provider
             .generate_certificate()
             .expect("the crypto library makes certificates");
-        Self(cert)
+        Self { cert, provider }
     }
 
     /// The SHA-256 of the certificate.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint {
             hash: "sha-256".to_owned(),
-            bytes: Sha256::digest(&self.0.certificate).to_vec(),
+            bytes: Sha256::digest(&self.cert.certificate).to_vec(),
         }
     }
 
     pub(crate) fn dtls_cert(&self) -> DtlsCert {
-        self.0.clone()
+        self.cert.clone()
+    }
+
+    pub(crate) fn provider(&self) -> Arc<CryptoProvider> {
+        Arc::clone(&self.provider)
     }
 }
 

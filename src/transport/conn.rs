@@ -27,8 +27,7 @@ mod shared;
 mod timeouts;
 
 pub use action::ConnAction;
-pub use shared::{ChunkedCounts, Shared};
-pub use timeouts::Expired;
+pub use shared::Shared;
 
 use action::Actions;
 use answering::put_head;
@@ -246,7 +245,7 @@ impl Conn {
             }
             Phase::Streaming => {
                 self.gone = true;
-                self.finish_stream(shared, now);
+                self.finish_stream(now);
                 self.end(shared, now);
             }
             Phase::Flushing | Phase::Closed => {}
@@ -342,7 +341,6 @@ impl Conn {
         let mut body = ChunkedBody::begin(&mut self.out, &shared.head).expect("room was checked");
         body.chunk(response.body).expect("room was checked");
         self.stream = Some(body.leave_open());
-        shared.chunked.begun_count += 1;
         self.work.keep_alive = connection != ConnectionField::Close;
         self.phase = Phase::Streaming;
         self.after_write();
@@ -366,7 +364,7 @@ impl Conn {
     /// Ends the body that [`Self::begin_stream`] began. There is always room for that. `None` if
     /// there is no such body any more.
     pub fn end_stream(&mut self, shared: &mut Shared, now: Now) -> Option<Receipt> {
-        let finished = self.finish_stream(shared, now)?;
+        let finished = self.finish_stream(now)?;
         let connection = self.connection_after(Connection::Keep);
         self.after_answer(shared, now, connection);
         Some(finished.into())
@@ -459,6 +457,3 @@ impl Conn {
         self.peer
     }
 }
-
-#[cfg(test)]
-mod tests;

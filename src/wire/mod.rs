@@ -1,4 +1,6 @@
 //! Wire formats: bytes in, values out, and back. No state beyond one message or connection.
 
 pub mod http;
+pub mod rtp;
 pub mod sdp;
+pub mod stun;

@@ -32,10 +32,3 @@ impl Input {
         self.bytes().is_empty()
     }
 }
-
-#[cfg(test)]
-impl Input {
-    pub(super) fn capacity(&self) -> usize {
-        self.bytes.capacity()
-    }
-}

@@ -1,0 +1,288 @@
+//! One media section of a peer: what was negotiated for it, and what has arrived lately.
+
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::media::LineState;
+use crate::media::event::{PeerEvent, TrackKind};
+use crate::media::peer_ext::ValueFilter;
+use crate::media::rewriter::Rewriter;
+use crate::wire::rtp::VideoCodec;
+use crate::wire::sdp::{
+    LayerSource, MediaDescription, MediaKind, MediaPlan, RidOrder, SimulcastPlan, simulcast_layers,
+};
+
+/// An accepted audio or video section.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) offer: LineOffer,
+    /// The source of what we send, and that of its retransmissions.
+    pub(crate) ssrc: u32,
+    pub(crate) rtx_ssrc: u32,
+    pub(crate) rewriter: Rewriter,
+    /// What arrived of each encoding; always one at least.
+    pub(crate) watches: Vec<Watch>,
+    pub(crate) sent: Traffic,
+    /// Losses that the remote reported, all in all.
+    pub(crate) remote_lost: u64,
+    pub(crate) remote_lost_lately: u32,
+}
+
+/// What an offer and its answer say about a section.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LineOffer {
+    pub(crate) mid: String,
+    pub(crate) kind: TrackKind,
+    /// The name of the codec, in lower case.
+    pub(crate) codec: String,
+    pub(crate) video: Option<VideoCodec>,
+    pub(crate) clock_rate: u32,
+    pub(crate) pt: u8,
+    pub(crate) rtx_pt: Option<u8>,
+    pub(crate) red_pt: Option<u8>,
+    pub(crate) has_nack: bool,
+    pub(crate) sends: bool,
+    pub(crate) receives: bool,
+    pub(crate) encodings: Vec<EncodingSource>,
+    pub(crate) is_simulcast: bool,
+    pub(crate) has_mid_extension: bool,
+    pub(crate) values: ValueFilter,
+}
+
+/// How packets of an encoding are told from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum EncodingSource {
+    /// By header extensions: a rid, or only the mid.
+    Extension { rid: Option<String> },
+    /// By a source that the offer names.
+    Signalled { ssrc: u32, rtx: Option<u32> },
+}
+
+/// Packets and their payload bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Traffic {
+    pub(crate) packets: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Traffic {
+    pub(crate) fn add(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
+}
+
+/// What arrived of one encoding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) received: Traffic,
+    highest: Option<u64>,
+    /// Missing since the last look, less those that came late.
+    lost_lately: u32,
+    last_at: Option<Monotonic>,
+    is_receiving: bool,
+}
+
+impl LineOffer {
+    /// Reads a section that is accepted.
+    pub(crate) fn new(
+        media: &MediaDescription,
+        index: usize,
+        plan: &MediaPlan,
+        order: RidOrder,
+    ) -> Option<Self> {
+        let codec = media.codec(plan.pt)?;
+        let kind = match media.kind {
+            MediaKind::Audio => TrackKind::Audio,
+            MediaKind::Video => TrackKind::Video,
+            MediaKind::Application | MediaKind::Other(_) => return None,
+        };
+        let mut values = ValueFilter::default();
+        let mut has_mid_extension = false;
+        for extension in &media.extensions {
+            if plan.extensions.contains(&extension.id) {
+                values.allow(&extension.uri);
+                has_mid_extension |= extension.uri == crate::media::peer_ext::MID;
+            }
+        }
+        let encodings = encodings(media, plan, order);
+        Some(Self {
+            mid: media.mid.clone().unwrap_or_else(|| index.to_string()),
+            kind,
+            codec: codec.name.to_ascii_lowercase(),
+            video: VideoCodec::from_name(&codec.name).filter(|_| kind == TrackKind::Video),
+            clock_rate: codec.clock_rate,
+            pt: plan.pt,
+            rtx_pt: media.rtx_of(plan.pt),
+            red_pt: plan.red,
+            has_nack: plan.feedback.iter().any(|each| each == "nack"),
+            sends: plan.direction.sends(),
+            receives: plan.direction.receives(),
+            is_simulcast: encodings.len() > 1,
+            encodings,
+            has_mid_extension,
+            values,
+        })
+    }
+}
+
+fn encodings(media: &MediaDescription, plan: &MediaPlan, order: RidOrder) -> Vec<EncodingSource> {
+    let source = |ssrc: u32, rtx: Option<u32>| EncodingSource::Signalled { ssrc, rtx };
+    if plan.simulcast == SimulcastPlan::Accept {
+        let layers = simulcast_layers(media, order);
+        if layers.len() > 1 {
+            let layer = layers.into_iter().map(|layer| match layer.source {
+                LayerSource::Rid(rid) => EncodingSource::Extension { rid: Some(rid) },
+                LayerSource::Ssrc { media, rtx } => source(media, rtx),
+            });
+            return layer.collect();
+        }
+    }
+    // Rids without simulcast name one encoding only.
+    let ssrc = media.media_ssrcs().next().filter(|_| media.rids.is_empty());
+    let one = match ssrc {
+        Some(ssrc) => {
+            let rtx = media.fid_pairs().find(|pair| pair.0 == ssrc);
+            source(ssrc, rtx.map(|pair| pair.1))
+        }
+        None => EncodingSource::Extension {
+            rid: media.rids.first().map(|rid| rid.id.clone()),
+        },
+    };
+    vec![one]
+}
+
+impl Line {
+    pub(crate) fn new(offer: LineOffer, ssrc: u32, rtx_ssrc: u32, first: u16) -> Self {
+        Self {
+            ssrc,
+            rtx_ssrc,
+            rewriter: Rewriter::new(offer.clock_rate, first),
+            watches: vec![Watch::default(); offer.encodings.len()],
+            sent: Traffic::default(),
+            remote_lost: 0,
+            remote_lost_lately: 0,
+            offer,
+        }
+    }
+
+    /// Takes a new offer for the same section.
+    pub(crate) fn update(&mut self, offer: LineOffer) {
+        self.watches.resize(offer.encodings.len(), Watch::default());
+        self.offer = offer;
+    }
+
+    /// Notes a packet of an encoding; says so when it is the first after a silence.
+    pub(crate) fn on_packet(
+        &mut self,
+        now: Monotonic,
+        encoding: u8,
+        sequence: u64,
+        bytes: usize,
+    ) -> Option<PeerEvent> {
+        let watch = self.watches.get_mut(usize::from(encoding))?;
+        watch.on_packet(now, sequence, bytes);
+        if watch.is_receiving {
+            return None;
+        }
+        watch.is_receiving = true;
+        Some(self.media_event(encoding, true, None))
+    }
+
+    /// Notes that an encoding has another source, whose numbers begin anywhere.
+    pub(crate) fn on_new_source(&mut self, encoding: u8) {
+        if let Some(watch) = self.watches.get_mut(usize::from(encoding)) {
+            watch.highest = None;
+        }
+    }
+
+    /// Notes the losses that the remote reported so far.
+    pub(crate) fn on_remote_losses(&mut self, lost: u64) {
+        self.remote_lost_lately += lost.saturating_sub(self.remote_lost) as u32;
+        self.remote_lost = lost;
+    }
+
+    /// Looks back at the last second: silence and losses.
+    pub(crate) fn look(
+        &mut self,
+        now: Monotonic,
+        no_media: Option<Duration>,
+        slowlink_threshold: u32,
+        mut emit: impl FnMut(PeerEvent),
+    ) {
+        for encoding in 0..self.watches.len() {
+            let watch = &mut self.watches[encoding];
+            let silent = watch.last_at.map(|at| now.saturating_since(at));
+            let timer = no_media.filter(|timer| silent.is_some_and(|silent| silent >= *timer));
+            if let Some(timer) = timer.filter(|_| watch.is_receiving) {
+                watch.is_receiving = false;
+                emit(self.media_event(encoding as u8, false, Some(timer.as_secs())));
+            }
+        }
+        let lost_here = self.watches.iter_mut().map(Watch::take_lost).sum();
+        let lost_there = std::mem::take(&mut self.remote_lost_lately);
+        if slowlink_threshold == 0 {
+            return;
+        }
+        for (uplink, lost) in [(false, lost_here), (true, lost_there)] {
+            if lost >= slowlink_threshold {
+                emit(PeerEvent::SlowLink {
+                    mid: self.offer.mid.clone(),
+                    kind: self.offer.kind,
+                    uplink,
+                    lost,
+                });
+            }
+        }
+    }
+
+    pub(crate) fn state(&self) -> LineState {
+        let received = |get: fn(&Traffic) -> u64| {
+            let each = self.watches.iter().map(|watch| get(&watch.received));
+            each.sum()
+        };
+        LineState {
+            mid: self.offer.mid.clone(),
+            kind: self.offer.kind,
+            codec: self.offer.codec.clone(),
+            encodings: self.watches.len() as u8,
+            packets_received: received(|traffic| traffic.packets),
+            bytes_received: received(|traffic| traffic.bytes),
+            packets_sent: self.sent.packets,
+            bytes_sent: self.sent.bytes,
+        }
+    }
+
+    fn media_event(&self, encoding: u8, receiving: bool, seconds: Option<u64>) -> PeerEvent {
+        PeerEvent::Media {
+            mid: self.offer.mid.clone(),
+            kind: self.offer.kind,
+            receiving,
+            substream: self.offer.is_simulcast.then_some(encoding),
+            seconds,
+        }
+    }
+}
+
+impl Watch {
+    fn on_packet(&mut self, now: Monotonic, sequence: u64, bytes: usize) {
+        self.received.add(bytes);
+        self.last_at = Some(now);
+        match self.highest {
+            Some(highest) if sequence <= highest => {
+                self.lost_lately = self.lost_lately.saturating_sub(1);
+                return;
+            }
+            Some(highest) => {
+                let missing = u32::try_from(sequence - highest - 1).unwrap_or(u32::MAX);
+                self.lost_lately = self.lost_lately.saturating_add(missing);
+            }
+            None => {}
+        }
+        self.highest = Some(sequence);
+    }
+
+    fn take_lost(&mut self) -> u32 {
+        std::mem::take(&mut self.lost_lately)
+    }
+}

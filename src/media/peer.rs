@@ -1,0 +1,780 @@
+//! One PeerConnection: the WebRTC library's state, and its contract kept.
+//!
+//! Only the files `peer*.rs` name that library. Its contract: time is an argument, and every change
+//! is followed by taking out all there is until it names its next deadline.
+//!
+//! Invariant: whatever is called, what it caused is in the [`PeerOutput`] when the call returns.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use str0m::bwe::{Bitrate, BweKind};
+use str0m::channel::{ChannelConfig, ChannelId};
+use str0m::media::{KeyframeRequestKind, Mid, Rid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+
+use crate::base::clock::{Anchor, Monotonic};
+use crate::base::id::SockId;
+use crate::media::Datagram;
+use crate::media::counters::DropReason;
+use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
+use crate::media::line::{EncodingSource, Line};
+use crate::media::packet::{MediaPacket, PayloadForm};
+use crate::media::peer_config::Numbers;
+use crate::media::peer_ext::HeaderValues;
+use crate::media::rewriter::{SourceKey, Vp8Numbers};
+use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
+use crate::wire::sdp::{IceParameters, Setup};
+
+/// One PeerConnection.
+pub(crate) struct Peer {
+    pub(crate) owner: PeerOwner,
+    pub(crate) settings: PeerSettings,
+    pub(crate) rtc: Box<Rtc>,
+    pub(crate) numbers: Numbers,
+    pub(crate) lines: Vec<Option<Line>>,
+    pub(crate) local_ice: IceParameters,
+    pub(crate) remote_ice: IceParameters,
+    pub(crate) is_ice_lite: bool,
+    /// Our part in the DTLS handshake.
+    pub(crate) setup: Setup,
+    pub(crate) candidates_count: usize,
+    pub(crate) stage: Stage,
+    sources: Vec<KnownSource>,
+    unsignalled_count: usize,
+    channels: Vec<Channel>,
+    /// When the library has something to do.
+    rtc_due: Monotonic,
+    second_due: Option<Monotonic>,
+    bitrate: Option<BitrateCap>,
+    remote_bitrate: Option<u64>,
+}
+
+/// What a peer needs to know of its surroundings.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerSettings {
+    pub(crate) anchor: Anchor,
+    /// The addresses by which the sockets are known to the ICE agent.
+    pub(crate) bases: Vec<SocketAddr>,
+    pub(crate) dtls_timeout: Duration,
+    pub(crate) failure_grace: Duration,
+    pub(crate) has_consent: bool,
+    pub(crate) no_media_timer: Option<Duration>,
+    pub(crate) slowlink_threshold: u32,
+    pub(crate) data_channels_count: usize,
+    pub(crate) data_message_bytes: usize,
+    pub(crate) datagrams_count: usize,
+}
+
+/// How far a peer has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// ICE looks for a pair of addresses.
+    Checking { until: Monotonic },
+    /// DTLS shakes hands.
+    Handshake { until: Monotonic },
+    /// ICE lost the pair.
+    Lost { until: Monotonic },
+    /// Media flows.
+    Up,
+}
+
+/// What the calls to a peer caused. Belongs to the caller, who empties it.
+#[derive(Debug, Default)]
+pub(crate) struct PeerOutput {
+    pub(crate) datagrams: Vec<Datagram>,
+    pub(crate) packets: Vec<MediaPacket>,
+    pub(crate) events: Vec<PeerEvent>,
+    /// Lines of ours for which the peer asks for a key frame.
+    pub(crate) keyframes: Vec<usize>,
+    pub(crate) drops: Vec<DropReason>,
+    /// Why the peer is to be hung up.
+    pub(crate) hangup: Option<&'static str>,
+}
+
+/// A source whose packets arrive, in the order of `ssrc`.
+#[derive(Clone, Copy, Debug)]
+struct KnownSource {
+    ssrc: u32,
+    line: usize,
+    encoding: u8,
+}
+
+#[derive(Debug)]
+struct Channel {
+    id: ChannelId,
+    number: ChannelNumber,
+    label: String,
+    protocol: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct BitrateCap {
+    bitrate: u64,
+    due: Monotonic,
+}
+
+/// Sources that nobody named, per peer.
+const UNSIGNALLED_MAX: usize = 32;
+/// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
+const RTP_BYTES_MAX: usize = 1_500;
+/// A report of the allowed bitrate may be lost; browsers forget none that arrived.
+const BITRATE_INTERVAL: Duration = Duration::from_secs(5);
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Peer {
+    /// Puts a peer together that has no lines yet. They follow with [`Peer::set_lines`].
+    pub(crate) fn new(
+        owner: PeerOwner,
+        settings: PeerSettings,
+        rtc: Rtc,
+        numbers: Numbers,
+        ice: (IceParameters, IceParameters),
+        setup: Setup,
+        until: Monotonic,
+    ) -> Self {
+        Self {
+            owner,
+            settings,
+            rtc: Box::new(rtc),
+            numbers,
+            lines: Vec::new(),
+            local_ice: ice.0,
+            remote_ice: ice.1,
+            is_ice_lite: false,
+            setup,
+            candidates_count: 0,
+            stage: Stage::Checking { until },
+            sources: Vec::new(),
+            unsignalled_count: 0,
+            channels: Vec::new(),
+            rtc_due: until,
+            second_due: None,
+            bitrate: None,
+            remote_bitrate: None,
+        }
+    }
+
+    /// Whether a STUN message is for this peer and passes its integrity check.
+    pub(crate) fn accepts_stun(
+        &self,
+        now: Monotonic,
+        sock: SockId,
+        from: SocketAddr,
+        bytes: &[u8],
+    ) -> bool {
+        self.input(now, sock, from, bytes)
+            .is_some_and(|input| self.rtc.accepts(&input))
+    }
+
+    /// Takes in a datagram from an address that belongs to this peer.
+    pub(crate) fn receive(
+        &mut self,
+        now: Monotonic,
+        sock: SockId,
+        from: SocketAddr,
+        bytes: &[u8],
+        out: &mut PeerOutput,
+    ) {
+        if is_rtp_or_rtcp(bytes) {
+            if bytes.len() > RTP_BYTES_MAX {
+                out.drops.push(DropReason::Oversized);
+                return;
+            }
+            if !self.admit_source(bytes) {
+                out.drops.push(DropReason::SourceLimit);
+                return;
+            }
+        }
+        let Some(input) = self.input(now, sock, from, bytes) else {
+            out.drops.push(DropReason::NotMedia);
+            return;
+        };
+        if let Err(error) = self.rtc.handle_input(input) {
+            // A datagram that cannot be processed is as good as lost, unless it ended the state.
+            tracing::debug!(%error, "a datagram was refused");
+            if !self.rtc.is_alive() {
+                out.hangup = Some(DTLS_ERROR);
+            }
+        }
+        self.drain(now, out);
+    }
+
+    /// Lets time pass.
+    pub(crate) fn tick(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        self.advance(now, out);
+        self.check_stage(now, out);
+        if self.second_due.is_some_and(|due| due <= now) {
+            self.second_due = Some(now + SECOND);
+            self.look(now, out);
+        }
+        if let Some(cap) = self.bitrate.filter(|cap| cap.due <= now) {
+            self.set_bitrate(now, cap.bitrate, out);
+        }
+    }
+
+    /// When [`Peer::tick`] has something to do.
+    pub(crate) fn deadline(&self) -> Monotonic {
+        let stage = match self.stage {
+            Stage::Checking { until } | Stage::Handshake { until } | Stage::Lost { until } => {
+                Some(until)
+            }
+            Stage::Up => None,
+        };
+        let cap = self.bitrate.map(|cap| cap.due);
+        let others = [stage, self.second_due, cap].into_iter().flatten();
+        others.fold(self.rtc_due, Monotonic::min)
+    }
+
+    /// Puts a packet into the send queue of a line. [`Peer::advance`] sends it.
+    pub(crate) fn write(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        packet: &MediaPacket,
+        sequence: u64,
+        timestamp: u32,
+        vp8: Vp8Numbers,
+    ) -> bool {
+        let Some(line) = self.lines.get_mut(index).and_then(Option::as_mut) else {
+            return false;
+        };
+        let pt = match packet.form {
+            PayloadForm::Plain => line.offer.pt,
+            PayloadForm::Red => match line.offer.red_pt {
+                Some(pt) => pt,
+                None => return false,
+            },
+        };
+        let mut write = RtpWrite::new(
+            pt.into(),
+            sequence.into(),
+            timestamp,
+            self.settings.anchor.instant(now),
+            packet.payload.clone(),
+        )
+        .marker(packet.marker)
+        .nackable(line.offer.rtx_pt.is_some())
+        .ext_vals(packet.values.filtered(line.offer.values));
+        if let Some(patch) = vp8_patch(&packet.payload, vp8) {
+            write = write.vp8_patch(patch);
+        }
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_tx(&line.ssrc.into()) else {
+            return false;
+        };
+        stream.write_rtp(write);
+        line.sent.add(packet.payload.len());
+        true
+    }
+
+    /// Sends what was written.
+    pub(crate) fn advance(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        let at = self.settings.anchor.instant(now);
+        if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
+            tracing::debug!(%error, "a peer failed");
+            out.hangup = Some(DTLS_ERROR);
+        }
+        self.drain(now, out);
+    }
+
+    /// Asks the sender of a line for a key frame of one encoding.
+    pub(crate) fn request_keyframe(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        encoding: u8,
+        out: &mut PeerOutput,
+    ) -> bool {
+        let source = self
+            .sources
+            .iter()
+            .find(|source| source.line == index && source.encoding == encoding);
+        let Some(ssrc) = source.map(|source| source.ssrc) else {
+            return false;
+        };
+        let mut api = self.rtc.direct_api();
+        let Some(stream) = api.stream_rx(&ssrc.into()) else {
+            return false;
+        };
+        stream.request_keyframe(KeyframeRequestKind::Pli);
+        self.advance(now, out);
+        true
+    }
+
+    /// Tells the remote how much it may send.
+    pub(crate) fn set_bitrate(&mut self, now: Monotonic, bitrate: u64, out: &mut PeerOutput) {
+        self.bitrate = Some(BitrateCap {
+            bitrate,
+            due: now + BITRATE_INTERVAL,
+        });
+        let mut api = self.rtc.direct_api();
+        for source in &self.sources {
+            let line = self.lines[source.line].as_ref();
+            let is_video = line.is_some_and(|line| line.offer.video.is_some());
+            let stream = api.stream_rx(&source.ssrc.into());
+            if let Some(stream) = stream.filter(|_| is_video) {
+                stream.request_remb(Bitrate::from(bitrate));
+                // The limit is that of the transport, so one report says it all.
+                break;
+            }
+        }
+        self.advance(now, out);
+    }
+
+    /// Opens a data channel.
+    pub(crate) fn open_channel(
+        &mut self,
+        now: Monotonic,
+        label: &str,
+        protocol: &str,
+        out: &mut PeerOutput,
+    ) -> Result<(), MediaError> {
+        if self.channels.len() >= self.settings.data_channels_count {
+            return Err(MediaError::Limit("data channels"));
+        }
+        self.rtc.direct_api().create_data_channel(ChannelConfig {
+            label: label.to_owned(),
+            protocol: protocol.to_owned(),
+            ..ChannelConfig::default()
+        });
+        self.advance(now, out);
+        Ok(())
+    }
+
+    /// Sends a message on a data channel.
+    pub(crate) fn send_data(
+        &mut self,
+        now: Monotonic,
+        number: ChannelNumber,
+        form: DataForm,
+        bytes: &[u8],
+        out: &mut PeerOutput,
+    ) -> Result<(), MediaError> {
+        let channel = self.channels.iter().find(|each| each.number == number);
+        let Some(id) = channel.map(|channel| channel.id) else {
+            return Err(MediaError::ChannelClosed);
+        };
+        let Some(mut channel) = self.rtc.channel(id) else {
+            return Err(MediaError::ChannelClosed);
+        };
+        let written = channel.write(form == DataForm::Binary, bytes);
+        let result = match written {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                out.drops.push(DropReason::DataBufferFull);
+                self.rtc.direct_api().close_data_channel(id);
+                Err(MediaError::Limit("data channel bytes to send"))
+            }
+            Err(error) => {
+                tracing::debug!(%error, "a data channel failed");
+                Err(MediaError::ChannelClosed)
+            }
+        };
+        self.advance(now, out);
+        result
+    }
+
+    /// Says goodbye.
+    pub(crate) fn close(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        if let Err(error) = self.rtc.close() {
+            tracing::debug!(%error, "a peer did not close cleanly");
+        }
+        self.advance(now, out);
+    }
+
+    /// Whether ICE and DTLS are up.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(self.stage, Stage::Up | Stage::Lost { .. })
+    }
+
+    /// What the remote said that it can receive.
+    pub(crate) const fn remote_bitrate(&self) -> Option<u64> {
+        self.remote_bitrate
+    }
+
+    pub(crate) fn line(&self, index: usize) -> Option<&Line> {
+        self.lines.get(index).and_then(Option::as_ref)
+    }
+
+    pub(crate) fn line_mut(&mut self, index: usize) -> Option<&mut Line> {
+        self.lines.get_mut(index).and_then(Option::as_mut)
+    }
+
+    /// Forgets the sources of a line, or only one of them.
+    pub(crate) fn forget_sources(&mut self, line: usize, encoding: Option<u8>) {
+        self.sources
+            .retain(|each| each.line != line || encoding.is_some_and(|one| each.encoding != one));
+    }
+
+    pub(crate) fn know_source(&mut self, ssrc: u32, line: usize, encoding: u8) {
+        self.forget_sources(line, Some(encoding));
+        let source = KnownSource {
+            ssrc,
+            line,
+            encoding,
+        };
+        match self.sources.binary_search_by_key(&ssrc, |each| each.ssrc) {
+            Ok(at) => self.sources[at] = source,
+            Err(at) => self.sources.insert(at, source),
+        }
+    }
+
+    /// Takes out all there is.
+    pub(crate) fn drain(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        loop {
+            match self.rtc.poll_output() {
+                Ok(Output::Timeout(at)) => {
+                    self.rtc_due = self.settings.anchor.monotonic(at);
+                    return;
+                }
+                Ok(Output::Transmit(transmit)) => {
+                    if out.datagrams.len() >= self.settings.datagrams_count {
+                        out.drops.push(DropReason::LaneFull);
+                        continue;
+                    }
+                    let bases = &self.settings.bases;
+                    let sock = bases.iter().position(|base| *base == transmit.source);
+                    out.datagrams.push(Datagram {
+                        sock: SockId(sock.unwrap_or(0) as u8),
+                        to: transmit.destination,
+                        bytes: transmit.contents.into(),
+                    });
+                }
+                Ok(Output::Event(event)) => self.on_event(now, event, out),
+                Err(error) => {
+                    tracing::debug!(%error, "a peer failed");
+                    self.rtc.disconnect();
+                    out.hangup = Some(DTLS_ERROR);
+                    return;
+                }
+            }
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library has more events than are of use here"
+    )]
+    fn on_event(&mut self, now: Monotonic, event: Event, out: &mut PeerOutput) {
+        match event {
+            Event::RtpPacket(packet) => self.on_packet(now, packet, out),
+            Event::Connected => {
+                self.stage = Stage::Up;
+                self.second_due = Some(now + SECOND);
+                out.events.push(PeerEvent::Up);
+                if let Some(cap) = &mut self.bitrate {
+                    cap.due = now;
+                }
+            }
+            Event::IceConnectionStateChange(state) => self.on_ice_state(now, state, out),
+            Event::KeyframeRequest(request) => {
+                out.keyframes.extend(self.line_of(&request.mid));
+            }
+            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
+                let bitrate = estimate.as_u64();
+                self.remote_bitrate = Some(bitrate);
+                out.events.push(PeerEvent::Remb { bitrate });
+            }
+            Event::MediaEgressStats(stats) => {
+                let lost = stats.remote.map(|remote| remote.packets_lost);
+                let line = self.line_of(&stats.mid);
+                if let Some((lost, line)) = lost.zip(line.and_then(|line| self.line_mut(line))) {
+                    line.on_remote_losses(lost);
+                }
+            }
+            Event::ChannelOpen(id, label) => self.on_channel_open(id, label, out),
+            Event::ChannelData(data) => self.on_channel_data(data, out),
+            Event::ChannelClose(id) => {
+                if let Some(at) = self.channels.iter().position(|each| each.id == id) {
+                    let channel = self.channels.remove(at);
+                    out.events.push(PeerEvent::DataClose {
+                        channel: channel.number,
+                        label: channel.label,
+                    });
+                }
+            }
+            Event::Closed => out.hangup = Some("DTLS alert"),
+            _ => {}
+        }
+    }
+
+    fn on_ice_state(&mut self, now: Monotonic, state: IceConnectionState, out: &mut PeerOutput) {
+        let is_connected = state.is_connected();
+        match self.stage {
+            Stage::Checking { .. } if is_connected => {
+                self.stage = Stage::Handshake {
+                    until: now + self.settings.dtls_timeout,
+                };
+                if self.setup == Setup::Active {
+                    // Not before: what is sent into the void is sent again ever more slowly.
+                    if let Err(error) = self.rtc.direct_api().start_dtls(true) {
+                        tracing::debug!(%error, "the handshake did not start");
+                        out.hangup = Some(DTLS_ERROR);
+                    }
+                }
+            }
+            Stage::Lost { .. } if is_connected => self.stage = Stage::Up,
+            Stage::Up if state.is_disconnected() && self.settings.has_consent => {
+                self.stage = Stage::Lost {
+                    until: now + self.settings.failure_grace,
+                };
+                out.events.push(PeerEvent::IceFailed);
+            }
+            Stage::Checking { .. } | Stage::Handshake { .. } | Stage::Lost { .. } | Stage::Up => {}
+        }
+    }
+
+    fn on_packet(&mut self, now: Monotonic, packet: RtpPacket, out: &mut PeerOutput) {
+        let ssrc = *packet.header.ssrc;
+        let Some(source) = self.source_of(ssrc) else {
+            return;
+        };
+        let Some(line) = self.lines[source.line].as_mut() else {
+            return;
+        };
+        let pt = *packet.header.payload_type;
+        let form = if pt == line.offer.pt || Some(pt) == line.offer.rtx_pt {
+            PayloadForm::Plain
+        } else if Some(pt) == line.offer.red_pt {
+            PayloadForm::Red
+        } else {
+            // Tones, comfort noise and others that the answer did not accept.
+            return;
+        };
+        let sequence = *packet.seq_no;
+        let bytes = packet.payload.len();
+        let event = line.on_packet(now, source.encoding, sequence, bytes);
+        out.events.extend(event);
+        let facts = line.offer.video.map_or_else(LayerFacts::default, |codec| {
+            LayerFacts::read(codec, &packet.payload)
+        });
+        let is_vp8 = line.offer.video == Some(VideoCodec::Vp8);
+        let vp8 = is_vp8.then(|| Vp8Descriptor::read(&packet.payload));
+        out.packets.push(MediaPacket {
+            line: source.line,
+            encoding: source.encoding,
+            is_simulcast: line.offer.is_simulcast,
+            source: SourceKey(u64::from(ssrc)),
+            sequence,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            form,
+            payload: packet.payload,
+            facts,
+            vp8: vp8.flatten(),
+            values: HeaderValues::new(packet.header.ext_vals),
+        });
+    }
+
+    /// Finds the encoding of a source, with the library's help if it is a new one.
+    fn source_of(&mut self, ssrc: u32) -> Option<KnownSource> {
+        if let Ok(at) = self.sources.binary_search_by_key(&ssrc, |each| each.ssrc) {
+            return Some(self.sources[at]);
+        }
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&ssrc.into())?;
+        let (mid, rid) = (stream.mid(), stream.rid());
+        let line = self.line_of(&mid)?;
+        let encodings = &self.lines[line].as_ref()?.offer.encodings;
+        let encoding = encodings
+            .iter()
+            .position(|each| rid_of(each) == rid)
+            .unwrap_or(0) as u8;
+        self.know_source(ssrc, line, encoding);
+        if let Some(line) = self.line_mut(line) {
+            line.on_new_source(encoding);
+        }
+        Some(KnownSource {
+            ssrc,
+            line,
+            encoding,
+        })
+    }
+
+    /// Whether RTP of this source may come in. One that nobody named is bound to the line that has
+    /// its payload type, unless header extensions will tell.
+    fn admit_source(&mut self, bytes: &[u8]) -> bool {
+        let Some((pt, ssrc)) = peek_rtp(bytes) else {
+            return true;
+        };
+        let is_known = self
+            .sources
+            .binary_search_by_key(&ssrc, |each| each.ssrc)
+            .is_ok();
+        let mut api = self.rtc.direct_api();
+        if is_known || ssrc == 0 || api.stream_rx(&ssrc.into()).is_some() {
+            return true;
+        }
+        let mut candidates = self.lines.iter().enumerate().filter_map(|(index, line)| {
+            let offer = &line.as_ref()?.offer;
+            let is_plain = !offer.has_mid_extension && !offer.is_simulcast && offer.receives;
+            (is_plain && (offer.pt == pt || offer.red_pt == Some(pt))).then_some(index)
+        });
+        let Some(index) = candidates.next() else {
+            return true;
+        };
+        if self.unsignalled_count == UNSIGNALLED_MAX {
+            return false;
+        }
+        self.unsignalled_count += 1;
+        let line = self.lines[index].as_ref().expect("it was just found");
+        let mid = mid_of(&line.offer.mid);
+        let has_nack = line.offer.has_nack;
+        let stream = api.expect_stream_rx(ssrc.into(), None, mid, None);
+        stream.suppress_nack(!has_nack);
+        true
+    }
+
+    fn on_channel_open(&mut self, id: ChannelId, label: String, out: &mut PeerOutput) {
+        let number = self.rtc.direct_api().sctp_stream_id_by_channel_id(id);
+        let Some(number) = number.map(ChannelNumber) else {
+            return;
+        };
+        if self.channels.len() >= self.settings.data_channels_count {
+            self.rtc.direct_api().close_data_channel(id);
+            return;
+        }
+        let mut channel = self.rtc.channel(id);
+        let config = channel.as_mut().and_then(|channel| channel.config());
+        let protocol = config.map_or_else(String::new, |config| config.protocol.clone());
+        out.events.push(PeerEvent::DataOpen {
+            channel: number,
+            label: label.clone(),
+            protocol: protocol.clone(),
+        });
+        self.channels.push(Channel {
+            id,
+            number,
+            label,
+            protocol,
+        });
+    }
+
+    fn on_channel_data(&mut self, data: str0m::channel::ChannelData, out: &mut PeerOutput) {
+        let Some(channel) = self.channels.iter().find(|each| each.id == data.id) else {
+            return;
+        };
+        if data.data.len() > self.settings.data_message_bytes {
+            out.drops.push(DropReason::DataTooBig);
+            self.rtc.direct_api().close_data_channel(data.id);
+            return;
+        }
+        out.events.push(PeerEvent::Data {
+            channel: channel.number,
+            label: channel.label.clone(),
+            protocol: channel.protocol.clone(),
+            form: if data.binary {
+                DataForm::Binary
+            } else {
+                DataForm::Text
+            },
+            bytes: data.data,
+        });
+    }
+
+    fn check_stage(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        let (until, reason) = match self.stage {
+            Stage::Checking { until } => (until, ICE_FAILED),
+            Stage::Handshake { until } => (until, "DTLS timeout"),
+            Stage::Lost { until } => (until, ICE_FAILED),
+            Stage::Up => return,
+        };
+        if until <= now {
+            out.hangup.get_or_insert(reason);
+        }
+    }
+
+    fn look(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        let PeerSettings {
+            no_media_timer,
+            slowlink_threshold,
+            ..
+        } = self.settings;
+        for line in self.lines.iter_mut().flatten() {
+            line.look(now, no_media_timer, slowlink_threshold, |event| {
+                out.events.push(event);
+            });
+        }
+    }
+
+    fn line_of(&self, mid: &Mid) -> Option<usize> {
+        let has_mid = |line: &Option<Line>| {
+            let line = line.as_ref();
+            line.is_some_and(|line| mid_of(&line.offer.mid) == *mid)
+        };
+        self.lines.iter().position(has_mid)
+    }
+
+    fn input<'a>(
+        &self,
+        now: Monotonic,
+        sock: SockId,
+        from: SocketAddr,
+        bytes: &'a [u8],
+    ) -> Option<Input<'a>> {
+        let base = *self.settings.bases.get(usize::from(sock.0))?;
+        let receive = Receive::new(Protocol::Udp, from, base, bytes).ok()?;
+        Some(Input::Receive(self.settings.anchor.instant(now), receive))
+    }
+}
+
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("owner", &self.owner)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}
+
+const DTLS_ERROR: &str = "DTLS error";
+const ICE_FAILED: &str = "ICE failed";
+
+/// The library's name for a mid.
+pub(crate) fn mid_of(mid: &str) -> Mid {
+    Mid::from(mid)
+}
+
+/// The library's name for an encoding. Sources that the offer names get names of their own, so that
+/// several of them can belong to one line.
+pub(crate) fn rid_of(encoding: &EncodingSource) -> Option<Rid> {
+    match encoding {
+        EncodingSource::Extension { rid } => rid.as_deref().map(Rid::from),
+        EncodingSource::Signalled { .. } => None,
+    }
+}
+
+fn vp8_patch(payload: &[u8], numbers: Vp8Numbers) -> Option<str0m::rtp::Vp8Patch> {
+    if numbers == Vp8Numbers::default() {
+        return None;
+    }
+    let descriptor = str0m::rtp::Vp8Descriptor::parse(payload).ok()?;
+    let mut patch = descriptor.patch();
+    if let Some(picture_id) = numbers.picture_id {
+        patch = patch.picture_id(picture_id);
+    }
+    if let Some(index) = numbers.tl0_index {
+        patch = patch.tl0_pic_idx(index);
+    }
+    patch.build().ok()
+}
+
+/// RFC 7983 section 7.
+fn is_rtp_or_rtcp(bytes: &[u8]) -> bool {
+    bytes
+        .first()
+        .is_some_and(|first| (128..192).contains(first))
+}
+
+/// The payload type and source of an RTP packet; `None` for RTCP (RFC 5761 section 4).
+fn peek_rtp(bytes: &[u8]) -> Option<(u8, u32)> {
+    let pt = bytes.get(1)? & 0x7f;
+    if (64..96).contains(&pt) {
+        return None;
+    }
+    let ssrc = bytes.get(8..12)?.try_into().expect("four bytes");
+    Some((pt, u32::from_be_bytes(ssrc)))
+}

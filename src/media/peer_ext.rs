@@ -1,0 +1,157 @@
+//! Header extensions: which are registered, and which values are passed on.
+
+use std::sync::Arc;
+
+use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
+
+/// The values of a packet's header extensions that are passed on. Those that belong to one hop,
+/// such as send times, are not among them.
+#[derive(Clone)]
+pub(crate) struct HeaderValues(ExtensionValues);
+
+/// Which values a line may be sent: those whose extensions were negotiated for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ValueFilter {
+    pub(crate) audio_level: bool,
+    pub(crate) capture_time: bool,
+    pub(crate) dependencies: bool,
+    pub(crate) orientation: bool,
+    pub(crate) playout_delay: bool,
+}
+
+impl ValueFilter {
+    /// Lets the values of an extension pass.
+    pub(crate) fn allow(&mut self, uri: &str) {
+        match uri {
+            AUDIO_LEVEL => self.audio_level = true,
+            CAPTURE_TIME => self.capture_time = true,
+            DEPENDENCIES => self.dependencies = true,
+            ORIENTATION => self.orientation = true,
+            PLAYOUT_DELAY => self.playout_delay = true,
+            _ => {}
+        }
+    }
+}
+
+impl HeaderValues {
+    pub(crate) fn new(values: ExtensionValues) -> Self {
+        Self(ExtensionValues {
+            audio_level: values.audio_level,
+            voice_activity: values.voice_activity,
+            video_orientation: values.video_orientation,
+            abs_capture_time: values.abs_capture_time,
+            play_delay_min: values.play_delay_min,
+            play_delay_max: values.play_delay_max,
+            user_values: values.user_values,
+            ..ExtensionValues::default()
+        })
+    }
+
+    /// What goes to a line.
+    pub(crate) fn filtered(&self, filter: ValueFilter) -> ExtensionValues {
+        let values = &self.0;
+        let mut out = ExtensionValues::default();
+        if filter.audio_level {
+            out.audio_level = values.audio_level;
+            out.voice_activity = values.voice_activity;
+        }
+        if filter.capture_time {
+            out.abs_capture_time = values.abs_capture_time;
+        }
+        if filter.dependencies {
+            out.user_values = values.user_values.clone();
+        }
+        if filter.orientation {
+            out.video_orientation = values.video_orientation;
+        }
+        if filter.playout_delay {
+            out.play_delay_min = values.play_delay_min;
+            out.play_delay_max = values.play_delay_max;
+        }
+        out
+    }
+}
+
+impl std::fmt::Debug for HeaderValues {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HeaderValues")
+    }
+}
+
+/// The extension for a URI; `None` for one that is of no use here.
+pub(crate) fn extension(uri: &str) -> Option<Extension> {
+    Some(match uri {
+        AUDIO_LEVEL => Extension::AudioLevel,
+        CAPTURE_TIME => Extension::AbsoluteCaptureTime,
+        DEPENDENCIES => Extension::with_serializer(DEPENDENCIES, RawDependencies),
+        MID => Extension::RtpMid,
+        ORIENTATION => Extension::VideoOrientation,
+        PLAYOUT_DELAY => Extension::PlayoutDelay,
+        REPAIRED_RID => Extension::RepairedRtpStreamId,
+        RID => Extension::RtpStreamId,
+        SEND_TIME => Extension::AbsoluteSendTime,
+        TRANSPORT_CC => Extension::TransportSequenceNumber,
+        _ => return None,
+    })
+}
+
+pub(crate) const TRANSPORT_CC: &str =
+    "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+pub(crate) const MID: &str = "urn:ietf:params:rtp-hdrext:sdes:mid";
+pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
+pub(crate) const ORIENTATION: &str = "urn:3gpp:video-orientation";
+pub(crate) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
+const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+const DEPENDENCIES: &str =
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+
+/// A dependency descriptor as it came.
+struct Dependencies(Box<[u8]>);
+
+/// Passes dependency descriptors on without looking into them.
+#[derive(Debug)]
+struct RawDependencies;
+
+/// What one byte of length can say in the two-byte form (RFC 8285 section 4.3).
+const DEPENDENCIES_BYTES_MAX: usize = 255;
+/// What fits into the one-byte form (RFC 8285 section 4.2).
+const ONE_BYTE_FORM_MAX: usize = 16;
+
+impl ExtensionSerializer for RawDependencies {
+    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
+        let Some(Dependencies(bytes)) = values.user_values.get() else {
+            return 0;
+        };
+        let Some(room) = buf.get_mut(..bytes.len()) else {
+            return 0;
+        };
+        room.copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
+        if buf.len() > DEPENDENCIES_BYTES_MAX {
+            return false;
+        }
+        values
+            .user_values
+            .set_arc(Arc::new(Dependencies(buf.into())));
+        true
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        false
+    }
+
+    fn requires_two_byte_form(&self, values: &ExtensionValues) -> bool {
+        let descriptor = values.user_values.get::<Dependencies>();
+        descriptor.is_some_and(|Dependencies(bytes)| bytes.len() > ONE_BYTE_FORM_MAX)
+    }
+}

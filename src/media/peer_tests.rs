@@ -1,0 +1,384 @@
+//! Calls between [`Media`] and a client that is the WebRTC library with its own session
+//! descriptions, in virtual time.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use str0m::change::SdpPendingOffer;
+use str0m::channel::ChannelId;
+use str0m::media::{Direction as RtcDirection, MediaKind as RtcKind, Mid, Rid};
+use str0m::net::{Protocol, Receive};
+use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::{Event, Input, Output, Rtc, RtcConfig};
+
+use super::*;
+use crate::base::clock::{Anchor, Boottime, Realtime};
+use crate::base::id::{HandleId, SessionId};
+use crate::base::limits::Limits;
+use crate::base::rng::Rng;
+use crate::config::MediaConfig;
+use crate::wire::sdp::{AnswerPlan, LinePlan, MediaPlan, SessionDescription, SimulcastPlan};
+
+const SERVER: &str = "192.0.2.10:20000";
+const OWNER: PeerOwner = PeerOwner {
+    session: SessionId(1),
+    handle: HandleId(2),
+};
+
+/// A server, a client, and the time and the network between them.
+struct Call {
+    now: Now,
+    anchor: Anchor,
+    media: Media,
+    client: Client,
+    peer: Option<PeerId>,
+    events: Vec<PeerEvent>,
+    /// Datagrams towards the server are lost.
+    is_cut: bool,
+}
+
+struct Client {
+    rtc: Rtc,
+    address: SocketAddr,
+    due: Instant,
+    out: Vec<Vec<u8>>,
+    packets: Vec<RtpPacket>,
+    keyframe_requests: usize,
+    rembs: Vec<u64>,
+    is_connected: bool,
+    channel: Option<ChannelId>,
+    messages: Vec<(bool, Vec<u8>)>,
+    channels_closed: usize,
+}
+
+fn moment(millis: u64) -> Now {
+    let nanos = (1_000_000 + millis) * 1_000_000;
+    Now {
+        monotonic: Monotonic::from_nanos(nanos),
+        boottime: Boottime::from_nanos(nanos + 77),
+        realtime: Realtime::from_unix_micros(nanos as i64 / 1_000),
+    }
+}
+
+impl Call {
+    fn new() -> Self {
+        Self::with(|_, _| {}, |config| config)
+    }
+
+    fn with(
+        configure: impl FnOnce(&mut MediaConfig, &mut Limits),
+        client: impl FnOnce(RtcConfig) -> RtcConfig,
+    ) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+        let anchor = Anchor::new(Instant::now(), Monotonic::from_nanos(0));
+        let now = moment(0);
+        let mut config = MediaConfig::default();
+        let mut limits = Limits::default();
+        configure(&mut config, &mut limits);
+        let media = Media::new(MediaSetup {
+            config: Arc::new(config),
+            limits,
+            sockets: vec![LocalSocket {
+                bound: SERVER.parse().unwrap(),
+                advertised: Vec::new(),
+            }],
+            rng: Rng::from_seed([9; 32]),
+            anchor,
+            certificate: Certificate::generate(),
+            crypto: None,
+        });
+        let address = "192.0.2.20:30000".parse().unwrap();
+        let config = client(RtcConfig::new().set_rtp_mode(true));
+        let mut rtc = config.build(anchor.instant(now.monotonic));
+        rtc.add_local_candidate(str0m::Candidate::host(address, "udp").unwrap());
+        Self {
+            now,
+            anchor,
+            media,
+            client: Client {
+                rtc,
+                address,
+                due: anchor.instant(now.monotonic),
+                out: Vec::new(),
+                packets: Vec::new(),
+                keyframe_requests: 0,
+                rembs: Vec::new(),
+                is_connected: false,
+                channel: None,
+                messages: Vec::new(),
+                channels_closed: 0,
+            },
+            peer: None,
+            events: Vec::new(),
+            is_cut: false,
+        }
+    }
+
+    /// Has the client offer what `change` adds, and the server take it.
+    fn negotiate(
+        &mut self,
+        change: impl FnOnce(&mut str0m::change::SdpApi<'_>),
+    ) -> SessionDescription {
+        let mut api = self.client.rtc.sdp_api();
+        change(&mut api);
+        let (offer, pending) = api.apply().expect("something changes");
+        self.answer(&offer.to_sdp_string(), pending)
+    }
+
+    fn answer(&mut self, offer: &str, pending: SdpPendingOffer) -> SessionDescription {
+        let offer = SessionDescription::parse(offer).unwrap();
+        let plan = plan(&offer);
+        let accepted = self
+            .media
+            .accept_offer(
+                self.now,
+                self.peer,
+                OWNER,
+                &offer,
+                &plan,
+                OfferOptions::default(),
+            )
+            .unwrap();
+        self.peer = Some(accepted.peer);
+        let text = accepted.answer.to_string();
+        let answer = str0m::change::SdpAnswer::from_sdp_string(&text).unwrap();
+        self.client
+            .rtc
+            .sdp_api()
+            .accept_answer(pending, answer)
+            .unwrap();
+        accepted.answer
+    }
+
+    fn peer(&self) -> PeerId {
+        self.peer.unwrap()
+    }
+
+    fn line(&self, line: usize) -> LineRef {
+        LineRef {
+            peer: self.peer(),
+            line,
+        }
+    }
+
+    fn echo(&mut self, line: usize) -> RouteId {
+        let line = self.line(line);
+        self.media.route(self.now, line, line).unwrap()
+    }
+
+    /// Lets time pass in small steps, with everything delivered at once.
+    fn run(&mut self, millis: u64) {
+        for _ in 0..millis.div_ceil(5) {
+            self.now = moment_after(self.now, 5);
+            self.exchange();
+        }
+    }
+
+    fn run_until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        for _ in 0..4_000 {
+            if done(self) {
+                return;
+            }
+            self.run(5);
+        }
+        panic!("it never came to this: {what}; events: {:?}", self.events);
+    }
+
+    fn connect(&mut self) {
+        self.run_until("both are up", |call| {
+            call.client.is_connected && call.events.contains(&PeerEvent::Up)
+        });
+    }
+
+    fn exchange(&mut self) {
+        let at = self.anchor.instant(self.now.monotonic);
+        let server: SocketAddr = SERVER.parse().unwrap();
+        for _ in 0..20 {
+            if self.client.due <= at {
+                self.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+            }
+            self.client.drain();
+            for bytes in std::mem::take(&mut self.client.out) {
+                if !self.is_cut {
+                    let from = self.client.address;
+                    self.media.datagram(self.now, SockId(0), from, &bytes);
+                }
+            }
+            let mut out = Vec::new();
+            self.media.flush(self.now, &mut out);
+            while let Some((_, owner, event)) = self.media.next_event() {
+                assert_eq!(owner, OWNER);
+                self.events.push(event);
+            }
+            if out.is_empty() {
+                return;
+            }
+            for datagram in out {
+                assert_eq!(datagram.sock, SockId(0));
+                if datagram.to == self.client.address {
+                    let to = self.client.address;
+                    let receive = Receive::new(Protocol::Udp, server, to, &datagram.bytes);
+                    let input = Input::Receive(at, receive.unwrap());
+                    self.client.rtc.handle_input(input).unwrap();
+                    self.client.drain();
+                }
+            }
+        }
+        panic!("the two never stop talking");
+    }
+
+    /// Has the client send a packet of a line.
+    fn send(&mut self, mid: Mid, rid: Option<Rid>, pt: u8, seq: u64, time: u32, payload: &[u8]) {
+        let at = self.anchor.instant(self.now.monotonic);
+        let mut api = self.client.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, rid).unwrap();
+        let write = RtpWrite::new(pt.into(), seq.into(), time, at, payload).nackable(true);
+        stream.write_rtp(write.marker(true));
+        self.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+        self.exchange();
+    }
+
+    fn count(&self, matches: impl Fn(&PeerEvent) -> bool) -> usize {
+        self.events.iter().filter(|event| matches(event)).count()
+    }
+}
+
+impl Client {
+    fn drain(&mut self) {
+        loop {
+            match self.rtc.poll_output().unwrap() {
+                Output::Timeout(at) => {
+                    self.due = at;
+                    return;
+                }
+                Output::Transmit(transmit) => self.out.push(transmit.contents.into()),
+                Output::Event(Event::Connected) => self.is_connected = true,
+                Output::Event(Event::RtpPacket(packet)) => self.packets.push(packet),
+                Output::Event(Event::KeyframeRequest(_)) => self.keyframe_requests += 1,
+                Output::Event(Event::EgressBitrateEstimate(str0m::bwe::BweKind::Remb {
+                    estimate,
+                    ..
+                })) => self.rembs.push(estimate.as_u64()),
+                Output::Event(Event::ChannelOpen(id, _)) => self.channel = Some(id),
+                Output::Event(Event::ChannelClose(_)) => self.channels_closed += 1,
+                Output::Event(Event::ChannelData(data)) => {
+                    self.messages.push((data.binary, data.data));
+                }
+                Output::Event(_) => {}
+            }
+        }
+    }
+}
+
+fn moment_after(now: Now, millis: u64) -> Now {
+    moment(now.monotonic.as_nanos() / 1_000_000 - 1_000_000 + millis)
+}
+
+/// Accepts all there is, as an echo would: the first codec of each section, and all extensions.
+fn plan(offer: &SessionDescription) -> AnswerPlan {
+    let lines = offer.media.iter().map(|media| {
+        if media.is_data() {
+            return LinePlan::Application {
+                sctp_port: 5_000,
+                max_message_size: None,
+            };
+        }
+        let Some(codec) = media.codecs.iter().find(|codec| codec.is_primary()) else {
+            return LinePlan::Rejected;
+        };
+        LinePlan::Media(Box::new(MediaPlan {
+            pt: codec.pt,
+            red: None,
+            fmtp: codec.fmtp.clone(),
+            feedback: codec.feedback.clone(),
+            direction: media.direction.reversed(),
+            extensions: media.extensions.iter().map(|each| each.id).collect(),
+            bandwidth: Vec::new(),
+            msid: None,
+            ssrc: None,
+            rtx_ssrc: None,
+            simulcast: SimulcastPlan::Accept,
+        }))
+    });
+    AnswerPlan {
+        name: None,
+        lines: lines.collect(),
+    }
+}
+
+fn pt_of(answer: &SessionDescription, line: usize) -> u8 {
+    answer.media[line].codecs[0].pt
+}
+
+fn add(api: &mut str0m::change::SdpApi<'_>, kind: RtcKind) -> Mid {
+    api.add_media(kind, RtcDirection::SendRecv, None, None, None)
+}
+
+/// The first packet of a VP8 key frame, with picture id and temporal layer 0.
+fn vp8_key(picture: u8) -> Vec<u8> {
+    vec![0x90, 0xe0, 0x80, picture, picture, 0x00, 0x00, 1, 2, 3]
+}
+
+#[test]
+fn audio_and_video_are_echoed() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| {
+        mids.push(add(api, RtcKind::Audio));
+        mids.push(add(api, RtcKind::Video));
+    });
+    call.echo(0);
+    call.echo(1);
+    call.connect();
+    for seq in 0..10_u64 {
+        let number = seq as u8;
+        call.send(
+            mids[0],
+            None,
+            pt_of(&answer, 0),
+            100 + seq,
+            number.into(),
+            &[number; 20],
+        );
+        call.send(
+            mids[1],
+            None,
+            pt_of(&answer, 1),
+            500 + seq,
+            number.into(),
+            &vp8_key(number),
+        );
+        call.run(20);
+    }
+    let of = |mid: &Mid| {
+        let line = mids.iter().position(|each| each == mid).unwrap();
+        let ssrc = answer.media[line].ssrcs[0].id;
+        let packets = call.client.packets.iter();
+        packets
+            .filter(move |packet| *packet.header.ssrc == ssrc)
+            .collect::<Vec<_>>()
+    };
+    for (index, mid) in mids.iter().enumerate() {
+        let packets = of(mid);
+        assert_eq!(packets.len(), 10, "line {index}");
+        for (number, packet) in packets.iter().enumerate() {
+            let expected = *packets[0].seq_no + number as u64;
+            assert_eq!(*packet.seq_no, expected);
+            assert!(packet.header.marker);
+        }
+    }
+    assert_eq!(of(&mids[0])[3].payload[..], [3; 20]);
+    assert_eq!(of(&mids[1])[3].payload[..], vp8_key(3));
+    let receiving = |event: &PeerEvent| {
+        matches!(
+            event,
+            PeerEvent::Media {
+                receiving: true,
+                ..
+            }
+        )
+    };
+    assert_eq!(call.count(receiving), 2);
+    assert_eq!(call.media.counters().packets_forwarded, 20);
+}

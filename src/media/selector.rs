@@ -1,0 +1,308 @@
+//! Which layers of a source a route delivers now, and when it may change.
+//!
+//! Invariant: the encoding changes with the first packet of a key frame only. Invariant: the
+//! temporal layer changes between frames only, and upwards only where decoding allows it.
+
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::media::event::LayerTarget;
+use crate::wire::rtp::LayerFacts;
+use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
+
+/// What to do with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It belongs to the delivered layers.
+    Forward,
+    /// It belongs to another encoding: as if it had never been.
+    Other,
+    /// It belongs to the delivered encoding, but to a layer above.
+    Skip,
+}
+
+/// The layers of one route.
+#[derive(Debug)]
+pub(crate) struct LayerSelector {
+    target: LayerTarget,
+    current: Option<u8>,
+    temporal: Option<u8>,
+    seen: [Option<Monotonic>; SIMULCAST_LAYERS_MAX],
+    /// When the target was set, or the first packet came: what is not seen yet may still come.
+    waiting_since: Option<Monotonic>,
+}
+
+impl LayerSelector {
+    /// Starts without a layer.
+    pub(crate) fn new(target: LayerTarget) -> Self {
+        Self {
+            target,
+            current: None,
+            temporal: None,
+            seen: [None; SIMULCAST_LAYERS_MAX],
+            waiting_since: None,
+        }
+    }
+
+    /// Sets what to deliver.
+    pub(crate) fn set_target(&mut self, now: Monotonic, target: LayerTarget) {
+        self.target = target;
+        self.waiting_since = Some(now);
+    }
+
+    /// Decides on a packet of an encoding.
+    pub(crate) fn decide(&mut self, now: Monotonic, encoding: u8, facts: &LayerFacts) -> Verdict {
+        self.waiting_since.get_or_insert(now);
+        if let Some(seen) = self.seen.get_mut(usize::from(encoding)) {
+            *seen = Some(now);
+        }
+        let enters = facts.keyframe && self.current != Some(encoding);
+        if enters && self.may_enter(now, encoding) {
+            self.current = Some(encoding);
+            // A key frame is a switch point for every temporal layer.
+            self.temporal = Some(self.target.temporal);
+        }
+        if self.current != Some(encoding) {
+            return Verdict::Other;
+        }
+        self.decide_temporal(facts)
+    }
+
+    /// The encoding that should be delivered but is not: a key frame of it is needed.
+    pub(crate) fn wanted(&self, now: Monotonic) -> Option<u8> {
+        let wanted = self.desired(now)?;
+        (self.current != Some(wanted)).then_some(wanted)
+    }
+
+    /// What was asked for.
+    pub(crate) const fn target(&self) -> LayerTarget {
+        self.target
+    }
+
+    /// The encoding that is delivered.
+    pub(crate) const fn substream(&self) -> Option<u8> {
+        self.current
+    }
+
+    /// The highest temporal layer that is delivered.
+    pub(crate) const fn temporal(&self) -> Option<u8> {
+        self.temporal
+    }
+
+    /// Whether a key frame of an encoding is welcome. Anything is better than nothing.
+    fn may_enter(&self, now: Monotonic, encoding: u8) -> bool {
+        self.current.is_none() || self.desired(now) == Some(encoding)
+    }
+
+    /// The highest encoding up to the target that is alive; else the lowest above it.
+    fn desired(&self, now: Monotonic) -> Option<u8> {
+        let alive = |encoding: &u8| self.is_alive(now, *encoding);
+        let all = 0..SIMULCAST_LAYERS_MAX as u8;
+        let below = all.clone().filter(|each| *each <= self.target.substream);
+        below.rev().find(alive).or_else(|| {
+            let mut above = all.filter(|each| *each > self.target.substream);
+            above.find(alive)
+        })
+    }
+
+    fn is_alive(&self, now: Monotonic, encoding: u8) -> bool {
+        let recent = |at: Monotonic| now.saturating_since(at) <= self.fallback();
+        match self.seen[usize::from(encoding)] {
+            Some(at) => recent(at),
+            // The target itself gets time to show up before a lower one takes its place.
+            None => {
+                encoding == self.target.substream
+                    && self.current.is_some()
+                    && self.waiting_since.is_some_and(recent)
+            }
+        }
+    }
+
+    fn fallback(&self) -> Duration {
+        self.target.fallback
+    }
+
+    fn decide_temporal(&mut self, facts: &LayerFacts) -> Verdict {
+        let Some(layer) = facts.temporal else {
+            return Verdict::Forward;
+        };
+        let target = self.target.temporal;
+        let current = self.temporal.unwrap_or(target);
+        if facts.frame_start {
+            if current > target {
+                self.temporal = Some(target);
+            } else if current < target && (facts.keyframe || facts.sync && layer > current) {
+                let reached = if facts.keyframe { target } else { layer };
+                self.temporal = Some(reached.min(target));
+            }
+        }
+        if layer <= self.temporal.unwrap_or(target) {
+            Verdict::Forward
+        } else {
+            Verdict::Skip
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: LayerFacts = LayerFacts {
+        keyframe: true,
+        frame_start: true,
+        temporal: Some(0),
+        sync: false,
+    };
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_nanos(millis * 1_000_000)
+    }
+
+    fn frame(temporal: u8, sync: bool) -> LayerFacts {
+        LayerFacts {
+            keyframe: false,
+            frame_start: true,
+            temporal: Some(temporal),
+            sync,
+        }
+    }
+
+    fn target(substream: u8, temporal: u8) -> LayerTarget {
+        LayerTarget {
+            substream,
+            temporal,
+            ..LayerTarget::default()
+        }
+    }
+
+    /// A selector that has seen all three encodings and delivers `substream`.
+    fn delivering(substream: u8) -> LayerSelector {
+        let mut selector = LayerSelector::new(target(substream, 2));
+        for encoding in 0..3 {
+            selector.decide(at(0), encoding, &frame(0, false));
+        }
+        assert_eq!(selector.decide(at(0), substream, &KEY), Verdict::Forward);
+        selector
+    }
+
+    #[test]
+    fn nothing_is_delivered_before_a_key_frame() {
+        let mut selector = LayerSelector::new(target(1, 2));
+        assert_eq!(selector.decide(at(0), 1, &frame(0, true)), Verdict::Other);
+        assert_eq!(selector.wanted(at(0)), Some(1));
+        assert_eq!(selector.decide(at(1), 1, &KEY), Verdict::Forward);
+        assert_eq!(selector.wanted(at(1)), None);
+    }
+
+    #[test]
+    fn any_encoding_will_do_to_begin_with() {
+        let mut selector = LayerSelector::new(target(2, 2));
+        assert_eq!(selector.decide(at(0), 0, &KEY), Verdict::Forward);
+        selector.decide(at(1), 2, &frame(0, false));
+        assert_eq!(selector.wanted(at(1)), Some(2));
+    }
+
+    #[test]
+    fn the_encoding_changes_at_a_key_frame_only() {
+        let mut selector = delivering(2);
+        selector.set_target(at(10), target(0, 2));
+        assert_eq!(selector.decide(at(11), 0, &frame(0, true)), Verdict::Other);
+        assert_eq!(
+            selector.decide(at(11), 2, &frame(0, false)),
+            Verdict::Forward
+        );
+        assert_eq!(selector.wanted(at(11)), Some(0));
+        assert_eq!(selector.decide(at(12), 0, &KEY), Verdict::Forward);
+        assert_eq!(selector.decide(at(12), 2, &KEY), Verdict::Other);
+    }
+
+    #[test]
+    fn a_silent_encoding_gives_way_and_comes_back() {
+        let mut selector = delivering(2);
+        selector.decide(at(400), 1, &frame(0, false));
+        assert_eq!(selector.wanted(at(400)), Some(1), "the target is silent");
+        assert_eq!(selector.decide(at(410), 1, &KEY), Verdict::Forward);
+        assert_eq!(selector.substream(), Some(1));
+        selector.decide(at(500), 2, &frame(0, false));
+        assert_eq!(selector.wanted(at(500)), Some(2), "the target is back");
+    }
+
+    #[test]
+    fn a_higher_encoding_is_better_than_none() {
+        let mut selector = LayerSelector::new(target(0, 2));
+        selector.decide(at(0), 2, &frame(0, false));
+        assert_eq!(selector.wanted(at(0)), Some(2));
+        assert_eq!(selector.decide(at(1), 2, &KEY), Verdict::Forward);
+    }
+
+    #[test]
+    fn the_fallback_time_is_respected() {
+        let mut selector = delivering(2);
+        selector.set_target(
+            at(0),
+            LayerTarget {
+                fallback: Duration::from_secs(2),
+                ..target(2, 2)
+            },
+        );
+        selector.decide(at(1_900), 1, &frame(0, false));
+        assert_eq!(selector.wanted(at(1_900)), None);
+        assert_eq!(selector.wanted(at(2_100)), Some(1));
+    }
+
+    #[test]
+    fn going_down_in_time_waits_for_the_next_frame() {
+        let mut selector = delivering(2);
+        selector.set_target(at(1), target(2, 0));
+        let rest = LayerFacts {
+            frame_start: false,
+            ..frame(2, false)
+        };
+        assert_eq!(
+            selector.decide(at(1), 2, &rest),
+            Verdict::Forward,
+            "rest of a frame"
+        );
+        assert_eq!(selector.decide(at(2), 2, &frame(1, false)), Verdict::Skip);
+        assert_eq!(
+            selector.decide(at(3), 2, &frame(0, false)),
+            Verdict::Forward
+        );
+        assert_eq!(selector.temporal(), Some(0));
+    }
+
+    #[test]
+    fn going_up_in_time_waits_for_a_switch_point() {
+        let mut selector = delivering(2);
+        selector.set_target(at(1), target(2, 0));
+        selector.decide(at(2), 2, &frame(0, false));
+        selector.set_target(at(3), target(2, 2));
+        assert_eq!(selector.decide(at(4), 2, &frame(2, false)), Verdict::Skip);
+        assert_eq!(selector.decide(at(5), 2, &frame(1, true)), Verdict::Forward);
+        assert_eq!(selector.temporal(), Some(1));
+        assert_eq!(selector.decide(at(6), 2, &frame(2, true)), Verdict::Forward);
+        assert_eq!(selector.temporal(), Some(2));
+    }
+
+    #[test]
+    fn a_key_frame_goes_up_in_time_at_once() {
+        let mut selector = delivering(2);
+        selector.set_target(at(1), target(2, 0));
+        selector.decide(at(2), 2, &frame(0, false));
+        selector.set_target(at(3), target(2, 2));
+        assert_eq!(selector.decide(at(4), 2, &KEY), Verdict::Forward);
+        assert_eq!(selector.temporal(), Some(2));
+    }
+
+    #[test]
+    fn packets_without_temporal_layers_pass() {
+        let mut selector = delivering(0);
+        let plain = LayerFacts {
+            temporal: None,
+            ..frame(0, false)
+        };
+        selector.set_target(at(1), target(0, 0));
+        assert_eq!(selector.decide(at(2), 0, &plain), Verdict::Forward);
+    }
+}

@@ -1,0 +1,109 @@
+//! Facts about a video packet that forwarding decisions need, read from its payload.
+//!
+//! Invariant: a payload that cannot be read yields the facts of a packet without layers.
+
+mod h264;
+mod h265;
+mod vp8;
+mod vp9;
+
+pub use vp8::{PictureId, Vp8Descriptor};
+
+/// A codec whose payload is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VideoCodec {
+    /// AV1, as the RTP payload format of the Alliance for Open Media has it.
+    Av1,
+    /// H.264 (RFC 6184).
+    H264,
+    /// H.265 (RFC 7798).
+    H265,
+    /// VP8 (RFC 7741).
+    Vp8,
+    /// VP9 (RFC 9628).
+    Vp9,
+}
+
+impl VideoCodec {
+    /// Finds the codec by its name in a session description.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let known = [
+            ("AV1", Self::Av1),
+            ("H264", Self::H264),
+            ("H265", Self::H265),
+            ("VP8", Self::Vp8),
+            ("VP9", Self::Vp9),
+        ];
+        let found = known
+            .iter()
+            .find(|(each, _)| name.eq_ignore_ascii_case(each));
+        found.map(|(_, codec)| *codec)
+    }
+}
+
+/// What a payload says about its place among others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LayerFacts {
+    /// A key frame begins with this packet: decoding can start here.
+    pub keyframe: bool,
+    /// A frame begins with this packet. Also set where the codec does not tell.
+    pub frame_start: bool,
+    /// The temporal layer, 0 is the lowest; `None` where the codec or the sender does not tell.
+    pub temporal: Option<u8>,
+    /// The frame depends on the base layer only: a receiver of lower layers may go up here.
+    pub sync: bool,
+}
+
+impl LayerFacts {
+    /// Reads the facts of a packet from its payload.
+    pub fn read(codec: VideoCodec, payload: &[u8]) -> Self {
+        match codec {
+            VideoCodec::Av1 => Self {
+                // The N bit of the aggregation header: a coded video sequence begins here.
+                keyframe: payload.first().is_some_and(|header| header & 0x08 != 0),
+                frame_start: true,
+                ..Self::default()
+            },
+            VideoCodec::H264 => Self {
+                keyframe: h264::begins_keyframe(payload),
+                frame_start: true,
+                ..Self::default()
+            },
+            VideoCodec::H265 => Self {
+                keyframe: h265::begins_keyframe(payload),
+                frame_start: true,
+                ..Self::default()
+            },
+            VideoCodec::Vp8 => vp8::facts(payload),
+            VideoCodec::Vp9 => vp9::facts(payload),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_compared_without_case() {
+        assert_eq!(VideoCodec::from_name("vp8"), Some(VideoCodec::Vp8));
+        assert_eq!(VideoCodec::from_name("AV1X"), None);
+    }
+
+    #[test]
+    fn a_new_av1_sequence_is_a_key_frame() {
+        assert!(LayerFacts::read(VideoCodec::Av1, &[0x18, 0]).keyframe);
+        assert!(!LayerFacts::read(VideoCodec::Av1, &[0x10, 0]).keyframe);
+    }
+
+    proptest! {
+        #[test]
+        fn any_payload_is_read_without_panic(payload in prop::collection::vec(any::<u8>(), 0..24)) {
+            use VideoCodec::{Av1, H264, H265, Vp8, Vp9};
+            for codec in [Av1, H264, H265, Vp8, Vp9] {
+                LayerFacts::read(codec, &payload);
+            }
+        }
+    }
+}
