@@ -27,7 +27,8 @@ mod shared;
 mod timeouts;
 
 pub use action::ConnAction;
-pub use shared::Shared;
+pub use shared::{ChunkedCounts, Shared};
+pub use timeouts::Expired;
 
 use action::Actions;
 use answering::put_head;
@@ -245,7 +246,7 @@ impl Conn {
             }
             Phase::Streaming => {
                 self.gone = true;
-                self.finish_stream(now);
+                self.finish_stream(shared, now);
                 self.end(shared, now);
             }
             Phase::Flushing | Phase::Closed => {}
@@ -341,6 +342,7 @@ impl Conn {
         let mut body = ChunkedBody::begin(&mut self.out, &shared.head).expect("room was checked");
         body.chunk(response.body).expect("room was checked");
         self.stream = Some(body.leave_open());
+        shared.chunked.begun_count += 1;
         self.work.keep_alive = connection != ConnectionField::Close;
         self.phase = Phase::Streaming;
         self.after_write();
@@ -364,7 +366,7 @@ impl Conn {
     /// Ends the body that [`Self::begin_stream`] began. There is always room for that. `None` if
     /// there is no such body any more.
     pub fn end_stream(&mut self, shared: &mut Shared, now: Now) -> Option<Receipt> {
-        let finished = self.finish_stream(now)?;
+        let finished = self.finish_stream(shared, now)?;
         let connection = self.connection_after(Connection::Keep);
         self.after_answer(shared, now, connection);
         Some(finished.into())
@@ -457,3 +459,6 @@ impl Conn {
         self.peer
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,12 @@ impl Conn {
         put_head(shared, now, response, connection, end);
         self.before_write(now);
         let finished = match end {
-            BodyEnd::Chunked => ChunkedBody::whole(&mut self.out, &shared.head, response.body)?,
+            BodyEnd::Chunked => {
+                let done = ChunkedBody::whole(&mut self.out, &shared.head, response.body)?;
+                shared.chunked.begun_count += 1;
+                shared.chunked.finished_count += 1;
+                done
+            }
             BodyEnd::Length(_) if !self.work.head_only => {
                 self.out.write(&[&shared.head, response.body])?;
                 Finished::at(&self.out)
@@ -92,9 +97,10 @@ impl Conn {
     }
 
     /// Ends the body of the open stream, if there is one.
-    pub(super) fn finish_stream(&mut self, now: Now) -> Option<Finished> {
+    pub(super) fn finish_stream(&mut self, shared: &mut Shared, now: Now) -> Option<Finished> {
         self.before_write(now);
         let finished = self.stream.take()?.finish(&mut self.out);
+        shared.chunked.finished_count += 1;
         self.after_write();
         Some(finished)
     }

@@ -32,3 +32,10 @@ impl Input {
         self.bytes().is_empty()
     }
 }
+
+#[cfg(test)]
+impl Input {
+    pub(super) fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}

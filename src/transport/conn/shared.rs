@@ -3,6 +3,16 @@
 use crate::base::limits::Limits;
 use crate::wire::http::{Cors, HttpDate};
 
+/// Chunked answers since they were last counted. Of those that were begun and not finished, a
+/// stream is open or its connection was lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ChunkedCounts {
+    /// Answers of which the head was written.
+    pub begun_count: u64,
+    /// Answers of which the zero chunk was written.
+    pub finished_count: u64,
+}
+
 /// What the HTTP connections of one listener and shard share. Lives on: every shard.
 #[derive(Debug)]
 pub struct Shared {
@@ -13,6 +23,7 @@ pub struct Shared {
     pub(super) head: Vec<u8>,
     /// Bytes of the bodies that are being read.
     pub(super) bodies_bytes: usize,
+    pub(super) chunked: ChunkedCounts,
 }
 
 impl Shared {
@@ -24,6 +35,7 @@ impl Shared {
             date: HttpDate::default(),
             head: Vec::new(),
             bodies_bytes: 0,
+            chunked: ChunkedCounts::default(),
         }
     }
 
@@ -36,6 +48,11 @@ impl Shared {
     pub fn reload(&mut self, limits: Limits, cors: Cors) {
         self.limits = limits;
         self.cors = cors;
+    }
+
+    /// Takes out the counts of chunked answers.
+    pub fn take_chunked(&mut self) -> ChunkedCounts {
+        std::mem::take(&mut self.chunked)
     }
 
     /// Bytes of all request bodies that are being read.

@@ -8,6 +8,23 @@ use super::{Conn, Phase, Shared, Work};
 use crate::base::clock::{Monotonic, Now};
 use crate::wire::http::Refusal;
 
+/// A client that was too slow, and what was waited for. The connection is over, or about to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Expired {
+    /// The rest of a body.
+    Body,
+    /// Any byte at all.
+    FirstByte,
+    /// The rest of a head.
+    Head,
+    /// Another request.
+    Idle,
+    /// The client's closing.
+    Linger,
+    /// The taking of output.
+    Write,
+}
+
 /// Slowest rate of a body over the time that [`body_timeout`] gives, in bytes a second.
 ///
 /// [`body_timeout`]: crate::base::limits::Limits::body_timeout
@@ -47,42 +64,59 @@ impl Conn {
         }
     }
 
-    /// Time has passed. Does what is due at `now`, if anything.
-    pub fn timeout(&mut self, shared: &mut Shared, now: Now) {
+    /// Time has passed. Does what is due at `now`, if anything, and says what it was.
+    pub fn timeout(&mut self, shared: &mut Shared, now: Now) -> Option<Expired> {
         self.timer_armed = None;
-        if self.deadline(shared).is_none_or(|at| at > now.monotonic) {
-            return;
-        }
+        self.deadline(shared).filter(|&at| at <= now.monotonic)?;
         let write_due = self.write_progress + shared.limits.write_timeout;
         if !self.out.is_empty() && write_due <= now.monotonic {
-            return self.abort(shared);
+            self.abort(shared);
+            return Some(Expired::Write);
         }
         match self.phase {
             // Output that is pending has a deadline of its own.
-            Phase::Idle if self.out.is_empty() => self.close(shared),
-            Phase::Idle => self.since = now.monotonic,
-            Phase::Head => self.refuse(shared, now, Refusal::SlowHead, Work::UNKNOWN),
+            Phase::Idle if !self.out.is_empty() => {
+                self.since = now.monotonic;
+                None
+            }
+            Phase::Idle => {
+                self.close(shared);
+                Some(if self.heard {
+                    Expired::Idle
+                } else {
+                    Expired::FirstByte
+                })
+            }
+            Phase::Head => {
+                self.refuse(shared, now, Refusal::SlowHead, Work::UNKNOWN);
+                Some(Expired::Head)
+            }
             Phase::Body => self.check_body_rate(shared, now),
-            Phase::Lingering => self.close(shared),
+            Phase::Lingering => {
+                self.close(shared);
+                Some(Expired::Linger)
+            }
             Phase::Ready
             | Phase::Work
             | Phase::Parked
             | Phase::Streaming
             | Phase::Flushing
-            | Phase::Closed => {}
+            | Phase::Closed => None,
         }
     }
 
-    fn check_body_rate(&mut self, shared: &mut Shared, now: Now) {
+    fn check_body_rate(&mut self, shared: &mut Shared, now: Now) -> Option<Expired> {
         let body = self.partial.as_mut().expect("the phase has a body");
         let span = shared.limits.body_timeout;
         let wanted = BODY_RATE_BYTES_S * span.as_secs();
         let stalled = body.progress + span <= now.monotonic;
         if stalled || (body.window_bytes as u64) < wanted {
             let work = Work::of(&body.head);
-            return self.refuse(shared, now, Refusal::SlowBody, work);
+            self.refuse(shared, now, Refusal::SlowBody, work);
+            return Some(Expired::Body);
         }
         body.window_start = now.monotonic;
         body.window_bytes = 0;
+        None
     }
 }

@@ -9,6 +9,8 @@ mod field;
 pub mod request;
 pub mod response;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod strict;
 
 pub use body::{BodyProgress, BodyReader};
 pub use chunked::{ChunkedBody, Finished, OpenBody};

@@ -141,7 +141,11 @@ impl RequestHead {
 
     /// The path of the target, percent-encoded as it came; it begins with `/`, or is `*`.
     pub fn path(&self) -> &str {
-        self.ascii(self.path)
+        // An absolute form without path means the root (RFC 9110 §4.2.3).
+        match self.ascii(self.path) {
+            "" => "/",
+            path => path,
+        }
     }
 
     /// The query of the target, without its `?`, percent-encoded as it came.
@@ -184,7 +188,7 @@ struct Span {
 }
 
 impl Span {
-    /// Where `part` lies within `whole`.
+    /// Where `part` lies within `whole`, which it has to be a part of.
     fn locate(whole: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr() - whole.as_ptr().addr();
         Self {

@@ -109,7 +109,7 @@ fn parse_method(text: &[u8]) -> Result<Method, Refusal> {
     })
 }
 
-/// Splits a target (RFC 9112 §3.2) into path and query.
+/// Splits a target (RFC 9112 §3.2) into path and query. An absolute form can lack the path.
 fn parse_target(target: &[u8], method: Method) -> Result<(&[u8], Option<&[u8]>), Refusal> {
     let clean = target
         .iter()
@@ -126,12 +126,7 @@ fn parse_target(target: &[u8], method: Method) -> Result<(&[u8], Option<&[u8]>),
         without_authority(target)?
     };
     let path_size = memchr::memchr(b'?', origin).unwrap_or(origin.len());
-    let path = if path_size == 0 {
-        b"/"
-    } else {
-        &origin[..path_size]
-    };
-    Ok((path, origin.get(path_size + 1..)))
+    Ok((&origin[..path_size], origin.get(path_size + 1..)))
 }
 
 /// Path and query of a target in absolute form (RFC 9112 §3.2.2). Its authority is checked, and
