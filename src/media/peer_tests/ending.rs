@@ -1,0 +1,163 @@
+//! How peers end, and who is not heard.
+
+use super::*;
+
+#[test]
+fn a_close_notify_hangs_up() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    call.echo(0);
+    call.connect();
+    call.client.rtc.close().unwrap();
+    call.run(50);
+    assert_eq!(hangup_reason(&call), Some("DTLS alert"));
+    assert_eq!(call.media.peers_count(), 0);
+    assert_eq!(call.media.deadline(), None, "nothing is left to wait for");
+}
+
+#[test]
+fn a_client_that_never_comes_is_hung_up() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    call.is_cut = true;
+    call.run(44_900);
+    assert_eq!(hangup_reason(&call), None);
+    call.run(200);
+    assert_eq!(hangup_reason(&call), Some("ICE failed"));
+}
+
+#[test]
+fn a_client_that_vanishes_is_hung_up() {
+    for is_lite in [false, true] {
+        let mut call = Call::with(|config, _| config.ice_lite = is_lite, |config| config);
+        call.negotiate(|api| {
+            add(api, RtcKind::Audio);
+        });
+        call.connect();
+        call.is_cut = true;
+        call.run(60_000);
+        assert_eq!(
+            call.count(|event| *event == PeerEvent::IceFailed),
+            1,
+            "lite: {is_lite}"
+        );
+        assert_eq!(hangup_reason(&call), Some("ICE failed"), "lite: {is_lite}");
+    }
+}
+
+#[test]
+fn a_handshake_that_stalls_is_hung_up() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    // Only STUN passes.
+    for _ in 0..6_000 {
+        call.now = moment_after(call.now, 5);
+        call.exchange_filtered(stun::is_stun);
+        if hangup_reason(&call).is_some() {
+            break;
+        }
+    }
+    assert_eq!(hangup_reason(&call), Some("DTLS timeout"));
+}
+
+#[test]
+fn closing_says_goodbye_and_no_more() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    let route = call.echo(0);
+    call.connect();
+    call.events.clear();
+    let peer = call.peer();
+    call.media.close(call.now, peer);
+    let mut out = Vec::new();
+    call.media.flush(call.now, &mut out);
+    assert!(
+        out.iter().any(|datagram| datagram.bytes[0] == 21),
+        "a DTLS alert"
+    );
+    assert!(call.media.next_event().is_none());
+    assert_eq!(call.media.peers_count(), 0);
+    assert!(call.media.route_state(route).is_none());
+    assert_eq!(call.media.deadline(), None);
+}
+
+#[test]
+fn strangers_are_not_heard() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    call.connect();
+    let stranger = "203.0.113.9:9".parse().unwrap();
+    let mut stun_for_nobody = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    stun_for_nobody.extend([0; 12]);
+    let mut send = |bytes: &[u8]| call.media.datagram(call.now, SockId(0), stranger, bytes);
+    send(&[0x80; 100]);
+    send(&[22; 100]);
+    send(b"");
+    send(&stun_for_nobody);
+    let mut out = Vec::new();
+    call.media.flush(call.now, &mut out);
+    assert!(out.iter().all(|datagram| datagram.to != stranger));
+    let counters = call.media.counters();
+    assert_eq!(counters.drops(DropReason::Unvalidated), 3);
+    assert_eq!(counters.drops(DropReason::StunUnknown), 1);
+}
+
+#[test]
+fn a_check_with_a_wrong_password_opens_nothing() {
+    let mut call = Call::new();
+    let answer = call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    let ufrag = &answer.media[0].ice.as_ref().unwrap().ufrag;
+    let name = format!("{ufrag}:whoever");
+    let mut message = vec![0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42];
+    message.extend([7; 12]);
+    let mut attribute = |kind: u16, value: &[u8]| {
+        message.extend(kind.to_be_bytes());
+        message.extend((value.len() as u16).to_be_bytes());
+        message.extend(value);
+        message.resize(message.len().next_multiple_of(4), 0);
+    };
+    attribute(0x0006, name.as_bytes());
+    attribute(0x0024, &[0; 4]);
+    attribute(0x0008, &[0; 20]);
+    let length = (message.len() - 20) as u16;
+    message[2..4].copy_from_slice(&length.to_be_bytes());
+    let stranger = "203.0.113.9:9".parse().unwrap();
+    call.media.datagram(call.now, SockId(0), stranger, &message);
+    call.media
+        .datagram(call.now, SockId(0), stranger, &[22; 50]);
+    assert_eq!(call.media.counters().drops(DropReason::StunUnknown), 1);
+    assert_eq!(call.media.counters().drops(DropReason::Unvalidated), 1);
+}
+
+#[test]
+fn a_panic_ends_one_peer_only() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let peer = call.peer();
+    let result: Option<()> = call
+        .media
+        .run(call.now.monotonic, peer, |_, _| panic!("planted"));
+    std::panic::set_hook(hook);
+    assert_eq!(result, None);
+    let (id, owner, event) = call.media.next_event().unwrap();
+    assert_eq!((id, owner), (peer, OWNER));
+    assert_eq!(event, PeerEvent::Hangup { reason: "internal" });
+    assert_eq!(call.media.counters().peers_panicked, 1);
+    assert_eq!(call.media.peers_count(), 0);
+}

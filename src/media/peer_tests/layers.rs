@@ -1,0 +1,111 @@
+//! Simulcast.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks for one kind of event"
+)]
+
+use super::*;
+
+#[test]
+fn simulcast_encodings_are_told_apart_and_switched() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| {
+        let mut simulcast = Simulcast::new();
+        for rid in ["h", "m", "l"] {
+            simulcast.add_send_layer(SimulcastLayer::new(rid));
+        }
+        let direction = RtcDirection::SendRecv;
+        mids.push(api.add_media(RtcKind::Video, direction, None, None, Some(simulcast)));
+    });
+    assert_eq!(answer.media[0].rids.len(), 3);
+    // This client takes rids in an answer for those of what it receives; a browser does not.
+    let ours = answer.media[0].ssrcs[0].id;
+    let mut api = call.client.rtc.direct_api();
+    api.expect_stream_rx(ours.into(), None, mids[0], None);
+    let route = call.echo(0);
+    call.connect();
+    let pt = pt_of(&answer, 0);
+    let mut seq = 0_u64;
+    let mut frame = |call: &mut Call, keys: [bool; 3]| {
+        seq += 1;
+        for (index, rid) in ["l", "m", "h"].into_iter().enumerate() {
+            // Each encoding counts its packets, its time and its pictures on its own.
+            let start = [100, 5_000, 20_000][index] + seq;
+            let picture = [10, 40, 90][index] + seq as u8;
+            let payload = if keys[index] {
+                vp8_key(picture)
+            } else {
+                vp8_delta(picture)
+            };
+            let time = 1_000_000 * index as u32 + 3_000 * seq as u32;
+            call.send(mids[0], Some(Rid::from(rid)), pt, start, time, &payload);
+        }
+        call.run(33);
+    };
+    frame(&mut call, [true, true, true]);
+    for _ in 0..3 {
+        frame(&mut call, [false; 3]);
+    }
+    frame(&mut call, [true; 3]);
+    frame(&mut call, [false; 3]);
+    assert_eq!(call.media.route_state(route).unwrap().substream, Some(2));
+    let lower = LayerTarget {
+        substream: 0,
+        ..LayerTarget::default()
+    };
+    let asked = call.client.keyframe_requests;
+    call.media.set_layers(call.now, route, lower);
+    call.run(600);
+    assert!(
+        call.client.keyframe_requests > asked,
+        "a key frame is needed"
+    );
+    frame(&mut call, [false; 3]);
+    assert_eq!(
+        call.media.route_state(route).unwrap().substream,
+        Some(2),
+        "not yet"
+    );
+    frame(&mut call, [true, false, false]);
+    frame(&mut call, [false; 3]);
+    assert_eq!(call.media.route_state(route).unwrap().substream, Some(0));
+    let layers: Vec<_> = call
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            PeerEvent::Layers { substream, .. } => *substream,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(layers.last(), Some(&0));
+    // What the client sees is one stream without a break.
+    let packets = &call.client.packets;
+    assert!(packets.len() >= 8, "{}", packets.len());
+    for pair in packets.windows(2) {
+        assert_eq!(*pair[1].seq_no, *pair[0].seq_no + 1);
+        assert!(
+            pair[1]
+                .header
+                .timestamp
+                .wrapping_sub(pair[0].header.timestamp)
+                < 90_000 * 2
+        );
+        let picture = |packet: &RtpPacket| packet.payload[3];
+        assert_eq!(
+            picture(&pair[1]),
+            picture(&pair[0]).wrapping_add(1),
+            "picture id"
+        );
+    }
+    let receiving = |event: &PeerEvent| match event {
+        PeerEvent::Media {
+            receiving: true,
+            substream,
+            ..
+        } => substream.is_some(),
+        _ => false,
+    };
+    assert_eq!(call.count(receiving), 3);
+}

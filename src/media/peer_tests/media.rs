@@ -1,0 +1,202 @@
+//! Media that is echoed, and what is told about it.
+
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test looks for one kind of event"
+)]
+
+use super::*;
+
+#[test]
+fn audio_and_video_are_echoed() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| {
+        mids.push(add(api, RtcKind::Audio));
+        mids.push(add(api, RtcKind::Video));
+    });
+    call.echo(0);
+    call.echo(1);
+    call.connect();
+    for seq in 0..10_u64 {
+        let number = seq as u8;
+        call.send(
+            mids[0],
+            None,
+            pt_of(&answer, 0),
+            100 + seq,
+            number.into(),
+            &[number; 20],
+        );
+        call.send(
+            mids[1],
+            None,
+            pt_of(&answer, 1),
+            500 + seq,
+            number.into(),
+            &vp8_key(number),
+        );
+        call.run(20);
+    }
+    let of = |mid: &Mid| {
+        let line = mids.iter().position(|each| each == mid).unwrap();
+        let ssrc = answer.media[line].ssrcs[0].id;
+        let packets = call.client.packets.iter();
+        packets
+            .filter(move |packet| *packet.header.ssrc == ssrc)
+            .collect::<Vec<_>>()
+    };
+    for (index, mid) in mids.iter().enumerate() {
+        let packets = of(mid);
+        assert_eq!(packets.len(), 10, "line {index}");
+        for (number, packet) in packets.iter().enumerate() {
+            let expected = *packets[0].seq_no + number as u64;
+            assert_eq!(*packet.seq_no, expected);
+            assert!(packet.header.marker);
+        }
+    }
+    assert_eq!(of(&mids[0])[3].payload[..], [3; 20]);
+    assert_eq!(of(&mids[1])[3].payload[..], vp8_key(3));
+    let receiving = |event: &PeerEvent| {
+        matches!(
+            event,
+            PeerEvent::Media {
+                receiving: true,
+                ..
+            }
+        )
+    };
+    assert_eq!(call.count(receiving), 2);
+    assert_eq!(call.media.counters().packets_forwarded, 20);
+}
+
+#[test]
+fn silence_is_told_and_so_is_its_end() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Audio)));
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &[1; 20]);
+    call.run(2_500);
+    call.send(mids[0], None, pt_of(&answer, 0), 2, 2, &[1; 20]);
+    let told = |event: &PeerEvent| match event {
+        PeerEvent::Media {
+            receiving,
+            seconds,
+            substream: None,
+            ..
+        } => Some((*receiving, *seconds)),
+        _ => None,
+    };
+    let told: Vec<_> = call.events.iter().filter_map(told).collect();
+    assert_eq!(told, [(true, None), (false, Some(1)), (true, None)]);
+}
+
+#[test]
+fn losses_of_both_directions_make_a_slow_link() {
+    let mut call = Call::with(|config, _| config.slowlink_threshold = 4, |config| config);
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Audio)));
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &[1; 20]);
+    call.send(mids[0], None, pt_of(&answer, 0), 9, 9, &[1; 20]);
+    call.run(1_500);
+    let downlink = |event: &PeerEvent| match event {
+        PeerEvent::SlowLink {
+            uplink: false,
+            lost,
+            ..
+        } => *lost == 7,
+        _ => false,
+    };
+    assert_eq!(call.count(downlink), 1, "{:?}", call.events);
+    // Gaps in what we forward are losses that the client reports.
+    call.echo(0);
+    for seq in [20, 40, 60] {
+        call.send(mids[0], None, pt_of(&answer, 0), seq, seq as u32, &[1; 20]);
+        call.run(1_000);
+    }
+    call.run(3_000);
+    let uplink = |event: &PeerEvent| matches!(event, PeerEvent::SlowLink { uplink: true, .. });
+    assert!(call.count(uplink) > 0, "{:?}", call.events);
+}
+
+#[test]
+fn a_muted_route_leaves_no_gap_and_asks_for_a_key_frame() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    let route = call.echo(0);
+    call.connect();
+    let pt = pt_of(&answer, 0);
+    call.send(mids[0], None, pt, 1, 3_000, &vp8_key(1));
+    call.media.set_route_enabled(call.now, route, Enabled::No);
+    call.run(600);
+    for seq in 2..6 {
+        call.send(
+            mids[0],
+            None,
+            pt,
+            seq,
+            3_000 * seq as u32,
+            &vp8_delta(seq as u8),
+        );
+    }
+    let asked = call.client.keyframe_requests;
+    call.media.set_route_enabled(call.now, route, Enabled::Yes);
+    call.run(20);
+    assert_eq!(call.client.keyframe_requests, asked + 1);
+    call.send(mids[0], None, pt, 6, 18_000, &vp8_key(6));
+    call.run(20);
+    let numbers: Vec<_> = call
+        .client
+        .packets
+        .iter()
+        .map(|packet| (*packet.seq_no, packet.header.timestamp))
+        .collect();
+    assert_eq!(numbers.len(), 2);
+    assert_eq!(numbers[1].0, numbers[0].0 + 1);
+    assert_eq!(numbers[1].1 - numbers[0].1, 15_000);
+}
+
+#[test]
+fn a_picture_loss_is_passed_on_to_the_sender() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    call.echo(0);
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &vp8_key(1));
+    call.run(1_000);
+    let asked = call.client.keyframe_requests;
+    let ssrc = answer.media[0].ssrcs[0].id;
+    let mut api = call.client.rtc.direct_api();
+    let stream = api.stream_rx(&ssrc.into()).unwrap();
+    stream.request_keyframe(str0m::media::KeyframeRequestKind::Pli);
+    call.run(200);
+    assert_eq!(call.client.keyframe_requests, asked + 1);
+    call.run(1_000);
+    assert!(
+        call.client.keyframe_requests > asked + 1,
+        "repeated until it is seen"
+    );
+    call.send(mids[0], None, pt_of(&answer, 0), 2, 2, &vp8_key(2));
+    let asked = call.client.keyframe_requests;
+    call.run(2_000);
+    assert_eq!(call.client.keyframe_requests, asked);
+}
+
+#[test]
+fn the_allowed_bitrate_is_told_and_repeated() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &vp8_key(1));
+    let peer = call.peer();
+    call.media.set_bitrate(call.now, peer, 128_000);
+    call.run(100);
+    assert_eq!(call.client.rembs, [128_000]);
+    call.run(6_000);
+    assert_eq!(call.client.rembs, [128_000, 128_000]);
+}
