@@ -1,21 +1,27 @@
 // An EchoTest call with janus.js: sends audio, video and data, shows what comes back.
 //
-// `window.echo` is the page's state, for a person at the console and for tests.
+// `window.echo` is the page's state, for a person at the console and for tests; `echo.configure`
+// sends settings to the plugin, such as `{ substream: 0 }` or `{ bitrate: 128000 }`.
 
 import Janus from '/lib/janus.es.js';
 
 const $ = (id) => document.getElementById(id);
 const BINARY = Uint8Array.from({ length: 256 }, (_, index) => index);
 
+const query = new URLSearchParams(location.search);
+
 const echo = {
   state: 'idle',
   error: null,
   framesDecoded: 0,
+  frameSize: null,
   videoPackets: 0,
   audioPackets: 0,
   textEcho: null,
   binaryEcho: null,
   iceState: null,
+  events: [],
+  configure: (message) => handle.send({ message }),
 };
 window.echo = echo;
 
@@ -37,7 +43,7 @@ function enter(state, error = null) {
 }
 
 function show() {
-  for (const name of ['framesDecoded', 'videoPackets', 'audioPackets', 'textEcho', 'binaryEcho']) {
+  for (const name of ['framesDecoded', 'frameSize', 'videoPackets', 'audioPackets', 'textEcho', 'binaryEcho']) {
     $(name).textContent = echo[name] ?? '–';
   }
 }
@@ -50,6 +56,7 @@ async function readStats() {
     if (row.type !== 'inbound-rtp') continue;
     if (row.kind === 'video') {
       echo.framesDecoded = row.framesDecoded ?? 0;
+      if (row.frameWidth) echo.frameSize = `${row.frameWidth} x ${row.frameHeight}`;
       echo.videoPackets = row.packetsReceived ?? 0;
     } else {
       echo.audioPackets = row.packetsReceived ?? 0;
@@ -81,10 +88,11 @@ function say(text) {
 }
 
 function offer() {
+  const video = query.has('simulcast') ? { capture: 'hires', simulcast: true } : { capture: true };
   handle.createOffer({
     tracks: [
       { type: 'audio', capture: true, recv: true },
-      { type: 'video', capture: true, recv: true },
+      { type: 'video', recv: true, ...video },
       { type: 'data' },
     ],
     success: (jsep) => handle.send({ message: { audio: true, video: true }, jsep }),
@@ -102,6 +110,7 @@ function attach() {
     },
     error: (reason) => enter('failed', reason),
     onmessage: (message, jsep) => {
+      echo.events.push(message);
       log(`event ${JSON.stringify(message)}${jsep ? ` with ${jsep.type}` : ''}`);
       if (jsep) handle.handleRemoteJsep({ jsep, error: (reason) => enter('failed', reason.message ?? reason) });
     },
@@ -136,7 +145,6 @@ function start() {
   statsTimer = setInterval(readStats, 250);
 }
 
-const query = new URLSearchParams(location.search);
 $('server').value = query.get('server') ?? 'http://127.0.0.1:8088/janus';
 $('call').addEventListener('submit', (event) => { event.preventDefault(); start(); });
 $('stop').addEventListener('click', () => janus.destroy());

@@ -40,6 +40,15 @@ ids! {
     SockId(u8);
 }
 
+/// A handle with the session that it lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HandleRef {
+    /// The session.
+    pub session: SessionId,
+    /// The handle within it.
+    pub handle: HandleId,
+}
+
 macro_rules! slab_keys {
     ($($name:ident),*) => { $(
         impl SlabKey for $name {

@@ -115,7 +115,7 @@ impl Default for Limits {
             trailer_fields_count: 32,
             chunk_extension_bytes: KIB,
             chunk_extensions_message_bytes: 16 * KIB,
-            body_bytes: MIB,
+            body_bytes: MIB + 64 * KIB, // a payload of a megabyte with its envelope
             bodies_bytes: 64 * MIB,
             pipelined_bytes: 64 * KIB,
             out_bytes: 2 * MIB,

@@ -1,9 +1,9 @@
 //! From text to a checked configuration, for both syntaxes and for flags.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::keys::{Act, KEYS, Key, LIMITS, any};
+use super::keys::{Act, KEYS, Key, LIMITS};
 use super::read::Setting;
 use super::schema::{Config, TokenAuth};
 use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
@@ -33,6 +33,32 @@ impl Config {
             draft.take_janus_file(name, text, include)?;
         }
         draft.finish()
+    }
+
+    /// Returns the folder that a core file names for the files of modules, so that these can be
+    /// read and handed to [`from_jcfg`](Self::from_jcfg) together with it.
+    ///
+    /// # Errors
+    ///
+    /// Names line and column where the text is not libconfig syntax.
+    pub fn configs_folder(
+        name: &str,
+        text: &str,
+        include: &dyn Fn(&str) -> Result<String, String>,
+    ) -> Result<Option<String>, ConfigError> {
+        let sections = libconfig::parse(name, text, include)?;
+        let find = |entries: &[Entry], name: &str| {
+            entries
+                .iter()
+                .find(|entry| entry.name == name)
+                .map(|entry| entry.node.clone())
+        };
+        let folder = match find(&sections, "general").map(|node| node.value) {
+            Some(Value::Group(entries)) => find(&entries, "configs_folder"),
+            Some(_) | None => None,
+        };
+        let text = folder.and_then(|node| node.text().map(|text| text.trim().to_owned()));
+        Ok(text.filter(|text| !text.is_empty()))
     }
 
     /// Reads a TOML file, given by its name and its text.
@@ -435,4 +461,9 @@ fn by_toml(name: &str) -> Option<&'static Key> {
     KEYS.iter()
         .chain(LIMITS)
         .find(|key| !name.is_empty() && key.toml == name)
+}
+
+/// Every address of both families, as Janus listens when no address is given.
+fn any(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }

@@ -21,8 +21,8 @@ mod value;
 
 pub use load::Overrides;
 pub use schema::{
-    AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, JsonForm,
-    LogConfig, LogFormat, LogLevel, MediaConfig, TokenAuth, WsConfig,
+    AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
+    LogFormat, LogLevel, MediaConfig, TokenAuth, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
 pub use value::{HostPattern, Prefix, Secret};

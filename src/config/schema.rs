@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::base::json::Form;
 use crate::base::limits::Limits;
 
 use super::value::{HostPattern, Prefix, Secret};
@@ -90,18 +91,6 @@ pub enum LogFormat {
     Text,
 }
 
-/// Layout of JSON in answers of one transport.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum JsonForm {
-    /// No blanks.
-    #[default]
-    Compact,
-    /// Three spaces a level, a line each.
-    Indented,
-    /// One line with a blank after `,` and `:`.
-    Plain,
-}
-
 /// The REST API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpConfig {
@@ -111,7 +100,7 @@ pub struct HttpConfig {
     pub bind: Vec<SocketAddr>,
     /// Path of the API: begins with `/` and, unless it is `/` itself, does not end with one.
     pub base_path: String,
-    pub json: JsonForm,
+    pub json: Form,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
     /// The access list is matched against `X-Forwarded-For` as well.
@@ -130,7 +119,7 @@ pub struct AdminConfig {
     pub bind: Vec<SocketAddr>,
     /// Path of the API, as in [`HttpConfig::base_path`]; may have several components.
     pub base_path: String,
-    pub json: JsonForm,
+    pub json: Form,
     pub secret: Option<Secret>,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
@@ -144,7 +133,7 @@ pub struct WsConfig {
     pub enabled: bool,
     /// Addresses to listen on, as in [`HttpConfig::bind`].
     pub bind: Vec<SocketAddr>,
-    pub json: JsonForm,
+    pub json: Form,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
     /// The access list is matched against `X-Forwarded-For` as well.
@@ -271,7 +260,7 @@ impl Default for HttpConfig {
             enabled: true,
             bind: vec![loopback(8088)],
             base_path: "/janus".to_owned(),
-            json: JsonForm::Compact,
+            json: Form::Compact,
             acl: Vec::new(),
             acl_forwarded: false,
             allow_origin: None,
@@ -286,7 +275,7 @@ impl Default for AdminConfig {
             enabled: false,
             bind: vec![loopback(7088)],
             base_path: "/admin".to_owned(),
-            json: JsonForm::Compact,
+            json: Form::Compact,
             secret: None,
             acl: Vec::new(),
             acl_forwarded: false,
@@ -299,7 +288,7 @@ impl Default for WsConfig {
         Self {
             enabled: true,
             bind: vec![loopback(8188)],
-            json: JsonForm::Compact,
+            json: Form::Compact,
             acl: Vec::new(),
             acl_forwarded: false,
             allow_origin: None,

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::keys::{KEYS, LIMITS};
 use super::*;
+use crate::base::json::Form;
 use crate::base::limits::Limits;
 
 #[test]
@@ -100,17 +101,17 @@ fn a_profile_of_janus_is_read_in_full() {
     assert_eq!(http.bind, ["127.0.0.1:18200".parse().unwrap()]);
     assert_eq!(
         (http.base_path.as_str(), http.json),
-        ("/janus", JsonForm::Indented)
+        ("/janus", Form::Indented)
     );
     assert_eq!(http.allow_origin.as_deref(), Some("https://app.example"));
     assert!(http.enforce_cors);
     assert!(admin.enabled);
     assert_eq!(admin.bind, ["127.0.0.1:18202".parse().unwrap()]);
-    assert_eq!(admin.json, JsonForm::Indented);
+    assert_eq!(admin.json, Form::Indented);
     assert_eq!(admin.secret, Some(Secret::new("conformance-admin")));
     assert_eq!(ws.bind, ["127.0.0.1:18201".parse().unwrap()]);
     assert_eq!(ws.admin_bind, ["127.0.0.1:18203".parse().unwrap()]);
-    assert_eq!(ws.json, JsonForm::Plain);
+    assert_eq!(ws.json, Form::Plain);
     assert!(media.full_trickle && media.allows_loopback() && !media.ice_lite);
     assert!(media.gathers("lo", ip("127.0.0.1")));
     assert_eq!(
@@ -489,6 +490,19 @@ fn every_limit_can_be_set() {
     assert!(fields.len() > 40);
     for field in fields {
         assert!(LIMITS.iter().any(|key| key.toml == field), "{field}");
+    }
+}
+
+#[test]
+fn the_documentation_has_a_row_for_every_key() {
+    let page = include_str!("../../docs/configuration.md");
+
+    for key in KEYS.iter().chain(LIMITS).filter(|key| !key.toml.is_empty()) {
+        assert!(
+            page.contains(&format!("\n| `{}` |", key.toml)),
+            "{}",
+            key.toml
+        );
     }
 }
 

@@ -6,10 +6,16 @@
 mod alarm;
 mod core;
 mod mesh;
+#[cfg(test)]
+mod mock;
 pub mod platform;
 mod pump;
 mod ready;
+#[cfg(test)]
+pub(crate) mod scripted;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 pub use self::core::Core;

@@ -189,22 +189,25 @@ impl<P: Platform, C: Core> Pump<P, C> {
 
     /// Flushes, and empties the outbox. What the kernel takes at once makes another batch.
     fn end_batch(&mut self, now: Now, ready: &mut Ready) -> Left {
+        let scene = &mut Scene {
+            core: &mut self.core,
+            out: &mut self.out,
+            now,
+            ready,
+            counters: &mut self.counters,
+        };
+        self.tcp.go_on(scene);
+        scene.core.flush(now, scene.out);
         let mut left = Left::Some;
         for _ in 0..ROUNDS_MAX {
-            self.core.flush(now, &mut self.out);
-            self.udp.send(now, &mut self.out, &mut self.counters);
-            let heard = self.tcp.serve(&mut Scene {
-                core: &mut self.core,
-                out: &mut self.out,
-                now,
-                ready,
-                counters: &mut self.counters,
-            });
+            let heard = self.tcp.serve(scene);
             if heard == Heard::Nothing {
                 left = Left::None;
                 break;
             }
+            scene.core.flush(now, scene.out);
         }
+        self.udp.send(now, scene.out, scene.counters);
         self.mesh.send(&mut self.out);
         if std::mem::take(&mut self.out.close_listeners) {
             self.tcp.close_listeners();

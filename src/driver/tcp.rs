@@ -185,19 +185,22 @@ impl<L: TcpAccept> TcpLane<L> {
         self.awake = awake;
     }
 
+    /// Goes on writing to connections whose output did not fit before.
+    pub(super) fn go_on<C: Core>(&mut self, s: &mut Scene<'_, C>) {
+        let mut writable = std::mem::take(&mut self.writable);
+        for conn in writable.drain(..) {
+            self.write(conn, s);
+        }
+        // What does not fit into this turn either was put into the new list.
+        writable.append(&mut self.writable);
+        self.writable = writable;
+    }
+
     /// Does what the core wants done with connections. Says whether the core heard of something
     /// by it, so that its batch has to be ended again.
     pub(super) fn serve<C: Core>(&mut self, s: &mut Scene<'_, C>) -> Heard {
         self.note(s);
         let mut heard = Heard::Nothing;
-        let mut writable = std::mem::take(&mut self.writable);
-        for conn in writable.drain(..) {
-            heard = heard.or(self.write(conn, s));
-        }
-        // What could not be finished in this turn was put into the new list.
-        writable.append(&mut self.writable);
-        self.writable = writable;
-
         while !s.out.tcp.is_empty() {
             std::mem::swap(&mut self.actions, &mut s.out.tcp);
             self.noted = 0;

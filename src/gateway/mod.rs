@@ -1,1 +1,468 @@
 //! The nouns of the Janus API: sessions, handles, transactions, events, plugins.
+//!
+//! A [`Gateway`] is one shard's share of them. Requests reach it as [`Envelope`]s, on the shard
+//! that owns the session; what it has to say to listeners leaves as [`Output`]s.
+
+pub mod auth;
+pub mod events;
+pub mod handle;
+mod handles;
+mod info;
+mod jsep;
+mod listeners;
+pub mod plugin;
+pub mod reply;
+pub mod request;
+pub mod session;
+mod trickle;
+pub mod verb;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use crate::base::clock::{Monotonic, Now};
+use crate::base::error::{ApiError, ErrorCode};
+use crate::base::id::{HandleId, HandleRef, ID_MAX, SessionId, ShardId, draw_owned, owner_of};
+use crate::base::rng::Rng;
+use crate::base::timers::Timers;
+use crate::config::Config;
+use crate::media::Media;
+use crate::metrics::Metrics;
+
+use auth::Auth;
+use plugin::{Plugin, PluginEvent};
+use reply::{Message, Reply};
+use request::{Envelope, HandleField};
+use session::{Origin, PollEnd, Session, SessionEnd};
+
+pub use listeners::Outcome;
+use verb::{Level, Verb};
+
+/// Something for a listener of a session, on whatever shard its connection is.
+#[derive(Debug)]
+pub enum Output {
+    /// Ends a long poll.
+    PollAnswer {
+        /// Which one.
+        origin: Origin,
+        /// Its body, compact JSON.
+        body: String,
+        /// How many events it holds; with some, [`Gateway::poll_done`] must follow.
+        events: usize,
+        /// Why it ends.
+        why: PollEnd,
+    },
+    /// Tells a stream that nothing happened.
+    StreamBeat {
+        /// Which one.
+        origin: Origin,
+    },
+    /// Begins an event stream.
+    StreamBegin {
+        /// Which one.
+        origin: Origin,
+        /// Events between the last that the client saw and the next are lost.
+        has_gap: bool,
+    },
+    /// Ends an event stream, completely.
+    StreamEnd {
+        /// Which one.
+        origin: Origin,
+    },
+    /// Sends one event; [`Gateway::stream_taken`] must follow.
+    StreamEvent {
+        /// Which stream.
+        origin: Origin,
+        /// The event's number, by which the client resumes.
+        number: u64,
+        /// Compact JSON.
+        text: Box<str>,
+    },
+    /// Says that there is no such session to listen to.
+    Unknown {
+        /// The poll or stream.
+        origin: Origin,
+    },
+}
+
+/// Where a request is executed.
+#[derive(Debug)]
+pub enum Route {
+    /// It is answered already.
+    Answered(Reply),
+    /// On the shard that owns this session.
+    Owner(SessionId),
+}
+
+/// Whose deadline it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// A session's oldest long poll.
+    Poll(SessionId),
+    /// A session that has been silent.
+    Session(SessionId),
+    /// A session's event stream: heartbeat, or the end of its age.
+    Stream(SessionId),
+}
+
+/// What a gateway is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The shard that it is on.
+    pub id: ShardId,
+    /// How many shards there are.
+    pub shards: u8,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Its randomness.
+    pub rng: Rng,
+    /// Its PeerConnections.
+    pub media: Media,
+    /// Its plugins.
+    pub plugins: Vec<Box<dyn Plugin>>,
+}
+
+/// One shard's sessions and handles.
+#[derive(Debug)]
+pub struct Gateway {
+    id: ShardId,
+    shards: u8,
+    config: Arc<Config>,
+    auth: Auth,
+    rng: Rng,
+    media: Media,
+    plugins: Vec<Box<dyn Plugin>>,
+    sessions: BTreeMap<SessionId, Session>,
+    timers: Timers<Key>,
+    /// Sessions with events that somebody may be waiting for.
+    awaited: Vec<SessionId>,
+    /// What plugins said during the call at hand.
+    said: Vec<PluginEvent>,
+    outputs: Vec<Output>,
+    is_accepting: bool,
+}
+
+impl Gateway {
+    /// A gateway without sessions.
+    pub fn new(parts: Parts) -> Self {
+        Self {
+            id: parts.id,
+            shards: parts.shards,
+            auth: Auth::new(&parts.config.general),
+            config: parts.config,
+            rng: parts.rng,
+            media: parts.media,
+            plugins: parts.plugins,
+            sessions: BTreeMap::new(),
+            timers: Timers::default(),
+            awaited: Vec::new(),
+            said: Vec::new(),
+            outputs: Vec::new(),
+            is_accepting: true,
+        }
+    }
+
+    /// Answers what any shard can answer, and says where the rest is to be executed.
+    ///
+    /// A `create` without an id of the client's stays here: an id is drawn that this shard owns.
+    pub fn route(&mut self, now: Now, request: &Envelope, metrics: &mut Metrics) -> Route {
+        let verb = Verb::parse(&request.verb);
+        *Verb::counter(verb, metrics) += 1;
+        let fail = |fault: &ApiError| Route::Answered(request.fail(fault));
+        if request.session == 0 {
+            return match (request.handle, verb) {
+                (HandleField::Named(_), _) => fail(&session_missing()),
+                (_, Some(Verb::Ping)) => {
+                    let pong = Message::new("pong").transaction(Some(&request.transaction));
+                    Route::Answered(pong.finish())
+                }
+                (_, Some(Verb::Info)) => Route::Answered(self.info(&request.transaction)),
+                (_, Some(Verb::Create)) => match self.admit(request) {
+                    Err(fault) => fail(&fault),
+                    Ok(0) => Route::Answered(self.create(now, request, metrics)),
+                    Ok(id) => Route::Owner(SessionId(id)),
+                },
+                (_, Some(_) | None) => fail(&misplaced(&request.verb)),
+            };
+        }
+        if request.handle == HandleField::Invalid {
+            let fault = ApiError::new(ErrorCode::HandleNotFound, "Handle not found");
+            return fail(&fault);
+        }
+        if !self.auth.allows(request.fields().get("apisecret")) {
+            return fail(&ApiError::unauthorized());
+        }
+        Route::Owner(SessionId(request.session))
+    }
+
+    /// Whether a session may be created, and under which id; zero is any.
+    fn admit(&self, request: &Envelope) -> Result<u64, ApiError> {
+        if !self.is_accepting {
+            return Err(not_accepting());
+        }
+        if !self.auth.allows(request.fields().get("apisecret")) {
+            return Err(ApiError::unauthorized());
+        }
+        let chosen = request.fields().may_u64("id")?.unwrap_or(0);
+        if chosen > ID_MAX {
+            warn!(id = chosen, "session id is beyond what JavaScript can hold");
+        }
+        Ok(chosen)
+    }
+
+    /// Executes a request on the shard that owns its session.
+    pub fn execute(&mut self, now: Now, request: Envelope, metrics: &mut Metrics) -> Reply {
+        if request.session == 0 {
+            return self.create(now, &request, metrics);
+        }
+        let id = SessionId(request.session);
+        let Some(session) = self.sessions.get_mut(&id) else {
+            let reason = format!("No such session {id}");
+            return request.fail(&ApiError::new(ErrorCode::SessionNotFound, reason));
+        };
+        session.last_activity = now.monotonic;
+        let level = match request.handle {
+            HandleField::Named(handle) => {
+                if !session.handles.contains_key(&HandleId(handle)) {
+                    let reason = format!("No such handle {handle} in session {id}");
+                    return request.fail(&ApiError::new(ErrorCode::HandleNotFound, reason));
+                }
+                Level::Handle
+            }
+            HandleField::Absent | HandleField::Invalid => Level::Session,
+        };
+        let verb = match Verb::parse(&request.verb) {
+            Some(verb) if verb.fits(level) => verb,
+            Some(verb) if !verb.is_root_only() => return request.fail(&misplaced(&request.verb)),
+            Some(_) | None => {
+                let reason = format!("Unknown request '{}'", request.verb);
+                return request.fail(&ApiError::new(ErrorCode::UnknownRequest, reason));
+            }
+        };
+        let handle = HandleRef {
+            session: id,
+            handle: match request.handle {
+                HandleField::Named(handle) => HandleId(handle),
+                HandleField::Absent | HandleField::Invalid => HandleId(0),
+            },
+        };
+        let outcome = match verb {
+            Verb::Keepalive => Ok(kind(&request, "ack").finish()),
+            Verb::Attach => self.attach(now, &request, metrics),
+            Verb::Destroy => {
+                self.end_session(now, id, SessionEnd::Destroyed, metrics);
+                Ok(kind(&request, "success").finish())
+            }
+            Verb::Claim => {
+                self.release_listeners(id, PollEnd::Claimed, metrics);
+                Ok(kind(&request, "success").finish())
+            }
+            Verb::Detach => Ok(self.detach(now, handle, &request, metrics)),
+            Verb::Hangup => Ok(self.hangup(now, handle, &request, metrics)),
+            Verb::Message => return self.message(now, handle, request, metrics),
+            Verb::Trickle => self.trickle(now, handle, &request),
+            Verb::Create | Verb::Info | Verb::Ping => {
+                unreachable!("root verbs do not fit sessions and handles")
+            }
+        };
+        outcome.unwrap_or_else(|fault| request.fail(&fault))
+    }
+
+    fn create(&mut self, now: Now, request: &Envelope, metrics: &mut Metrics) -> Reply {
+        if self.sessions.len() >= self.config.limits.sessions_count {
+            return request.fail(&not_accepting());
+        }
+        let id = match request.fields().may_u64("id").ok().flatten() {
+            None | Some(0) => loop {
+                let id = draw_owned(&mut self.rng, self.id, self.shards);
+                if !self.sessions.contains_key(&id) {
+                    break id;
+                }
+            },
+            Some(id) => SessionId(id),
+        };
+        if self.sessions.contains_key(&id) {
+            let fault = ApiError::new(ErrorCode::SessionConflict, "Session ID already in use");
+            return reply::error(Some(id.0), Some(&request.transaction), &fault);
+        }
+        debug_assert_eq!(
+            owner_of(id, self.shards),
+            self.id,
+            "a session is made by its owner"
+        );
+        let session = Session::new(now.monotonic, self.config.general.session_timeout);
+        if let Some(at) = session.expires() {
+            self.timers.arm(Key::Session(id), at);
+        }
+        self.sessions.insert(id, session);
+        metrics.gateway_sessions += 1;
+        metrics.gateway_sessions_created += 1;
+        debug!(session = %id, "session created");
+        Message::new("success")
+            .transaction(Some(&request.transaction))
+            .raw("data", &format!("{{\"id\":{id}}}"))
+            .finish()
+    }
+
+    /// The reply to `info`.
+    pub fn info(&self, transaction: &str) -> Reply {
+        let plugins = self.plugins.iter().map(|plugin| plugin.info());
+        info::server_info(transaction, &self.config, plugins, self.is_accepting)
+    }
+
+    /// Ends a session: its handles, its PeerConnections, its listeners. Nothing is told to the
+    /// client but that its polls and streams end.
+    fn end_session(&mut self, now: Now, id: SessionId, end: SessionEnd, metrics: &mut Metrics) {
+        self.release_listeners(id, PollEnd::Destroyed, metrics);
+        let handles: Vec<_> = match self.sessions.get(&id) {
+            Some(session) => session.handles.keys().copied().collect(),
+            None => return,
+        };
+        for handle in handles {
+            self.drop_handle(
+                now,
+                HandleRef {
+                    session: id,
+                    handle,
+                },
+                metrics,
+            );
+        }
+        self.said.clear();
+        if let Some(session) = self.sessions.remove(&id) {
+            metrics.gateway_events_dropped.session_ended += session.events.queued() as u64;
+        }
+        for key in [Key::Poll(id), Key::Session(id), Key::Stream(id)] {
+            self.timers.cancel(key);
+        }
+        metrics.gateway_sessions -= 1;
+        *end.counter(metrics) += 1;
+        debug!(session = %id, ?end, "session ended");
+    }
+
+    /// Expires what is due and hands events to those who wait for them.
+    pub fn flush(&mut self, now: Now, metrics: &mut Metrics) {
+        self.take_media_events(now, metrics);
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(key) = self.timers.expire(now.monotonic) else {
+                break;
+            };
+            metrics.driver_timers_fired += 1;
+            match key {
+                Key::Poll(id) => self.expire_polls(now, id, metrics),
+                Key::Session(id) => self.expire_session(now, id, metrics),
+                Key::Stream(id) => self.expire_stream(now, id, metrics),
+            }
+        }
+        self.deliver(now, metrics);
+    }
+
+    fn expire_session(&mut self, now: Now, id: SessionId, metrics: &mut Metrics) {
+        let Some(session) = self.sessions.get(&id) else {
+            return;
+        };
+        match session.expires() {
+            None => {}
+            Some(at) if at > now.monotonic => self.timers.arm(Key::Session(id), at),
+            Some(_) => {
+                self.tell_timeout(id, metrics);
+                self.end_session(now, id, SessionEnd::Timeout, metrics);
+            }
+        }
+    }
+
+    /// Refuses new sessions and lets everybody go who waits for events.
+    pub fn drain(&mut self, metrics: &mut Metrics) {
+        self.is_accepting = false;
+        let ids: Vec<_> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.release_listeners(id, PollEnd::Shutdown, metrics);
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&mut self, now: Now, metrics: &mut Metrics) {
+        let ids: Vec<_> = self.sessions.keys().copied().collect();
+        for id in ids {
+            self.end_session(now, id, SessionEnd::Shutdown, metrics);
+        }
+    }
+
+    /// Uses another configuration from here on. Sessions keep the timeout that they began with.
+    pub fn configure(&mut self, config: Arc<Config>) {
+        self.auth = Auth::new(&config.general);
+        self.config = config;
+    }
+
+    /// Takes the next thing to say to a listener.
+    pub fn take_outputs(&mut self) -> Vec<Output> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// The PeerConnections, to feed with datagrams.
+    pub fn media_mut(&mut self) -> &mut Media {
+        &mut self.media
+    }
+
+    /// The PeerConnections.
+    pub const fn media(&self) -> &Media {
+        &self.media
+    }
+
+    /// A transaction of our own, for requests that cannot carry one.
+    pub fn draw_transaction(&mut self) -> String {
+        self.rng.text(11)
+    }
+
+    /// Who may use the API.
+    pub const fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Whether there are sessions.
+    pub fn has_sessions(&self) -> bool {
+        !self.sessions.is_empty()
+    }
+
+    /// When to call [`Self::flush`] again at the latest.
+    pub fn deadline(&self) -> Option<Monotonic> {
+        earliest(self.timers.next(), self.media.deadline())
+    }
+}
+
+/// Deadlines that expire in one turn; more wait for the next one, which follows at once.
+const EXPIRIES_PER_TURN: usize = 128;
+
+fn earliest(a: Option<Monotonic>, b: Option<Monotonic>) -> Option<Monotonic> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+/// A reply to `request` of a kind, with its session and transaction.
+fn kind(request: &Envelope, kind: &str) -> Message {
+    Message::new(kind)
+        .session(request.session_shown())
+        .transaction(Some(&request.transaction))
+}
+
+fn misplaced(verb: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::InvalidRequestPath,
+        format!("Unhandled request '{verb}' at this path"),
+    )
+}
+
+fn session_missing() -> ApiError {
+    ApiError::new(ErrorCode::SessionNotFound, "Session not found")
+}
+
+fn not_accepting() -> ApiError {
+    ApiError::new(
+        ErrorCode::NotAcceptingSessions,
+        "Currently not accepting new sessions",
+    )
+}

@@ -1,5 +1,7 @@
 //! Plain counters of one shard's media, and the reasons for which something is dropped.
 
+use crate::metrics::Metrics;
+
 /// Why a datagram, packet or message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DropReason {
@@ -92,6 +94,18 @@ impl MediaCounters {
     /// Counts a drop.
     pub fn dropped(&mut self, why: DropReason) {
         self.drops[why as usize] += 1;
+    }
+
+    /// Adds what is counted here to a shard's metrics.
+    pub fn add_to(&self, metrics: &mut Metrics) {
+        metrics.media_peers_created += self.peers_opened;
+        metrics.media_received_datagrams += self.datagrams_received;
+        metrics.media_received_bytes += self.bytes_received;
+        metrics.media_sent_datagrams += self.datagrams_sent;
+        metrics.media_sent_bytes += self.bytes_sent;
+        metrics.media_received_packets += self.packets_received;
+        metrics.media_sent_packets += self.packets_forwarded;
+        metrics.media_keyframes_requested += self.keyframes_requested;
     }
 
     /// How often something was dropped for a reason.

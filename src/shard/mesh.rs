@@ -1,5 +1,91 @@
 //! What crosses shards: plain data. Durations may cross, instants may not.
+//!
+//! A shard that asks another for something never waits for it; it keeps the connection under an
+//! [`Origin`], which the answer names. What asks is bounded by credit, so that a shard that falls
+//! behind is found out at the door: the request is refused with 503. What answers is never
+//! refused, and so bounded by what was asked.
+
+use crate::base::id::SessionId;
+use crate::gateway::reply::Reply;
+use crate::gateway::request::Envelope;
+use crate::gateway::session::{Origin, Wanted};
+use crate::gateway::{Outcome, Output};
+use crate::metrics::Metrics;
 
 /// A message from one shard to another.
 #[derive(Debug)]
-pub enum MeshMsg {}
+pub enum MeshMsg {
+    /// Wants the receiver's counters.
+    Count {
+        /// Who wants them.
+        origin: Origin,
+    },
+    /// The sender's counters.
+    Counted {
+        /// Who wanted them.
+        origin: Origin,
+        /// The counters.
+        metrics: Box<Metrics>,
+    },
+    /// Wants to wait for events of a session that the receiver owns.
+    Poll {
+        /// Where the answer goes.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// The form of the answer.
+        wanted: Wanted,
+    },
+    /// Says what became of a poll's answer, or that its client went away.
+    PollDone {
+        /// The poll.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// Whether the kernel took the answer.
+        outcome: Outcome,
+    },
+    /// Answers a request.
+    Reply {
+        /// Whose request.
+        origin: Origin,
+        /// The answer.
+        reply: Reply,
+    },
+    /// Wants a request executed that the receiver owns the session of.
+    Request {
+        /// Where the answer goes.
+        origin: Origin,
+        /// The request.
+        request: Box<Envelope>,
+    },
+    /// Wants the events of a session that the receiver owns, as they come.
+    Stream {
+        /// Where they go.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// The last event that the client saw.
+        last_seen: Option<u64>,
+    },
+    /// The client of a stream went away.
+    StreamGone {
+        /// The stream.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+    },
+    /// The kernel took a stream's bytes up to an event.
+    StreamTaken {
+        /// The stream.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// The event.
+        number: u64,
+    },
+    /// Tells a poll or a stream something.
+    Tell(Output),
+    /// A poll or stream was taken in: its credit comes back.
+    TookIn,
+}

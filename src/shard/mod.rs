@@ -3,16 +3,37 @@
 //! [`Shard::handle`] takes in what happened, [`Shard::flush`] ends a batch of inputs, and both
 //! fill an [`Outbox`]. [`Shard::deadline`] says when to come back at the latest.
 
+mod answers;
+mod client;
+mod drain;
 pub mod input;
 pub mod mesh;
 pub mod outbox;
+mod serve;
 
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
+
+use tracing::debug;
 
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::{ConnId, ShardId};
+use crate::base::rng::Rng;
+use crate::base::slab::SlabMap;
+use crate::base::timers::Timers;
 use crate::config::Config;
+use crate::gateway::session::Origin;
+use crate::gateway::{Gateway, Parts};
+use crate::media::{Certificate, Crypto, LocalSocket, Media, MediaSetup};
+use crate::metrics::Metrics;
+use crate::plugins;
+use crate::transport::conn::{Conn, ConnAction, Shared};
+use crate::wire::http::Cors;
+
+use client::{Client, Waiting};
+use drain::Phase;
+use mesh::MeshMsg;
 
 pub use input::{Control, Input, Listener};
 pub use outbox::{Outbox, TcpAction};
@@ -22,7 +43,7 @@ pub use outbox::{Outbox, TcpAction};
 pub struct Setup {
     /// Which one it is.
     pub id: ShardId,
-    /// How many there are.
+    /// How many there are, at least one.
     pub shards: u8,
     /// The configuration.
     pub config: Arc<Config>,
@@ -30,45 +51,368 @@ pub struct Setup {
     pub seed: [u8; 32],
     /// For libraries that take `std` instants.
     pub anchor: Anchor,
-    /// The addresses of its UDP sockets, in the order of their [`SockId`](crate::base::id::SockId)s.
-    pub sockets: Vec<SocketAddr>,
+    /// Its UDP sockets, in the order of their [`SockId`](crate::base::id::SockId)s.
+    pub sockets: Vec<LocalSocket>,
+    /// The DTLS certificate of the process.
+    pub certificate: Certificate,
+    /// Another crypto library for media than the built-in one.
+    pub crypto: Option<Crypto>,
+}
+
+/// Whose deadline it is, beside those of the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// A connection's.
+    Conn(ConnId),
+    /// A question to all shards that was asked on a connection.
+    Counters(ConnId),
+    /// The end of a phase of draining.
+    Drain,
 }
 
 /// One core's share of the gateway.
 #[derive(Debug)]
 pub struct Shard {
     id: ShardId,
+    shards: u8,
+    config: Arc<Config>,
+    gateway: Gateway,
+    clients: SlabMap<ConnId, Client>,
+    /// Connections of each source address, to share them out.
+    sources: BTreeMap<IpAddr, usize>,
+    admin_clients: usize,
+    rest: Shared,
+    admin: Shared,
+    timers: Timers<Key>,
+    /// Messages of this shard to itself, which need no mesh.
+    local: VecDeque<MeshMsg>,
+    /// Requests that each shard has yet to take in.
+    asked: Vec<usize>,
+    serial: u64,
+    phase: Phase,
+    metrics: Metrics,
 }
 
 impl Shard {
     /// Makes a shard that owns nothing yet.
     pub fn new(setup: Setup, _now: Now) -> Self {
-        Self { id: setup.id }
+        let Setup {
+            id,
+            shards,
+            config,
+            seed,
+            anchor,
+            sockets,
+            certificate,
+            crypto,
+        } = setup;
+        let rng = Rng::from_seed(seed);
+        let media = Media::new(MediaSetup {
+            config: Arc::new(config.media.clone()),
+            limits: config.limits.clone(),
+            sockets,
+            rng: rng.fork("media"),
+            anchor,
+            certificate,
+            crypto,
+        });
+        let gateway = Gateway::new(Parts {
+            id,
+            shards,
+            config: Arc::clone(&config),
+            rng: rng.fork("ids"),
+            media,
+            plugins: plugins::all(&config),
+        });
+        Self {
+            id,
+            shards,
+            gateway,
+            clients: SlabMap::default(),
+            sources: BTreeMap::new(),
+            admin_clients: 0,
+            rest: Shared::new(config.limits.clone(), cors(&config)),
+            admin: Shared::new(config.limits.clone(), Cors::none()),
+            timers: Timers::default(),
+            local: VecDeque::new(),
+            asked: vec![0; usize::from(shards)],
+            serial: 0,
+            phase: Phase::Running,
+            metrics: Metrics::default(),
+            config,
+        }
     }
 
     /// Takes in one thing that happened. Answers appear at once; media is only queued here.
-    pub fn handle(&mut self, _now: Now, _input: Input<'_>, _out: &mut Outbox) {}
+    pub fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) {
+        self.metrics.driver_inputs += 1;
+        match input {
+            Input::Control(control) => self.control(now, control, out),
+            Input::Datagram { sock, from, bytes } => {
+                self.gateway.media_mut().datagram(now, sock, from, bytes);
+            }
+            Input::Mesh { from, message } => {
+                self.metrics.mesh_received_messages += 1;
+                self.take_message(now, from, message, out);
+            }
+            Input::TcpBytes { conn, bytes } => {
+                self.metrics.http_read_bytes += bytes.len() as u64;
+                self.with_client(conn, |client, shared| {
+                    client.conn.receive(shared, now, bytes)
+                });
+                self.serve(now, conn, out);
+            }
+            Input::TcpClosed { conn } => {
+                self.with_client(conn, |client, shared| client.conn.reset(shared));
+                self.forget(conn, out);
+            }
+            Input::TcpEof { conn } => {
+                self.with_client(conn, |client, shared| client.conn.eof(shared, now));
+                self.serve(now, conn, out);
+            }
+            Input::TcpOpened {
+                conn,
+                listener,
+                peer,
+            } => {
+                self.open(now, conn, listener, peer, out);
+            }
+            Input::Tick => {}
+            Input::Wrote { conn, count } => {
+                self.metrics.http_written_bytes += count as u64;
+                self.with_client(conn, |client, shared| client.conn.wrote(shared, now, count));
+                self.settle_deliveries(conn, out);
+                self.serve(now, conn, out);
+            }
+        }
+        self.take_local(now, out);
+    }
 
     /// Ends a batch of inputs: sends queued media subscriber by subscriber, expires timers.
-    pub fn flush(&mut self, _now: Now, _out: &mut Outbox) {}
+    pub fn flush(&mut self, now: Now, out: &mut Outbox) {
+        self.metrics.driver_turns += 1;
+        self.gateway.media_mut().flush(now, &mut out.datagrams);
+        for _ in 0..EXPIRIES_PER_TURN {
+            let Some(key) = self.timers.expire(now.monotonic) else {
+                break;
+            };
+            self.metrics.driver_timers_fired += 1;
+            match key {
+                Key::Conn(conn) => {
+                    self.with_client(conn, |client, shared| client.conn.timeout(shared, now));
+                    self.serve(now, conn, out);
+                }
+                Key::Counters(conn) => self.end_counting(now, conn, out),
+                Key::Drain => self.drain_further(now, out),
+            }
+        }
+        self.gateway.flush(now, &mut self.metrics);
+        self.tell_listeners(out);
+        self.take_local(now, out);
+        // What plugins did on the way may have given media something to send.
+        self.gateway.media_mut().flush(now, &mut out.datagrams);
+        self.drain_on(now, out);
+    }
 
     /// Output of a connection that the kernel has yet to take.
-    pub fn pending(&self, _conn: ConnId) -> &[u8] {
-        &[]
+    pub fn pending(&self, conn: ConnId) -> &[u8] {
+        self.clients
+            .get(conn)
+            .map_or(&[], |client| client.conn.pending())
     }
 
     /// When to call [`Shard::flush`] again at the latest, on the monotonic clock.
     pub fn deadline(&self) -> Option<Monotonic> {
-        None
+        match (self.timers.next(), self.gateway.deadline()) {
+            (Some(own), Some(other)) => Some(own.min(other)),
+            (own, other) => own.or(other),
+        }
     }
 
     /// Whether everything has ended after [`Control::Drain`] or [`Control::Stop`].
     pub fn is_drained(&self) -> bool {
-        false
+        self.phase == Phase::Stopped
     }
 
     /// Which shard it is.
     pub fn id(&self) -> ShardId {
         self.id
+    }
+
+    /// The counters of this shard; the driver adds its own.
+    pub fn metrics_mut(&mut self) -> &mut Metrics {
+        &mut self.metrics
+    }
+
+    /// The counters of this shard, those of media included.
+    pub fn metrics(&self) -> Metrics {
+        let mut metrics = self.metrics.clone();
+        let media = self.gateway.media();
+        metrics.media_peers = media.peers_count() as u64;
+        media.counters().add_to(&mut metrics);
+        metrics
+    }
+
+    fn with_client<T>(
+        &mut self,
+        conn: ConnId,
+        act: impl FnOnce(&mut Client, &mut Shared) -> T,
+    ) -> Option<T> {
+        let client = self.clients.get_mut(conn)?;
+        let shared = match client.listener {
+            Listener::Admin => &mut self.admin,
+            Listener::Rest => &mut self.rest,
+        };
+        Some(act(client, shared))
+    }
+
+    fn open(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        listener: Listener,
+        peer: std::net::SocketAddr,
+        out: &mut Outbox,
+    ) {
+        let (acl, shared) = match listener {
+            Listener::Admin => (&self.config.admin.acl, &self.admin),
+            Listener::Rest => (&self.config.http.acl, &self.rest),
+        };
+        let is_admitted = acl.is_empty() || acl.iter().any(|prefix| prefix.admits(peer.ip()));
+        let refused = &mut self.metrics.http_connections_refused;
+        let limits = &self.config.limits;
+        let from_source = self.sources.get(&peer.ip()).copied().unwrap_or(0);
+        let counter = if !is_admitted {
+            Some(&mut refused.acl)
+        } else if self.phase != Phase::Running {
+            Some(&mut refused.draining)
+        } else if listener == Listener::Admin
+            && self.admin_clients >= limits.admin_connections_count
+        {
+            Some(&mut refused.admin_quota)
+        } else if self.clients.len() >= limits.connections_count {
+            Some(&mut refused.connections)
+        } else if from_source >= limits.connections_source_count {
+            Some(&mut refused.source_quota)
+        } else {
+            None
+        };
+        if let Some(counter) = counter {
+            *counter += 1;
+            out.tcp.push((conn, TcpAction::Abort));
+            return;
+        }
+        self.metrics.http_connections_opened += 1;
+        self.metrics.http_connections_open += 1;
+        *self.sources.entry(peer.ip()).or_default() += 1;
+        self.admin_clients += usize::from(listener == Listener::Admin);
+        let client = Client::new(Conn::new(shared, now, peer), listener);
+        self.clients.insert(conn, client);
+        self.arm(conn);
+    }
+
+    /// Carries out what a connection wants of its socket, and forgets it when it is over.
+    fn act(&mut self, conn: ConnId, out: &mut Outbox) {
+        let Some(client) = self.clients.get_mut(conn) else {
+            return;
+        };
+        if let Some(refusal) = client.conn.take_refusal() {
+            *self
+                .metrics
+                .http_malformed_requests
+                .status(refusal.status().code()) += 1;
+        }
+        let mut is_over = false;
+        while let Some(action) = client.conn.next_action() {
+            let action = match action {
+                ConnAction::Abort => TcpAction::Abort,
+                ConnAction::Close => TcpAction::Close,
+                ConnAction::PauseRead => TcpAction::PauseRead,
+                ConnAction::ResumeRead => TcpAction::ResumeRead,
+                ConnAction::ShutdownWrite => TcpAction::ShutdownWrite,
+                ConnAction::Write => TcpAction::Write,
+            };
+            is_over |= matches!(action, TcpAction::Abort | TcpAction::Close);
+            out.tcp.push((conn, action));
+        }
+        if is_over {
+            self.forget(conn, out);
+        } else {
+            self.arm(conn);
+        }
+    }
+
+    fn arm(&mut self, conn: ConnId) {
+        let timer = self.with_client(conn, |client, shared| client.conn.timer(shared));
+        if let Some(Some(at)) = timer {
+            self.timers.arm(Key::Conn(conn), at);
+        }
+    }
+
+    /// Forgets a connection, and tells whoever counts on it.
+    fn forget(&mut self, conn: ConnId, out: &mut Outbox) {
+        let Some(client) = self.clients.remove(conn) else {
+            return;
+        };
+        let source = client.conn.peer().ip();
+        if let Some(count) = self.sources.get_mut(&source) {
+            *count -= 1;
+            if *count == 0 {
+                self.sources.remove(&source);
+            }
+        }
+        self.admin_clients -= usize::from(client.listener == Listener::Admin);
+        self.metrics.http_connections_open -= 1;
+        self.metrics.http_connections_closed += 1;
+        self.timers.cancel(Key::Conn(conn));
+        self.timers.cancel(Key::Counters(conn));
+        self.report_loss(client, out);
+        debug!(shard = %self.id, %conn, "connection closed");
+    }
+
+    /// Sends a message to a shard, be it this one.
+    fn post(&mut self, to: ShardId, message: MeshMsg, out: &mut Outbox) {
+        if to == self.id {
+            self.local.push_back(message);
+        } else {
+            self.metrics.mesh_sent_messages += 1;
+            out.mesh.push((to, message));
+        }
+    }
+
+    fn take_local(&mut self, now: Now, out: &mut Outbox) {
+        while let Some(message) = self.local.pop_front() {
+            self.take_message(now, self.id, message, out);
+        }
+    }
+
+    fn next_origin(&mut self, conn: ConnId) -> Origin {
+        self.serial += 1;
+        Origin {
+            shard: self.id,
+            conn,
+            serial: self.serial,
+        }
+    }
+}
+
+/// Deadlines that expire in one turn; more wait for the next one, which follows at once.
+const EXPIRIES_PER_TURN: usize = 128;
+
+fn cors(config: &Config) -> Cors {
+    match config.http.allow_origin.as_deref() {
+        None | Some("*") => Cors::any(),
+        Some(origin) => Cors::only(origin).unwrap_or_else(Cors::none),
+    }
+}
+
+impl Waiting {
+    /// The request's name, if it waits for somebody.
+    fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Nothing => None,
+            Self::Counters { origin, .. } | Self::Reply { origin, .. } => Some(*origin),
+            Self::Poll(subscription) | Self::Stream(subscription) => Some(subscription.origin),
+        }
     }
 }

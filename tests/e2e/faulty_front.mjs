@@ -134,7 +134,7 @@ for (const [name, fault] of Object.entries(FAULTS)) {
 const { page } = await openPage(context);
 await stopFaulty();
 stopFaulty = await startFaultyFront(port, gateway.port, FAULTS.afterHead);
-const missing = await startCall(page, pages.url, base, 5000);
+const missing = await startCall(page, pages.url, base, { patience: 5000 });
 report.check('direct: the call does not come up, and the check says so', missing.length > 0 ? [] : ['the call came up']);
 
 await context.close();

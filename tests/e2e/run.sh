@@ -66,12 +66,14 @@ else
 		start browser node browser.mjs "$binary"
 		finish browser
 		start faulty-front node faulty_front.mjs "$binary"
+		start echotest node echotest.mjs "$binary"
+		finish faulty-front echotest
 		start event-stream node event_stream.mjs "$binary"
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
-		finish faulty-front event-stream aiortc delivery
+		finish event-stream aiortc delivery
 	else
-		without 'browser, faulty front, event stream' 'chromium, playwright-core or janus-gateway'
+		without 'browser, faulty front, echotest, event stream' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish aiortc delivery

@@ -24,8 +24,9 @@ use super::host::{self, Trouble};
 use super::{Clocks, Glommio, Inbox, Mesh, Sender, Udp, addresses, bind, inbox, sources, tcp};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
-use crate::config::Config;
+use crate::config::{Config, MediaConfig};
 use crate::driver::{Arrival, Core, Counters, Io, run};
+use crate::media::{Certificate, LocalSocket};
 use crate::shard::{Control, Listener, Setup};
 
 /// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
@@ -125,13 +126,21 @@ impl Running {
         let (event_sender, events) = mpsc::channel();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| inbox()).unzip();
         let anchor = clocks.anchor();
+        let certificate = Certificate::generate();
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
         for (id, (sockets, inbox)) in (0..shards).zip(shards_io) {
             let (start, go) = mpsc::channel();
             starters.push(start);
             let parts = Parts {
-                setup: setup(ShardId(id), shards, config, anchor, &sockets.udp)?,
+                setup: setup(
+                    ShardId(id),
+                    shards,
+                    config,
+                    anchor,
+                    &certificate,
+                    &sockets.udp,
+                )?,
                 listeners: sockets.listeners,
                 udp: sockets.udp,
                 inbox,
@@ -291,6 +300,7 @@ fn setup(
     shards: u8,
     config: &Arc<Config>,
     anchor: Anchor,
+    certificate: &Certificate,
     udp: &[Socket],
 ) -> Result<Setup, Trouble> {
     Ok(Setup {
@@ -299,8 +309,24 @@ fn setup(
         config: Arc::clone(config),
         seed: sources::seed().map_err(|error| Trouble::new(format!("no entropy: {error}")))?,
         anchor,
-        sockets: udp.iter().map(local_address).collect::<Result<_, _>>()?,
+        sockets: udp
+            .iter()
+            .map(|socket| local_socket(&config.media, socket))
+            .collect::<Result<_, _>>()?,
+        certificate: certificate.clone(),
+        crypto: None,
     })
+}
+
+/// A UDP socket as its candidates show it: by the public addresses where there are some.
+fn local_socket(media: &MediaConfig, socket: &Socket) -> Result<LocalSocket, Trouble> {
+    let bound = local_address(socket)?;
+    let mut advertised = media.nat_1_1_mapping.clone();
+    advertised.retain(|public| public.is_ipv4() == bound.is_ipv4());
+    if media.keep_private_host && !advertised.is_empty() {
+        advertised.push(bound.ip());
+    }
+    Ok(LocalSocket { bound, advertised })
 }
 
 fn local_address(socket: &Socket) -> Result<SocketAddr, Trouble> {

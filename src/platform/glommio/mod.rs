@@ -5,9 +5,12 @@ mod bind;
 pub mod boot;
 mod fd;
 mod host;
+pub mod log;
 mod mesh;
 mod sources;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
 
 use std::time::Duration;

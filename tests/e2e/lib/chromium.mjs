@@ -45,8 +45,8 @@ export async function openPage(context) {
 }
 
 /** Starts a call in the page; resolves to what is missing from it, which should be nothing. */
-export async function startCall(page, pages, base, patience = 25000) {
-  await page.goto(`${pages}/echotest/?server=${encodeURIComponent(base)}&autostart`);
+export async function startCall(page, pages, base, { patience = 25000, options = '' } = {}) {
+  await page.goto(`${pages}/echotest/?server=${encodeURIComponent(base)}&autostart${options}`);
   const until = performance.now() + patience;
   let missing;
   do {
@@ -57,7 +57,7 @@ export async function startCall(page, pages, base, patience = 25000) {
 }
 
 async function missingFrom(page) {
-  const echo = await page.evaluate(() => window.echo);
+  const echo = await echoState(page);
   if (!echo) return ['the page did not start'];
   const missing = [];
   if (echo.state !== 'connected') missing.push(`the call is "${echo.state}" (ICE ${echo.iceState}), error: ${echo.error}`);
@@ -69,7 +69,7 @@ async function missingFrom(page) {
 }
 
 export function echoState(page) {
-  return page.evaluate(() => ({ ...window.echo }));
+  return page.evaluate(() => window.echo && { ...window.echo, configure: undefined });
 }
 
 export async function endCall(page) {

@@ -1,0 +1,418 @@
+//! A platform for tests that does nothing by itself: each step is made by the test.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use crate::base::clock::{Boottime, Monotonic, Now, Realtime};
+use crate::base::id::ShardId;
+use crate::driver::scripted::Scripted;
+use crate::driver::{
+    Arrival, Counters, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
+};
+use crate::shard::mesh::MeshMsg;
+use crate::shard::{Control, Listener};
+
+/// The world of one shard: what the test sees and changes.
+#[derive(Clone, Default)]
+pub(super) struct World(Rc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    clock: Cell<u64>,
+    sleeps: RefCell<Vec<(u64, Waker)>>,
+    doors: RefCell<VecDeque<io::Result<Wire>>>,
+    door_waker: RefCell<Option<Waker>>,
+    accept_polls: Cell<usize>,
+    arrivals: RefCell<VecDeque<Arrival>>,
+    mesh_waker: RefCell<Option<Waker>>,
+    udp: RefCell<UdpState>,
+}
+
+#[derive(Default)]
+struct UdpState {
+    incoming: VecDeque<(SocketAddr, Vec<u8>, usize)>,
+    waker: Option<Waker>,
+    sent: Vec<(usize, usize)>,
+    is_full: bool,
+    offload: Offload,
+}
+
+/// Whether several datagrams can go in one call.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Offload {
+    /// It is not known yet that they cannot.
+    Broken,
+    None,
+    #[default]
+    Works,
+}
+
+/// The far end of a connection.
+#[derive(Clone, Default)]
+pub(super) struct Wire(Rc<RefCell<WireState>>);
+
+#[derive(Default)]
+struct WireState {
+    incoming: VecDeque<io::Result<Vec<u8>>>,
+    read_waker: Option<Waker>,
+    written: Vec<u8>,
+    room: usize,
+    write_waker: Option<Waker>,
+    end: Option<&'static str>,
+}
+
+impl Wire {
+    /// A connection of which the kernel takes up to `room` bytes.
+    pub(super) fn with_room(room: usize) -> Self {
+        let wire = Self::default();
+        wire.0.borrow_mut().room = room;
+        wire
+    }
+
+    pub(super) fn send(&self, text: &str) {
+        self.arrive(Ok(text.as_bytes().to_vec()));
+    }
+
+    pub(super) fn arrive(&self, what: io::Result<Vec<u8>>) {
+        let mut state = self.0.borrow_mut();
+        state.incoming.push_back(what);
+        let waker = state.read_waker.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// The client reads, so that the kernel has room again.
+    pub(super) fn make_room(&self, room: usize) {
+        let mut state = self.0.borrow_mut();
+        state.room = room;
+        let waker = state.write_waker.take();
+        drop(state);
+        wake(waker);
+    }
+
+    pub(super) fn written(&self) -> Vec<u8> {
+        self.0.borrow().written.clone()
+    }
+
+    pub(super) fn end(&self) -> Option<&'static str> {
+        self.0.borrow().end
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+pub(super) struct MockTcp(Wire);
+
+impl TcpIo for MockTcp {
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.0.borrow_mut();
+        match state.incoming.pop_front() {
+            None => {
+                state.read_waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(Ok(mut bytes)) => {
+                let count = bytes.len().min(into.len());
+                into[..count].copy_from_slice(&bytes[..count]);
+                if count < bytes.len() {
+                    state.incoming.push_front(Ok(bytes.split_off(count)));
+                }
+                Poll::Ready(Ok(count))
+            }
+            Some(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let mut state = self.0.0.borrow_mut();
+        let count = bytes.len().min(state.room);
+        if count == 0 {
+            state.write_waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        state.room -= count;
+        state.written.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.0.0.borrow_mut().end = Some("fin");
+        Ok(())
+    }
+
+    fn abort(self) {
+        self.0.0.borrow_mut().end = Some("aborted");
+    }
+}
+
+impl Drop for MockTcp {
+    fn drop(&mut self) {
+        self.0.0.borrow_mut().end.get_or_insert("closed");
+    }
+}
+
+pub(super) struct MockListener(World);
+
+impl TcpAccept for MockListener {
+    type Stream = MockTcp;
+
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<(MockTcp, SocketAddr)>> {
+        let inner = &self.0.0;
+        inner.accept_polls.set(inner.accept_polls.get() + 1);
+        match inner.doors.borrow_mut().pop_front() {
+            None => {
+                *inner.door_waker.borrow_mut() = Some(cx.waker().clone());
+                Poll::Pending
+            }
+            Some(Ok(wire)) => Poll::Ready(Ok((MockTcp(wire), peer()))),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+pub(super) struct MockUdp(World);
+
+impl UdpIo for MockUdp {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.0.0.udp.borrow_mut();
+        if state.incoming.is_empty() {
+            state.waker = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn try_recv(&mut self, buffers: &mut [Vec<u8>], got: &mut [Received]) -> io::Result<usize> {
+        let mut state = self.0.0.udp.borrow_mut();
+        let mut count = 0;
+        while count < got.len()
+            && let Some((from, bytes, stride)) = state.incoming.pop_front()
+        {
+            buffers[count][..bytes.len()].copy_from_slice(&bytes);
+            got[count] = Received {
+                from,
+                size: bytes.len(),
+                stride,
+            };
+            count += 1;
+        }
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(count)
+    }
+
+    fn try_send(&mut self, _to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
+        let mut state = self.0.0.udp.borrow_mut();
+        if state.is_full {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        if bytes.len() > segment && state.offload == Offload::Broken {
+            state.offload = Offload::None;
+            return Err(io::Error::other("no offload here"));
+        }
+        state.sent.push((bytes.len(), segment));
+        Ok(())
+    }
+
+    fn segments_max(&self) -> usize {
+        match self.0.0.udp.borrow().offload {
+            Offload::Broken | Offload::Works => 64,
+            Offload::None => 1,
+        }
+    }
+}
+
+pub(super) struct MockMesh(World);
+
+impl MeshIo for MockMesh {
+    fn poll_recv(&mut self, cx: &mut Context<'_>, into: &mut VecDeque<Arrival>) -> Poll<()> {
+        let inner = &self.0.0;
+        if inner.arrivals.borrow().is_empty() {
+            *inner.mesh_waker.borrow_mut() = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        into.append(&mut inner.arrivals.borrow_mut());
+        Poll::Ready(())
+    }
+
+    fn send(&mut self, _to: ShardId, _batch: Vec<MeshMsg>) {}
+}
+
+impl Platform for World {
+    type Listener = MockListener;
+    type Tcp = MockTcp;
+    type Udp = MockUdp;
+    type Mesh = MockMesh;
+
+    fn sample(&self) -> Now {
+        let nanos = self.0.clock.get();
+        Now {
+            monotonic: Monotonic::from_nanos(nanos),
+            boottime: Boottime::from_nanos(7),
+            realtime: Realtime::from_unix_micros(9),
+        }
+    }
+
+    fn sleep_until(&self, at: Monotonic) -> impl Future<Output = ()> + 'static {
+        let world = self.clone();
+        std::future::poll_fn(move |cx| {
+            if world.0.clock.get() >= at.as_nanos() {
+                return Poll::Ready(());
+            }
+            let sleep = (at.as_nanos(), cx.waker().clone());
+            world.0.sleeps.borrow_mut().push(sleep);
+            Poll::Pending
+        })
+    }
+
+    async fn yield_now(&self) {
+        let mut yielded = false;
+        std::future::poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// A scripted core, driven in a world.
+pub(super) struct Stage {
+    pub(super) world: World,
+    woken: Arc<Flag>,
+    running: Pin<Box<dyn Future<Output = Counters>>>,
+}
+
+#[derive(Default)]
+struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+impl Stage {
+    pub(super) fn new(connections_max: usize) -> Self {
+        let world = World::default();
+        world.0.clock.set(1_000_000_000);
+        let io = Io {
+            listeners: vec![(Listener::Rest, MockListener(world.clone()))],
+            udp: vec![MockUdp(world.clone())],
+            mesh: MockMesh(world.clone()),
+            connections_max,
+        };
+        let mut stage = Self {
+            woken: Arc::new(Flag(AtomicBool::new(true))),
+            running: Box::pin(run(world.clone(), Scripted::default(), io)),
+            world,
+        };
+        stage.settle();
+        stage
+    }
+
+    /// Lets the driver run until it waits. Says how often it had to.
+    pub(super) fn settle(&mut self) -> usize {
+        let mut polls = 0;
+        while self.woken.0.swap(false, Ordering::AcqRel) {
+            assert!(self.poll().is_pending(), "nobody stopped it");
+            polls += 1;
+            assert!(polls < 1_000, "the driver spins");
+        }
+        polls
+    }
+
+    /// Lets the driver take one turn.
+    pub(super) fn settle_once(&mut self) {
+        assert!(self.woken.0.swap(false, Ordering::AcqRel), "it was woken");
+        assert!(self.poll().is_pending(), "nobody stopped it");
+    }
+
+    /// Stops the core and takes the counters.
+    pub(super) fn stop(mut self) -> Counters {
+        let control = Arrival::Control(Control::Stop);
+        self.world.0.arrivals.borrow_mut().push_back(control);
+        wake(self.world.0.mesh_waker.take());
+        match self.poll() {
+            Poll::Ready(counters) => counters,
+            Poll::Pending => panic!("a stopped core ends its driver"),
+        }
+    }
+
+    pub(super) fn connect(&mut self, room: usize) -> Wire {
+        let wire = Wire::with_room(room);
+        self.knock(Ok(wire.clone()));
+        self.settle();
+        wire
+    }
+
+    /// A connection, or an error of `accept`.
+    pub(super) fn knock(&mut self, what: io::Result<Wire>) {
+        self.world.0.doors.borrow_mut().push_back(what);
+        wake(self.world.0.door_waker.take());
+    }
+
+    pub(super) fn accept_polls(&self) -> usize {
+        self.world.0.accept_polls.get()
+    }
+
+    /// Lets time pass, and wakes those that slept until then.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let inner = &self.world.0;
+        let nanos = u64::try_from(time.as_nanos()).expect("short");
+        inner.clock.set(inner.clock.get() + nanos);
+        let now = inner.clock.get();
+        let (due, later): (Vec<_>, _) = inner.sleeps.take().into_iter().partition(|s| s.0 <= now);
+        inner.sleeps.replace(later);
+        for (_, waker) in due {
+            waker.wake();
+        }
+        self.settle();
+    }
+
+    /// A datagram, or several of one sender that the kernel has merged.
+    pub(super) fn datagram(&mut self, bytes: &[u8], stride: usize) {
+        let mut state = self.world.0.udp.borrow_mut();
+        state.incoming.push_back((peer(), bytes.to_vec(), stride));
+        let waker = state.waker.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// What was sent since the last time: bytes and segment size of each call.
+    pub(super) fn sent(&self) -> Vec<(usize, usize)> {
+        std::mem::take(&mut self.world.0.udp.borrow_mut().sent)
+    }
+
+    pub(super) fn set_udp_full(&self, is_full: bool) {
+        self.world.0.udp.borrow_mut().is_full = is_full;
+    }
+
+    pub(super) fn set_offload(&self, offload: Offload) {
+        self.world.0.udp.borrow_mut().offload = offload;
+    }
+
+    fn poll(&mut self) -> Poll<Counters> {
+        let waker = Waker::from(Arc::clone(&self.woken));
+        self.running.as_mut().poll(&mut Context::from_waker(&waker))
+    }
+}
+
+fn peer() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 4_000))
+}

@@ -1,0 +1,239 @@
+//! Sessions: their handles, their events, and who listens to them.
+//!
+//! Invariant: at most one delivery of a session is under way; of several long polls the oldest
+//! gets the events, and the others are let go.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::base::id::{ConnId, HandleId, ShardId};
+use crate::gateway::events::Events;
+use crate::gateway::handle::Handle;
+use crate::gateway::reply::KEEPALIVE;
+use crate::metrics::Metrics;
+
+/// Where an answer goes: a connection, and which of its requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The shard that has the connection.
+    pub shard: ShardId,
+    /// The connection.
+    pub conn: ConnId,
+    /// The request, numbered by that shard; an answer to another one is stale.
+    pub serial: u64,
+}
+
+/// Whether a poll wants one event as an object, or up to so many in an array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// An array of up to so many, at least two.
+    List(usize),
+    /// A bare object.
+    One,
+}
+
+impl Wanted {
+    /// Reads `maxev`: what is no number above 1 means one.
+    pub fn from_maxev(maxev: Option<&str>) -> Self {
+        match maxev.and_then(|text| text.parse::<usize>().ok()) {
+            Some(count) if count > 1 => Self::List(count),
+            Some(_) | None => Self::One,
+        }
+    }
+
+    /// The keepalive in this form.
+    pub fn keepalive(self) -> String {
+        match self {
+            Self::List(_) => format!("[{KEEPALIVE}]"),
+            Self::One => KEEPALIVE.to_owned(),
+        }
+    }
+}
+
+/// A long poll that waits.
+#[derive(Clone, Copy, Debug)]
+pub struct Poll {
+    /// Where its answer goes.
+    pub origin: Origin,
+    /// The form of its answer.
+    pub wanted: Wanted,
+    /// When it is answered with a keepalive at the latest.
+    pub deadline: Monotonic,
+}
+
+/// An event stream that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream {
+    /// Where its events go.
+    pub origin: Origin,
+    /// When it ends, to be resumed by the client.
+    pub until: Monotonic,
+}
+
+/// Why a poll was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PollEnd {
+    /// Another connection claimed the session.
+    Claimed,
+    /// The session was destroyed.
+    Destroyed,
+    /// There are events.
+    Event,
+    /// Nothing happened for the whole time.
+    Keepalive,
+    /// The gateway shuts down.
+    Shutdown,
+    /// Another listener of the session takes its place, or got the events.
+    Superseded,
+}
+
+impl PollEnd {
+    /// The counter of this reason.
+    pub fn counter(self, metrics: &mut Metrics) -> &mut u64 {
+        let polls = &mut metrics.http_polls;
+        match self {
+            Self::Claimed => &mut polls.claimed,
+            Self::Destroyed => &mut polls.destroyed,
+            Self::Event => &mut polls.event,
+            Self::Keepalive => &mut polls.keepalive,
+            Self::Shutdown => &mut polls.shutdown,
+            Self::Superseded => &mut polls.superseded,
+        }
+    }
+}
+
+/// Why a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SessionEnd {
+    /// Its client asked for it.
+    Destroyed,
+    /// Nobody fetched its events.
+    Overflow,
+    /// The gateway shut down.
+    Shutdown,
+    /// Its client was silent.
+    Timeout,
+}
+
+impl SessionEnd {
+    /// The counter of this reason.
+    pub fn counter(self, metrics: &mut Metrics) -> &mut u64 {
+        let ends = &mut metrics.gateway_sessions_destroyed;
+        match self {
+            Self::Destroyed => &mut ends.destroyed,
+            Self::Overflow => &mut ends.overflow,
+            Self::Shutdown => &mut ends.shutdown,
+            Self::Timeout => &mut ends.timeout,
+        }
+    }
+}
+
+/// One session.
+#[derive(Debug)]
+pub struct Session {
+    /// The last sign of life.
+    pub last_activity: Monotonic,
+    /// Ends after this much silence; `None` is never.
+    pub timeout: Option<Duration>,
+    /// Its handles.
+    pub handles: BTreeMap<HandleId, Handle>,
+    /// Its events.
+    pub events: Events,
+    /// The long polls that wait, oldest first.
+    pub polls: VecDeque<Poll>,
+    /// The delivery that is under way to a poll.
+    pub delivery: Option<Delivery>,
+    /// The open event stream.
+    pub stream: Option<Stream>,
+}
+
+/// Events on their way to a poll's connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery {
+    /// Which poll.
+    pub origin: Origin,
+    /// The last of its events.
+    pub last: u64,
+}
+
+impl Session {
+    /// A session without handles.
+    pub fn new(now: Monotonic, timeout: Option<Duration>) -> Self {
+        Self {
+            last_activity: now,
+            timeout,
+            handles: BTreeMap::new(),
+            events: Events::default(),
+            polls: VecDeque::new(),
+            delivery: None,
+            stream: None,
+        }
+    }
+
+    /// Takes the next answer for a poll, when there is one to give: the oldest poll, the body,
+    /// and how many events it holds.
+    pub fn next_delivery(&mut self) -> Option<(Poll, String, usize)> {
+        if self.delivery.is_some() || self.stream.is_some() || self.events.queued() == 0 {
+            return None;
+        }
+        let poll = self.polls.pop_front()?;
+        let (body, last, count) = self.take(poll.wanted)?;
+        self.delivery = Some(Delivery {
+            origin: poll.origin,
+            last,
+        });
+        Some((poll, body, count))
+    }
+
+    fn take(&mut self, wanted: Wanted) -> Option<(String, u64, usize)> {
+        let count_max = match wanted {
+            Wanted::One => {
+                let event = self.events.take()?;
+                return Some((event.text.as_ref().to_owned(), event.number, 1));
+            }
+            Wanted::List(count) => count,
+        };
+        let mut body = String::from("[");
+        let (mut last, mut count) = (None, 0);
+        while count < count_max {
+            let Some(event) = self.events.take() else {
+                break;
+            };
+            if count > 0 {
+                body.push(',');
+            }
+            body.push_str(&event.text);
+            last = Some(event.number);
+            count += 1;
+        }
+        body.push(']');
+        last.map(|last| (body, last, count))
+    }
+
+    /// When the session ends if it stays silent.
+    pub fn expires(&self) -> Option<Monotonic> {
+        self.timeout.map(|timeout| self.last_activity + timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maxev_above_one_is_a_list() {
+        for (maxev, wanted) in [
+            (None, Wanted::One),
+            (Some("1"), Wanted::One),
+            (Some("0"), Wanted::One),
+            (Some("-3"), Wanted::One),
+            (Some("abc"), Wanted::One),
+            (Some(""), Wanted::One),
+            (Some("2"), Wanted::List(2)),
+            (Some("10"), Wanted::List(10)),
+        ] {
+            assert_eq!(Wanted::from_maxev(maxev), wanted, "{maxev:?}");
+        }
+    }
+}

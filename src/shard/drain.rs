@@ -1,0 +1,112 @@
+//! Stopping in phases: refuse, wait, end, stop.
+//!
+//! Invariant: a connection is only given up with an answer under way when its client does not
+//! take it for [`CLOSING`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::base::clock::Now;
+use crate::base::id::ConnId;
+use crate::config::Config;
+use crate::shard::{Control, Key, Outbox, Shard, TcpAction, cors};
+use crate::wire::http::Cors;
+
+/// How long connections have to take what is due to them after the sessions ended.
+const CLOSING: Duration = Duration::from_secs(2);
+
+/// How far a shard is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    /// It is not.
+    Running,
+    /// Nothing new begins; sessions may end by themselves.
+    Draining,
+    /// Sessions have ended; connections take what is due to them.
+    Closing,
+    /// It is done.
+    Stopped,
+}
+
+impl Shard {
+    pub(super) fn control(&mut self, now: Now, control: Control, out: &mut Outbox) {
+        match control {
+            Control::Configure(config) => self.configure(config),
+            Control::Drain if self.phase == Phase::Running => {
+                self.begin_draining(now, self.config.drain_timeout, out);
+            }
+            Control::Drain => {}
+            Control::Stop => match self.phase {
+                Phase::Running => self.begin_draining(now, Duration::ZERO, out),
+                Phase::Draining => self.timers.arm(Key::Drain, now.monotonic),
+                Phase::Closing | Phase::Stopped => {}
+            },
+        }
+    }
+
+    fn configure(&mut self, config: Arc<Config>) {
+        self.rest.reload(config.limits.clone(), cors(&config));
+        self.admin.reload(config.limits.clone(), Cors::none());
+        self.gateway.configure(Arc::clone(&config));
+        self.config = config;
+    }
+
+    fn begin_draining(&mut self, now: Now, within: Duration, out: &mut Outbox) {
+        info!(shard = %self.id, ?within, "draining");
+        self.phase = Phase::Draining;
+        self.timers.arm(Key::Drain, now.monotonic + within);
+        out.close_listeners = true;
+        self.gateway.drain(&mut self.metrics);
+        // Answers that leave from here on say that the connection closes.
+        self.close_connections(out);
+        self.tell_listeners(out);
+    }
+
+    fn close_connections(&mut self, out: &mut Outbox) {
+        let conns: Vec<ConnId> = self.clients.keys().collect();
+        for conn in conns {
+            self.with_client(conn, |client, shared| client.conn.close_when_done(shared));
+            self.act(conn, out);
+        }
+    }
+
+    /// The time of a phase is over.
+    pub(super) fn drain_further(&mut self, now: Now, out: &mut Outbox) {
+        match self.phase {
+            Phase::Draining => self.begin_closing(now, out),
+            Phase::Closing => {
+                let conns: Vec<ConnId> = self.clients.keys().collect();
+                for conn in conns {
+                    out.tcp.push((conn, TcpAction::Abort));
+                    self.forget(conn, out);
+                }
+            }
+            Phase::Running | Phase::Stopped => {}
+        }
+    }
+
+    fn begin_closing(&mut self, now: Now, out: &mut Outbox) {
+        self.phase = Phase::Closing;
+        self.gateway.end_all(now, &mut self.metrics);
+        self.tell_listeners(out);
+        self.timers.arm(Key::Drain, now.monotonic + CLOSING);
+    }
+
+    /// Goes on as soon as there is nothing left to wait for.
+    pub(super) fn drain_on(&mut self, now: Now, out: &mut Outbox) {
+        if self.phase == Phase::Draining && !self.gateway.has_sessions() {
+            self.begin_closing(now, out);
+        }
+        if self.phase == Phase::Closing && self.clients.is_empty() {
+            self.phase = Phase::Stopped;
+            self.timers.cancel(Key::Drain);
+            info!(shard = %self.id, "stopped");
+        }
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.phase == Phase::Running
+    }
+}

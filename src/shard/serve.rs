@@ -1,0 +1,371 @@
+//! Requests on connections: read, answered here, or passed to the shard that owns the session.
+
+use crate::base::clock::Now;
+use crate::base::id::{ConnId, SessionId, ShardId, owner_of};
+use crate::base::json::{Form, layout};
+use crate::gateway::Route;
+use crate::gateway::reply::Reply;
+use crate::gateway::request::Envelope;
+use crate::metrics::{Metrics, expose};
+use crate::shard::client::{Subscription, Waiting};
+use crate::shard::mesh::MeshMsg;
+use crate::shard::{Key, Listener, Outbox, Shard};
+use crate::transport::conn::{Parked, Receipt, Request};
+use crate::transport::rest::{Asked, How, Listen};
+use crate::transport::{admin, rest};
+use crate::wire::http::{Connection, Framing, Method, Response, Status, response};
+
+/// Requests of one connection that are served in one turn; what is left follows the next input.
+const REQUESTS_PER_TURN: usize = 64;
+
+/// How long shards have to tell their counters.
+const COUNTING: std::time::Duration = std::time::Duration::from_secs(2);
+
+impl Shard {
+    /// Serves what has come in on a connection, and carries out what it wants of its socket.
+    pub(super) fn serve(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
+        for _ in 0..REQUESTS_PER_TURN {
+            let Some(client) = self.clients.get_mut(conn) else {
+                return;
+            };
+            if client.waiting.origin().is_some() {
+                break;
+            }
+            let listener = client.listener;
+            let next = self
+                .with_client(conn, |client, shared| client.conn.next_request(shared, now))
+                .flatten();
+            let Some(request) = next else { break };
+            count_method(&mut self.metrics, request.head.method());
+            match listener {
+                Listener::Admin => self.serve_admin(now, conn, &request, out),
+                Listener::Rest => self.serve_rest(now, conn, request, out),
+            }
+            self.take_local(now, out);
+        }
+        self.report_gone(conn, out);
+        self.act(conn, out);
+    }
+
+    fn serve_rest(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Outbox) {
+        let Request { head, body } = request;
+        let asked = if self.admits_forwarded(&head) {
+            rest::read(&head, &body, &self.config.http, &self.config.limits)
+        } else {
+            Asked::Just(Status::Forbidden)
+        };
+        match asked {
+            Asked::Api(request) => self.serve_api(now, conn, *request, out),
+            Asked::Info => {
+                let transaction = self.transaction();
+                let reply = self.gateway.info(&transaction);
+                self.answer(now, conn, &reply, Framing::Chunked);
+            }
+            Asked::Ping => {
+                let text = format!(
+                    "{{\"janus\":\"pong\",\"transaction\":\"{}\"}}",
+                    self.transaction()
+                );
+                self.answer_text(now, conn, &text, Framing::Chunked);
+            }
+            Asked::Just(status) => {
+                let content_type = (status == Status::Ok).then_some(response::JSON);
+                let close = matches!(status, Status::Forbidden);
+                let connection = if close {
+                    Connection::Close
+                } else {
+                    Connection::Keep
+                };
+                let answer = Response {
+                    content_type,
+                    connection,
+                    ..Response::empty(status)
+                };
+                self.respond(now, conn, &answer);
+            }
+            Asked::Listen(listen) => self.serve_listen(now, conn, &listen, out),
+            Asked::MethodNotAllowed => {
+                let text = format!(
+                    "{{\"janus\":\"error\",\"error\":{{\"code\":450,\
+                     \"reason\":\"Unsupported method {}\"}}}}",
+                    head.method().as_str()
+                );
+                let answer = Response {
+                    status: Status::MethodNotAllowed,
+                    allow: Some("GET, HEAD, OPTIONS, POST"),
+                    framing: Framing::Length,
+                    ..Response::json(text.as_bytes())
+                };
+                self.respond(now, conn, &answer);
+            }
+            Asked::Preflight => {
+                let preflight = rest::preflight(&head);
+                let answer = Response {
+                    preflight,
+                    ..Response::empty(Status::Ok)
+                };
+                self.respond(now, conn, &answer);
+            }
+            Asked::Redirect(listen) => {
+                if !self.gateway.auth().allows_text(listen.secret.as_deref()) {
+                    self.respond(now, conn, &Response::empty(Status::Forbidden));
+                    return;
+                }
+                let location = format!("{}/{}", self.config.http.base_path, listen.session);
+                let location = Some(location.as_str());
+                self.respond(
+                    now,
+                    conn,
+                    &Response {
+                        location,
+                        ..Response::empty(Status::Found)
+                    },
+                );
+            }
+            Asked::Refused(reply) => self.answer(now, conn, &reply, Framing::Length),
+        }
+    }
+
+    /// Whether the access list admits the client that the nearest proxy names.
+    fn admits_forwarded(&self, head: &crate::wire::http::RequestHead) -> bool {
+        let http = &self.config.http;
+        if !http.acl_forwarded || http.acl.is_empty() {
+            return true;
+        }
+        let Some(forwarded) = head.text(crate::wire::http::Field::XForwardedFor) else {
+            return true;
+        };
+        let nearest = forwarded.rsplit(',').next().unwrap_or_default().trim();
+        let address: Result<std::net::IpAddr, _> = nearest.parse();
+        address.is_ok_and(|address| http.acl.iter().any(|prefix| prefix.admits(address)))
+    }
+
+    fn serve_api(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
+        let session = match self.gateway.route(now, &request, &mut self.metrics) {
+            Route::Answered(reply) => {
+                self.answer(now, conn, &reply, Framing::Chunked);
+                return;
+            }
+            Route::Owner(session) => session,
+        };
+        let owner = owner_of(session, self.shards);
+        if owner == self.id {
+            let reply = self.gateway.execute(now, request, &mut self.metrics);
+            self.answer(now, conn, &reply, Framing::Chunked);
+            return;
+        }
+        if !self.may_ask(owner) {
+            self.refuse_busy(now, conn);
+            return;
+        }
+        let origin = self.next_origin(conn);
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.waiting = Waiting::Reply { origin };
+        }
+        let request = Box::new(request);
+        self.post(owner, MeshMsg::Request { origin, request }, out);
+    }
+
+    fn serve_listen(&mut self, now: Now, conn: ConnId, listen: &Listen, out: &mut Outbox) {
+        if !self.gateway.auth().allows_text(listen.secret.as_deref()) {
+            self.respond(now, conn, &Response::empty(Status::Forbidden));
+            return;
+        }
+        if listen.session == 0 {
+            self.respond(now, conn, &Response::empty(Status::NotFound));
+            return;
+        }
+        let session = SessionId(listen.session);
+        let owner = owner_of(session, self.shards);
+        if owner != self.id && !self.may_ask(owner) {
+            self.refuse_busy(now, conn);
+            return;
+        }
+        let origin = self.next_origin(conn);
+        let subscription = Subscription {
+            origin,
+            session,
+            owner,
+        };
+        let parked = self.with_client(conn, |client, shared| client.conn.park(shared, now));
+        if parked != Some(Parked::Waiting) {
+            return;
+        }
+        let message = match listen.how {
+            How::Poll(wanted) => MeshMsg::Poll {
+                origin,
+                session,
+                wanted,
+            },
+            How::Stream { last_seen } => MeshMsg::Stream {
+                origin,
+                session,
+                last_seen,
+            },
+        };
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.waiting = match listen.how {
+                How::Poll(_) => Waiting::Poll(subscription),
+                How::Stream { .. } => Waiting::Stream(subscription),
+            };
+        }
+        self.post(owner, message, out);
+    }
+
+    /// Takes credit for a request to another shard; `false` when that one is too far behind.
+    fn may_ask(&mut self, owner: ShardId) -> bool {
+        let asked = &mut self.asked[usize::from(owner.0)];
+        let has_room = *asked < self.config.limits.mesh_requests_count;
+        *asked += usize::from(has_room);
+        if !has_room {
+            self.metrics.mesh_refused_messages.control += 1;
+        }
+        has_room
+    }
+
+    fn refuse_busy(&mut self, now: Now, conn: ConnId) {
+        let answer = Response {
+            retry_after_s: Some(1),
+            ..Response::text(Status::ServiceUnavailable, "too busy, try again\n")
+        };
+        self.respond(now, conn, &answer);
+    }
+
+    fn serve_admin(&mut self, now: Now, conn: ConnId, request: &Request, out: &mut Outbox) {
+        match admin::read(&request.head) {
+            admin::Asked::Health if self.is_running() => {
+                self.respond(now, conn, &Response::text(Status::Ok, "ok\n"));
+            }
+            admin::Asked::Health => {
+                let answer = Response::text(Status::ServiceUnavailable, "draining\n");
+                self.respond(now, conn, &answer);
+            }
+            admin::Asked::MethodNotAllowed => {
+                let text = Response::text(Status::MethodNotAllowed, "method not allowed\n");
+                self.respond(
+                    now,
+                    conn,
+                    &Response {
+                        allow: Some("GET, HEAD"),
+                        ..text
+                    },
+                );
+            }
+            admin::Asked::Metrics => self.begin_counting(now, conn, out),
+            admin::Asked::Unknown => {
+                self.respond(now, conn, &Response::text(Status::NotFound, "not found\n"));
+            }
+        }
+    }
+
+    fn begin_counting(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
+        let origin = self.next_origin(conn);
+        let sum = Box::new(self.metrics());
+        let missing = self.shards - 1;
+        if let Some(client) = self.clients.get_mut(conn) {
+            client.waiting = Waiting::Counters {
+                origin,
+                sum,
+                missing,
+            };
+        }
+        if missing == 0 {
+            self.end_counting(now, conn, out);
+            return;
+        }
+        self.timers
+            .arm(Key::Counters(conn), now.monotonic + COUNTING);
+        for shard in (0..self.shards).map(ShardId) {
+            if shard != self.id {
+                self.post(shard, MeshMsg::Count { origin }, out);
+            }
+        }
+    }
+
+    /// Answers with the counters that are there. A shard that is late is missing from the sums.
+    pub(super) fn end_counting(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
+        self.timers.cancel(Key::Counters(conn));
+        let Some(client) = self.clients.get_mut(conn) else {
+            return;
+        };
+        let Waiting::Counters { sum, .. } =
+            std::mem::replace(&mut client.waiting, Waiting::Nothing)
+        else {
+            return;
+        };
+        let mut text = String::new();
+        expose(&sum, &mut text);
+        let answer = Response {
+            content_type: Some(response::OPENMETRICS),
+            ..Response::json(text.as_bytes())
+        };
+        self.respond(now, conn, &answer);
+        self.act(conn, out);
+    }
+
+    /// Answers the request in work with a message of the API.
+    pub(super) fn answer(&mut self, now: Now, conn: ConnId, reply: &Reply, framing: Framing) {
+        if let Some(code) = reply.fault() {
+            *self.metrics.gateway_errors.code(code) += 1;
+        }
+        self.answer_text(now, conn, reply.text(), framing);
+    }
+
+    /// Answers the request in work with compact JSON, laid out as configured.
+    pub(super) fn answer_text(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        text: &str,
+        framing: Framing,
+    ) -> Option<Receipt> {
+        let laid_out;
+        let body = match self.config.http.json {
+            Form::Compact => text,
+            form @ (Form::Indented | Form::Plain) => {
+                laid_out = layout(text, form);
+                &laid_out
+            }
+        };
+        self.respond(
+            now,
+            conn,
+            &Response {
+                framing,
+                ..Response::json(body.as_bytes())
+            },
+        )
+    }
+
+    fn respond(&mut self, now: Now, conn: ConnId, response: &Response<'_>) -> Option<Receipt> {
+        *self.metrics.http_answers.status(response.status.code()) += 1;
+        let receipt = self.with_client(conn, |client, shared| {
+            client.conn.respond(shared, now, response)
+        });
+        let receipt = receipt.flatten();
+        if receipt.is_some() && response.framing == Framing::Chunked {
+            self.metrics.http_chunked_begun += 1;
+            self.metrics.http_chunked_finished += 1;
+        }
+        receipt
+    }
+
+    /// A transaction of our own, for requests that cannot carry one.
+    fn transaction(&mut self) -> String {
+        self.gateway.draw_transaction()
+    }
+}
+
+fn count_method(metrics: &mut Metrics, method: Method) {
+    let methods = &mut metrics.http_requests;
+    *match method {
+        Method::Delete => &mut methods.delete,
+        Method::Get => &mut methods.get,
+        Method::Head => &mut methods.head,
+        Method::Options => &mut methods.options,
+        Method::Patch => &mut methods.patch,
+        Method::Post => &mut methods.post,
+        Method::Put => &mut methods.put,
+        Method::Trace => &mut methods.other,
+    } += 1;
+}
