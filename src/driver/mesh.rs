@@ -21,6 +21,7 @@ pub(super) struct MeshLane<M> {
     arrived: VecDeque<Arrival>,
     /// One batch per target, in the order of shards.
     batches: Vec<Vec<MeshMsg>>,
+    is_over: bool,
 }
 
 impl<M: MeshIo> MeshLane<M> {
@@ -29,6 +30,7 @@ impl<M: MeshIo> MeshLane<M> {
             mesh,
             arrived: VecDeque::new(),
             batches: Vec::new(),
+            is_over: false,
         }
     }
 
@@ -52,6 +54,7 @@ impl<M: MeshIo> MeshLane<M> {
                         core.handle(now, Input::Mesh { from, message }, out);
                     }
                 }
+                Some(Arrival::Over) => self.is_over = true,
                 None => return Left::None,
             }
         }
@@ -60,6 +63,16 @@ impl<M: MeshIo> MeshLane<M> {
         } else {
             Left::Some
         }
+    }
+
+    /// Tells the operator that this shard is drained.
+    pub(super) fn report_drained(&mut self) {
+        self.mesh.report_drained();
+    }
+
+    /// Whether all shards are drained.
+    pub(super) const fn is_over(&self) -> bool {
+        self.is_over
     }
 
     /// Sends the turn's messages: one push per target.

@@ -31,6 +31,7 @@ struct Inner {
     doors: RefCell<VecDeque<io::Result<Wire>>>,
     door_waker: RefCell<Option<Waker>>,
     accept_polls: Cell<usize>,
+    drained_reports: Cell<usize>,
     arrivals: RefCell<VecDeque<Arrival>>,
     mesh_waker: RefCell<Option<Waker>>,
     udp: RefCell<UdpState>,
@@ -249,6 +250,13 @@ impl MeshIo for MockMesh {
     }
 
     fn send(&mut self, _to: ShardId, _batch: Vec<MeshMsg>) {}
+
+    fn report_drained(&mut self) {
+        self.0
+            .0
+            .drained_reports
+            .set(self.0.0.drained_reports.get() + 1);
+    }
 }
 
 impl Platform for World {
@@ -345,13 +353,20 @@ impl Stage {
 
     /// Stops the core and takes the counters.
     pub(super) fn stop(mut self) -> Counters {
-        let control = Arrival::Control(Control::Stop);
-        self.world.0.arrivals.borrow_mut().push_back(control);
-        wake(self.world.0.mesh_waker.take());
+        self.arrive(Arrival::Control(Control::Stop));
+        self.settle();
+        assert_eq!(self.world.0.drained_reports.get(), 1);
+        self.arrive(Arrival::Over);
         match self.poll() {
             Poll::Ready(counters) => counters,
-            Poll::Pending => panic!("a stopped core ends its driver"),
+            Poll::Pending => panic!("nothing holds the driver"),
         }
+    }
+
+    /// Something from another thread.
+    pub(super) fn arrive(&mut self, what: Arrival) {
+        self.world.0.arrivals.borrow_mut().push_back(what);
+        wake(self.world.0.mesh_waker.take());
     }
 
     pub(super) fn connect(&mut self, room: usize) -> Wire {

@@ -110,6 +110,10 @@ pub trait MeshIo: 'static {
     /// There is no "full": the number of messages under way is bounded by the requests in work,
     /// which shards refuse beyond their limit.
     fn send(&mut self, to: ShardId, batch: Vec<MeshMsg>);
+
+    /// Tells the operator that this shard is drained. Comes once; when all shards have said it,
+    /// each gets [`Arrival::Over`].
+    fn report_drained(&mut self);
 }
 
 /// Something from outside the shard's own sockets.
@@ -124,6 +128,8 @@ pub enum Arrival {
         /// The messages.
         batch: Vec<MeshMsg>,
     },
+    /// All shards are drained: nobody asks this one for anything any more.
+    Over,
 }
 
 /// The sockets that a shard starts with.

@@ -52,12 +52,15 @@ pub struct Counters {
     pub udp_send_dropped: u64,
 }
 
-/// Drives `core` until it is drained. Says what it counted.
+/// Drives `core` until the operator says that all shards are drained. Says what it counted.
+///
+/// A shard that is drained goes on until then, because those that are not may still ask it for
+/// something.
 pub async fn run<P: Platform, C: Core>(platform: P, core: C, io: Io<P>) -> Counters {
     let mut pump = Pump::new(platform, core, io);
     loop {
         match poll_fn(|cx| pump.turn(cx)).await {
-            Turn::Drained => return pump.counters,
+            Turn::Over => return pump.counters,
             Turn::Full => pump.platform.yield_now().await,
         }
     }
@@ -65,9 +68,9 @@ pub async fn run<P: Platform, C: Core>(platform: P, core: C, io: Io<P>) -> Count
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
-    Drained,
     /// There is more to do, once the runtime had a chance to look for events.
     Full,
+    Over,
 }
 
 struct Pump<P: Platform, C> {
@@ -85,6 +88,7 @@ struct Pump<P: Platform, C> {
     alarm: Alarm,
     counters: Counters,
     latest: Option<Monotonic>,
+    drained: bool,
 }
 
 impl<P: Platform, C: Core> Pump<P, C> {
@@ -106,6 +110,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
             alarm: Alarm::default(),
             counters: Counters::default(),
             latest: None,
+            drained: false,
         }
     }
 
@@ -113,7 +118,8 @@ impl<P: Platform, C: Core> Pump<P, C> {
         let mut ready = match self.ready.take() {
             Some(ready) if ready.begin(cx) => ready,
             Some(_) | None => {
-                let ready = Ready::new(self.sources_max, cx.waker());
+                let sources = self.first_conn + self.tcp.slots_count();
+                let ready = Ready::new(self.sources_max, sources, cx.waker());
                 ready.begin(cx);
                 ready
             }
@@ -130,8 +136,12 @@ impl<P: Platform, C: Core> Pump<P, C> {
             ready.left(),
         ];
         self.ready = Some(ready);
-        if self.core.is_drained() {
-            Poll::Ready(Turn::Drained)
+        if !self.drained && self.core.is_drained() {
+            self.drained = true;
+            self.mesh.report_drained();
+        }
+        if self.mesh.is_over() {
+            Poll::Ready(Turn::Over)
         } else if left.contains(&Left::Some) {
             self.counters.turns_full += 1;
             Poll::Ready(Turn::Full)

@@ -38,10 +38,10 @@ struct SourceWaker {
 }
 
 impl Ready {
-    /// A set of `sources` sources for the task that `task` wakes. All of them are marked, because
-    /// nobody has polled them yet.
-    pub(super) fn new(sources: usize, task: &Waker) -> Self {
-        let words = sources.div_ceil(BITS);
+    /// A set with room for `sources_max` sources, for the task that `task` wakes. The first
+    /// `marked` are marked: nobody has polled them with a waker of this set.
+    pub(super) fn new(sources_max: usize, marked: usize, task: &Waker) -> Self {
+        let words = sources_max.div_ceil(BITS);
         let zeroes = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
         let ready = Self {
             shared: Arc::new(Shared {
@@ -53,7 +53,7 @@ impl Ready {
             wakers: Vec::new(),
             next: 0,
         };
-        for source in 0..sources {
+        for source in 0..marked {
             ready.mark(source);
         }
         ready
@@ -189,7 +189,7 @@ mod tests {
     fn emptied(sources: usize) -> (Ready, Arc<Counter>, Waker) {
         let counter = Arc::new(Counter::default());
         let waker = Waker::from(Arc::clone(&counter));
-        let mut ready = Ready::new(sources, &waker);
+        let mut ready = Ready::new(sources, sources, &waker);
         let mut all = Vec::new();
         ready.take(usize::MAX, &mut all);
         assert_eq!(all, (0..sources).collect::<Vec<_>>());

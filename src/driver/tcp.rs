@@ -241,6 +241,11 @@ impl<L: TcpAccept> TcpLane<L> {
         }
     }
 
+    /// How many sources of connections there ever were at a time.
+    pub(super) fn slots_count(&self) -> usize {
+        self.names.len()
+    }
+
     /// Stops listening, for good.
     pub(super) fn close_listeners(&mut self) {
         self.listeners.clear();

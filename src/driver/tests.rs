@@ -4,7 +4,9 @@ use std::io;
 use std::time::Duration;
 
 use super::mock::{Offload, Stage};
+use super::platform::Arrival;
 use super::scripted::pattern;
+use crate::shard::Control;
 
 const ROOM: usize = 1 << 20;
 
@@ -257,4 +259,17 @@ fn a_flood_of_datagrams_lets_connections_through() {
         stage.sent().iter().map(|(bytes, _)| bytes).sum::<usize>(),
         1_000
     );
+}
+
+#[test]
+fn a_drained_shard_goes_on_until_all_are() {
+    let mut stage = Stage::new(10);
+    let wire = stage.connect(ROOM);
+    stage.arrive(Arrival::Control(Control::Stop));
+    stage.settle();
+    wire.send("echo hello\n");
+    stage.settle();
+    assert_eq!(wire.written(), b"hello\n");
+    stage.arrive(Arrival::Control(Control::Drain));
+    stage.stop();
 }

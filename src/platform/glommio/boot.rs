@@ -77,6 +77,7 @@ impl Boot {
 /// What the main thread hears of.
 #[derive(Debug)]
 enum Event {
+    Drained,
     Ended(ShardId, Result<Counters, Failure>),
     Ready,
     Signal(i32),
@@ -154,6 +155,7 @@ impl Running {
         for _ in 0..shards {
             match events.recv().expect("this function has a sender") {
                 Event::Ready => {}
+                Event::Drained => unreachable!("no shard is drained before it has begun"),
                 Event::Ended(_, Err(Failure::Start(trouble))) => return Err(trouble),
                 Event::Ended(_, Err(Failure::Panicked(why))) => return Err(Trouble::new(why)),
                 Event::Ended(_, Ok(_)) => unreachable!("no shard ends before it has begun"),
@@ -179,8 +181,15 @@ impl Running {
     fn serve(mut self, boot: &mut Boot) -> ExitCode {
         let mut until: Option<Monotonic> = None;
         let mut drain_timeout = boot.config.drain_timeout;
+        let mut drained_count = 0;
         while self.ended.contains(&false) {
             match self.next_event(until) {
+                Some(Event::Drained) => {
+                    drained_count += 1;
+                    if drained_count == self.senders.len() {
+                        self.tell_all(|| Arrival::Over);
+                    }
+                }
                 Some(Event::Ended(shard, Ok(counters))) => {
                     tracing::debug!(%shard, ?counters, "shard ended");
                     self.ended[usize::from(shard.0)] = true;
@@ -204,7 +213,7 @@ impl Running {
                     tracing::info!(signal, ?control, "stopping");
                     let end = self.clocks.sample().monotonic + within + END_WITHIN;
                     until = Some(until.map_or(end, |earlier| earlier.min(end)));
-                    self.tell_all(&control);
+                    self.tell_all(|| Arrival::Control(control.clone()));
                 }
                 None => {
                     tracing::error!(ended = ?self.ended, "some shards did not end in time");
@@ -228,7 +237,8 @@ impl Running {
         match (boot.reload)() {
             Ok(config) => {
                 let config = Arc::new(config);
-                self.tell_all(&Control::Configure(Arc::clone(&config)));
+                let configure = || Control::Configure(Arc::clone(&config));
+                self.tell_all(|| Arrival::Control(configure()));
                 tracing::info!("configuration read again");
                 Some(config)
             }
@@ -239,9 +249,9 @@ impl Running {
         }
     }
 
-    fn tell_all(&self, control: &Control) {
+    fn tell_all(&self, what: impl Fn() -> Arrival) {
         for sender in &self.senders {
-            sender.send(Arrival::Control(control.clone()));
+            sender.send(what());
         }
     }
 }
@@ -380,6 +390,8 @@ fn shard<C: Core>(
     if parts.go.recv().is_err() {
         return Ok(Counters::default()); // Another shard could not start.
     }
+    let events = events.clone();
+    let report_drained = move || drop(events.send(Event::Drained));
     executor.run(async move {
         let udp: io::Result<Vec<Udp>> = parts.udp.into_iter().map(Udp::new).collect();
         let io = Io {
@@ -389,7 +401,7 @@ fn shard<C: Core>(
                 .map(|(speaks, socket)| (speaks, tcp::Listener::new(socket)))
                 .collect(),
             udp: udp.map_err(|error| Trouble::new(format!("no socket for media: {error}")))?,
-            mesh: Mesh::new(parts.setup.id, parts.inbox, parts.senders),
+            mesh: Mesh::new(parts.setup.id, parts.inbox, parts.senders, report_drained),
             connections_max: parts.connections_max,
         };
         let platform = Glommio::default();

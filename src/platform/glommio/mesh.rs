@@ -4,6 +4,7 @@
 //! for it: the waker is registered and taken under the same lock as the queue.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
@@ -74,17 +75,35 @@ fn lock<T>(inner: &Mutex<Inner<T>>) -> MutexGuard<'_, Inner<T>> {
 }
 
 /// A shard's inbox and the ways into all others.
-#[derive(Debug)]
 pub struct Mesh {
     me: ShardId,
     inbox: Inbox<Arrival>,
     shards: Vec<Sender<Arrival>>,
+    on_drained: Box<dyn FnMut()>,
 }
 
 impl Mesh {
     /// The mesh as shard `me` sees it; `shards` are in the order of their ids.
-    pub fn new(me: ShardId, inbox: Inbox<Arrival>, shards: Vec<Sender<Arrival>>) -> Self {
-        Self { me, inbox, shards }
+    pub fn new(
+        me: ShardId,
+        inbox: Inbox<Arrival>,
+        shards: Vec<Sender<Arrival>>,
+        on_drained: impl FnMut() + 'static,
+    ) -> Self {
+        Self {
+            me,
+            inbox,
+            shards,
+            on_drained: Box::new(on_drained),
+        }
+    }
+}
+
+impl fmt::Debug for Mesh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mesh")
+            .field("me", &self.me)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,5 +115,9 @@ impl MeshIo for Mesh {
     fn send(&mut self, to: ShardId, batch: Vec<MeshMsg>) {
         let from = self.me;
         self.shards[usize::from(to.0)].send(Arrival::Mesh { from, batch });
+    }
+
+    fn report_drained(&mut self) {
+        (self.on_drained)();
     }
 }
