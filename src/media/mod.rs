@@ -16,9 +16,11 @@ mod packet;
 mod peer;
 mod peer_cert;
 mod peer_config;
+mod peer_events;
 mod peer_ext;
 mod peer_offer;
 mod rewriter;
+mod run;
 mod selector;
 mod setup;
 mod switch;
@@ -28,7 +30,6 @@ mod peer_tests;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{PeerId, SockId};
@@ -127,8 +128,6 @@ pub struct Media {
     due_keyframes: Vec<EncodingRef>,
 }
 
-/// Packets that one turn may bring: those of 64 datagrams, and what retransmissions fill in.
-const BATCH_MAX: usize = 512;
 /// Peers that expire within one turn, so that a stall is not followed by another.
 const EXPIRE_MAX: usize = 128;
 
@@ -389,220 +388,4 @@ impl Media {
         let peer = self.peers.get(id)?;
         (peer.local_ice.ufrag == ufrag).then_some(id)
     }
-
-    /// Sends the batch on, one receiver at a time: its state is big, and one visit keeps it in the
-    /// cache.
-    fn forward(&mut self, now: Monotonic) {
-        let batch = std::mem::take(&mut self.batch);
-        let mut work = std::mem::take(&mut self.work);
-        for (index, (peer, packet)) in batch.iter().enumerate() {
-            let line = LineRef {
-                peer: *peer,
-                line: packet.line,
-            };
-            if packet.facts.keyframe {
-                let encoding = packet.encoding;
-                self.keyframes.seen(EncodingRef { line, encoding });
-            }
-            for id in self.switch.routes_from(line) {
-                let route = self
-                    .switch
-                    .get(*id)
-                    .expect("routes are indexed while they exist");
-                work.push((route.to.peer, *id, index));
-            }
-        }
-        // Stable: the packets of one receiver stay in order.
-        work.sort_by_key(|(peer, ..)| *peer);
-        let mut switch = std::mem::take(&mut self.switch);
-        let mut forwarded_count = 0;
-        let mut wanted = std::mem::take(&mut self.due_keyframes);
-        for run in work.chunk_by(|one, other| one.0 == other.0) {
-            let packets = run
-                .iter()
-                .map(|(_, route, index)| (*route, &batch[*index].1));
-            self.run(now, run[0].0, |peer, out| {
-                for (id, packet) in packets {
-                    let Some(route) = switch.get_mut(id) else {
-                        continue;
-                    };
-                    forwarded_count +=
-                        u64::from(deliver(now, peer, id, route, packet, out, &mut wanted));
-                }
-                peer.advance(now, out);
-            });
-        }
-        for encoding in wanted.drain(..) {
-            self.keyframes.want(now, encoding);
-        }
-        // Peers that were hung up on the way took their routes out of an empty switch.
-        for (peer, ..) in &work {
-            if self.peers.get(*peer).is_none() {
-                switch.forget(*peer);
-            }
-        }
-        self.switch = switch;
-        self.counters.packets_forwarded += forwarded_count;
-        work.clear();
-        self.work = work;
-        self.due_keyframes = wanted;
-        self.batch = batch;
-        self.batch.clear();
-    }
-
-    fn ask_keyframes(&mut self, now: Monotonic) {
-        let mut due = std::mem::take(&mut self.due_keyframes);
-        self.keyframes.expire(now, &mut due);
-        for EncodingRef { line, encoding } in due.drain(..) {
-            let asked = self.run(now, line.peer, |peer, out| {
-                peer.request_keyframe(now, line.line, encoding, out)
-            });
-            self.counters.keyframes_requested += u64::from(asked == Some(true));
-        }
-        self.due_keyframes = due;
-    }
-
-    /// Calls a peer, and carries out what the call caused. A panic ends the peer and nothing else.
-    fn run<R>(
-        &mut self,
-        now: Monotonic,
-        id: PeerId,
-        call: impl FnOnce(&mut Peer, &mut PeerOutput) -> R,
-    ) -> Option<R> {
-        let peer = self.peers.get_mut(id)?;
-        let output = &mut self.output;
-        // Of what the call may leave half done, the peer is thrown away and the output is a list.
-        let result = catch_unwind(AssertUnwindSafe(|| call(peer, output)));
-        match result {
-            Ok(result) => {
-                self.settle(now, id);
-                Some(result)
-            }
-            Err(_) => {
-                let owner = peer.owner;
-                tracing::error!(peer = id.0, "a peer panicked");
-                self.counters.peers_panicked += 1;
-                self.output = PeerOutput::default();
-                self.remove(id);
-                self.events
-                    .push_back((id, owner, PeerEvent::Hangup { reason: "internal" }));
-                None
-            }
-        }
-    }
-
-    /// Carries out what a call to a peer caused.
-    fn settle(&mut self, now: Monotonic, id: PeerId) {
-        let Some(peer) = self.peers.get(id) else {
-            return;
-        };
-        let owner = peer.owner;
-        let deadline = peer.deadline();
-        for datagram in self.output.datagrams.drain(..) {
-            if stun::is_stun(&datagram.bytes) {
-                let source = Source {
-                    sock: datagram.sock,
-                    address: datagram.to,
-                };
-                self.demux.checked(source, id);
-            }
-            if self.datagrams.len() < self.setup.limits.datagrams_count {
-                self.datagrams.push(datagram);
-            } else {
-                self.counters.dropped(DropReason::LaneFull);
-            }
-        }
-        for packet in self.output.packets.drain(..) {
-            self.counters.packets_received += 1;
-            if self.batch.len() < BATCH_MAX {
-                self.batch.push((id, packet));
-            } else {
-                self.counters.dropped(DropReason::BatchFull);
-            }
-        }
-        for why in self.output.drops.drain(..) {
-            self.counters.dropped(why);
-        }
-        for event in self.output.events.drain(..) {
-            self.events.push_back((id, owner, event));
-        }
-        for line in self.output.keyframes.drain(..) {
-            let to = LineRef { peer: id, line };
-            let route = self.switch.route_to(to).and_then(|id| self.switch.get(id));
-            if let Some(route) = route {
-                let encoding = route.state().substream.unwrap_or(0);
-                let line = route.from;
-                self.keyframes.want(now, EncodingRef { line, encoding });
-            }
-        }
-        if let Some(reason) = self.output.hangup.take() {
-            self.remove(id);
-            self.events
-                .push_back((id, owner, PeerEvent::Hangup { reason }));
-            return;
-        }
-        // A deadline that moves away may stay: it only wakes the peer for nothing, once.
-        let armed = self.timers.deadline_of(id);
-        if armed.is_none_or(|armed| deadline < armed) {
-            self.timers.arm(id, deadline);
-        }
-    }
-
-    fn remove(&mut self, id: PeerId) {
-        if self.ids.remove(id).is_none() {
-            return;
-        }
-        self.counters.peers_closed += 1;
-        self.peers.remove(id);
-        self.demux.forget(id);
-        self.timers.cancel(id);
-        self.keyframes.forget(id);
-        self.switch.forget(id);
-        self.batch.retain(|(peer, _)| *peer != id);
-    }
-}
-
-/// Takes a packet along a route to its receiver; tells whether it was sent.
-fn deliver(
-    now: Monotonic,
-    peer: &mut Peer,
-    id: RouteId,
-    route: &mut switch::Route,
-    packet: &MediaPacket,
-    out: &mut PeerOutput,
-    wanted: &mut Vec<EncodingRef>,
-) -> bool {
-    let index = route.to.line;
-    let is_up = peer.is_up();
-    let Some(line) = peer
-        .line_mut(index)
-        .filter(|line| is_up && line.offer.sends)
-    else {
-        return false;
-    };
-    let (forwarded, news) = route.pass(now, packet, &mut line.rewriter);
-    if news.substream.is_some() || news.temporal.is_some() {
-        out.events.push(PeerEvent::Layers {
-            route: id,
-            line: index,
-            substream: news.substream,
-            temporal: news.temporal,
-        });
-    }
-    wanted.extend(news.wanted.map(|encoding| EncodingRef {
-        line: route.from,
-        encoding,
-    }));
-    let Some(forwarded) = forwarded else {
-        return false;
-    };
-    let numbers = forwarded.numbers;
-    peer.write(
-        now,
-        index,
-        packet,
-        numbers.sequence,
-        numbers.timestamp,
-        forwarded.vp8,
-    )
 }

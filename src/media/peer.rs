@@ -8,12 +8,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use str0m::bwe::{Bitrate, BweKind};
+use str0m::bwe::Bitrate;
 use str0m::channel::{ChannelConfig, ChannelId};
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite};
-use str0m::{Event, IceConnectionState, Input, Output, Rtc};
+use str0m::rtp::RtpWrite;
+use str0m::{Input, Rtc};
 
 use crate::base::clock::{Anchor, Monotonic};
 use crate::base::id::SockId;
@@ -23,9 +23,7 @@ use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOw
 use crate::media::line::{EncodingSource, Line};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_config::Numbers;
-use crate::media::peer_ext::HeaderValues;
-use crate::media::rewriter::{SourceKey, Vp8Numbers};
-use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
+use crate::media::rewriter::Vp8Numbers;
 use crate::wire::sdp::{IceParameters, Setup};
 
 /// One PeerConnection.
@@ -42,14 +40,14 @@ pub(crate) struct Peer {
     pub(crate) setup: Setup,
     pub(crate) candidates_count: usize,
     pub(crate) stage: Stage,
-    sources: Vec<KnownSource>,
-    unsignalled_count: usize,
-    channels: Vec<Channel>,
+    pub(super) sources: Vec<KnownSource>,
+    pub(super) unsignalled_count: usize,
+    pub(super) channels: Vec<Channel>,
     /// When the library has something to do.
-    rtc_due: Monotonic,
-    second_due: Option<Monotonic>,
-    bitrate: Option<BitrateCap>,
-    remote_bitrate: Option<u64>,
+    pub(super) rtc_due: Monotonic,
+    pub(super) second_due: Option<Monotonic>,
+    pub(super) bitrate: Option<BitrateCap>,
+    pub(super) remote_bitrate: Option<u64>,
 }
 
 /// What a peer needs to know of its surroundings.
@@ -96,33 +94,31 @@ pub(crate) struct PeerOutput {
 
 /// A source whose packets arrive, in the order of `ssrc`.
 #[derive(Clone, Copy, Debug)]
-struct KnownSource {
-    ssrc: u32,
-    line: usize,
-    encoding: u8,
+pub(super) struct KnownSource {
+    pub(super) ssrc: u32,
+    pub(super) line: usize,
+    pub(super) encoding: u8,
 }
 
 #[derive(Debug)]
-struct Channel {
-    id: ChannelId,
-    number: ChannelNumber,
-    label: String,
-    protocol: String,
+pub(super) struct Channel {
+    pub(super) id: ChannelId,
+    pub(super) number: ChannelNumber,
+    pub(super) label: String,
+    pub(super) protocol: String,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct BitrateCap {
-    bitrate: u64,
-    due: Monotonic,
+pub(super) struct BitrateCap {
+    pub(super) bitrate: u64,
+    pub(super) due: Monotonic,
 }
 
-/// Sources that nobody named, per peer.
-const UNSIGNALLED_MAX: usize = 32;
 /// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
 const RTP_BYTES_MAX: usize = 1_500;
 /// A report of the allowed bitrate may be lost; browsers forget none that arrived.
 const BITRATE_INTERVAL: Duration = Duration::from_secs(5);
-const SECOND: Duration = Duration::from_secs(1);
+pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 impl Peer {
     /// Puts a peer together that has no lines yet. They follow with [`Peer::set_lines`].
@@ -422,259 +418,6 @@ impl Peer {
         }
     }
 
-    /// Takes out all there is.
-    pub(crate) fn drain(&mut self, now: Monotonic, out: &mut PeerOutput) {
-        loop {
-            match self.rtc.poll_output() {
-                Ok(Output::Timeout(at)) => {
-                    self.rtc_due = self.settings.anchor.monotonic(at);
-                    return;
-                }
-                Ok(Output::Transmit(transmit)) => {
-                    if out.datagrams.len() >= self.settings.datagrams_count {
-                        out.drops.push(DropReason::LaneFull);
-                        continue;
-                    }
-                    let bases = &self.settings.bases;
-                    let sock = bases.iter().position(|base| *base == transmit.source);
-                    out.datagrams.push(Datagram {
-                        sock: SockId(sock.unwrap_or(0) as u8),
-                        to: transmit.destination,
-                        bytes: transmit.contents.into(),
-                    });
-                }
-                Ok(Output::Event(event)) => self.on_event(now, event, out),
-                Err(error) => {
-                    tracing::debug!(%error, "a peer failed");
-                    self.rtc.disconnect();
-                    out.hangup = Some(DTLS_ERROR);
-                    return;
-                }
-            }
-        }
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "the library has more events than are of use here"
-    )]
-    fn on_event(&mut self, now: Monotonic, event: Event, out: &mut PeerOutput) {
-        match event {
-            Event::RtpPacket(packet) => self.on_packet(now, packet, out),
-            Event::Connected => {
-                self.stage = Stage::Up;
-                self.second_due = Some(now + SECOND);
-                out.events.push(PeerEvent::Up);
-                if let Some(cap) = &mut self.bitrate {
-                    cap.due = now;
-                }
-            }
-            Event::IceConnectionStateChange(state) => self.on_ice_state(now, state, out),
-            Event::KeyframeRequest(request) => {
-                out.keyframes.extend(self.line_of(&request.mid));
-            }
-            Event::EgressBitrateEstimate(BweKind::Remb { estimate, .. }) => {
-                let bitrate = estimate.as_u64();
-                self.remote_bitrate = Some(bitrate);
-                out.events.push(PeerEvent::Remb { bitrate });
-            }
-            Event::MediaEgressStats(stats) => {
-                let lost = stats.remote.map(|remote| remote.packets_lost);
-                let line = self.line_of(&stats.mid);
-                if let Some((lost, line)) = lost.zip(line.and_then(|line| self.line_mut(line))) {
-                    line.on_remote_losses(lost);
-                }
-            }
-            Event::ChannelOpen(id, label) => self.on_channel_open(id, label, out),
-            Event::ChannelData(data) => self.on_channel_data(data, out),
-            Event::ChannelClose(id) => {
-                if let Some(at) = self.channels.iter().position(|each| each.id == id) {
-                    let channel = self.channels.remove(at);
-                    out.events.push(PeerEvent::DataClose {
-                        channel: channel.number,
-                        label: channel.label,
-                    });
-                }
-            }
-            Event::Closed => out.hangup = Some("DTLS alert"),
-            _ => {}
-        }
-    }
-
-    fn on_ice_state(&mut self, now: Monotonic, state: IceConnectionState, out: &mut PeerOutput) {
-        let is_connected = state.is_connected();
-        match self.stage {
-            Stage::Checking { .. } if is_connected => {
-                self.stage = Stage::Handshake {
-                    until: now + self.settings.dtls_timeout,
-                };
-                if self.setup == Setup::Active {
-                    // Not before: what is sent into the void is sent again ever more slowly.
-                    if let Err(error) = self.rtc.direct_api().start_dtls(true) {
-                        tracing::debug!(%error, "the handshake did not start");
-                        out.hangup = Some(DTLS_ERROR);
-                    }
-                }
-            }
-            Stage::Lost { .. } if is_connected => self.stage = Stage::Up,
-            Stage::Up if state.is_disconnected() && self.settings.has_consent => {
-                self.stage = Stage::Lost {
-                    until: now + self.settings.failure_grace,
-                };
-                out.events.push(PeerEvent::IceFailed);
-            }
-            Stage::Checking { .. } | Stage::Handshake { .. } | Stage::Lost { .. } | Stage::Up => {}
-        }
-    }
-
-    fn on_packet(&mut self, now: Monotonic, packet: RtpPacket, out: &mut PeerOutput) {
-        let ssrc = *packet.header.ssrc;
-        let Some(source) = self.source_of(ssrc) else {
-            return;
-        };
-        let Some(line) = self.lines[source.line].as_mut() else {
-            return;
-        };
-        let pt = *packet.header.payload_type;
-        let form = if pt == line.offer.pt || Some(pt) == line.offer.rtx_pt {
-            PayloadForm::Plain
-        } else if Some(pt) == line.offer.red_pt {
-            PayloadForm::Red
-        } else {
-            // Tones, comfort noise and others that the answer did not accept.
-            return;
-        };
-        let sequence = *packet.seq_no;
-        let bytes = packet.payload.len();
-        let event = line.on_packet(now, source.encoding, sequence, bytes);
-        out.events.extend(event);
-        let facts = line.offer.video.map_or_else(LayerFacts::default, |codec| {
-            LayerFacts::read(codec, &packet.payload)
-        });
-        let is_vp8 = line.offer.video == Some(VideoCodec::Vp8);
-        let vp8 = is_vp8.then(|| Vp8Descriptor::read(&packet.payload));
-        out.packets.push(MediaPacket {
-            line: source.line,
-            encoding: source.encoding,
-            is_simulcast: line.offer.is_simulcast,
-            source: SourceKey(u64::from(ssrc)),
-            sequence,
-            timestamp: packet.header.timestamp,
-            marker: packet.header.marker,
-            form,
-            payload: packet.payload,
-            facts,
-            vp8: vp8.flatten(),
-            values: HeaderValues::new(packet.header.ext_vals),
-        });
-    }
-
-    /// Finds the encoding of a source, with the library's help if it is a new one.
-    fn source_of(&mut self, ssrc: u32) -> Option<KnownSource> {
-        if let Ok(at) = self.sources.binary_search_by_key(&ssrc, |each| each.ssrc) {
-            return Some(self.sources[at]);
-        }
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_rx(&ssrc.into())?;
-        let (mid, rid) = (stream.mid(), stream.rid());
-        let line = self.line_of(&mid)?;
-        let encodings = &self.lines[line].as_ref()?.offer.encodings;
-        let encoding = encodings
-            .iter()
-            .position(|each| rid_of(each) == rid)
-            .unwrap_or(0) as u8;
-        self.know_source(ssrc, line, encoding);
-        if let Some(line) = self.line_mut(line) {
-            line.on_new_source(encoding);
-        }
-        Some(KnownSource {
-            ssrc,
-            line,
-            encoding,
-        })
-    }
-
-    /// Whether RTP of this source may come in. One that nobody named is bound to the line that has
-    /// its payload type, unless header extensions will tell.
-    fn admit_source(&mut self, bytes: &[u8]) -> bool {
-        let Some((pt, ssrc)) = peek_rtp(bytes) else {
-            return true;
-        };
-        let is_known = self
-            .sources
-            .binary_search_by_key(&ssrc, |each| each.ssrc)
-            .is_ok();
-        let mut api = self.rtc.direct_api();
-        if is_known || ssrc == 0 || api.stream_rx(&ssrc.into()).is_some() {
-            return true;
-        }
-        let mut candidates = self.lines.iter().enumerate().filter_map(|(index, line)| {
-            let offer = &line.as_ref()?.offer;
-            let is_plain = !offer.has_mid_extension && !offer.is_simulcast && offer.receives;
-            (is_plain && (offer.pt == pt || offer.red_pt == Some(pt))).then_some(index)
-        });
-        let Some(index) = candidates.next() else {
-            return true;
-        };
-        if self.unsignalled_count == UNSIGNALLED_MAX {
-            return false;
-        }
-        self.unsignalled_count += 1;
-        let line = self.lines[index].as_ref().expect("it was just found");
-        let mid = mid_of(&line.offer.mid);
-        let has_nack = line.offer.has_nack;
-        let stream = api.expect_stream_rx(ssrc.into(), None, mid, None);
-        stream.suppress_nack(!has_nack);
-        true
-    }
-
-    fn on_channel_open(&mut self, id: ChannelId, label: String, out: &mut PeerOutput) {
-        let number = self.rtc.direct_api().sctp_stream_id_by_channel_id(id);
-        let Some(number) = number.map(ChannelNumber) else {
-            return;
-        };
-        if self.channels.len() >= self.settings.data_channels_count {
-            self.rtc.direct_api().close_data_channel(id);
-            return;
-        }
-        let mut channel = self.rtc.channel(id);
-        let config = channel.as_mut().and_then(|channel| channel.config());
-        let protocol = config.map_or_else(String::new, |config| config.protocol.clone());
-        out.events.push(PeerEvent::DataOpen {
-            channel: number,
-            label: label.clone(),
-            protocol: protocol.clone(),
-        });
-        self.channels.push(Channel {
-            id,
-            number,
-            label,
-            protocol,
-        });
-    }
-
-    fn on_channel_data(&mut self, data: str0m::channel::ChannelData, out: &mut PeerOutput) {
-        let Some(channel) = self.channels.iter().find(|each| each.id == data.id) else {
-            return;
-        };
-        if data.data.len() > self.settings.data_message_bytes {
-            out.drops.push(DropReason::DataTooBig);
-            self.rtc.direct_api().close_data_channel(data.id);
-            return;
-        }
-        out.events.push(PeerEvent::Data {
-            channel: channel.number,
-            label: channel.label.clone(),
-            protocol: channel.protocol.clone(),
-            form: if data.binary {
-                DataForm::Binary
-            } else {
-                DataForm::Text
-            },
-            bytes: data.data,
-        });
-    }
-
     fn check_stage(&mut self, now: Monotonic, out: &mut PeerOutput) {
         let (until, reason) = match self.stage {
             Stage::Checking { until } => (until, ICE_FAILED),
@@ -700,14 +443,6 @@ impl Peer {
         }
     }
 
-    fn line_of(&self, mid: &Mid) -> Option<usize> {
-        let has_mid = |line: &Option<Line>| {
-            let line = line.as_ref();
-            line.is_some_and(|line| mid_of(&line.offer.mid) == *mid)
-        };
-        self.lines.iter().position(has_mid)
-    }
-
     fn input<'a>(
         &self,
         now: Monotonic,
@@ -730,7 +465,7 @@ impl std::fmt::Debug for Peer {
     }
 }
 
-const DTLS_ERROR: &str = "DTLS error";
+pub(super) const DTLS_ERROR: &str = "DTLS error";
 const ICE_FAILED: &str = "ICE failed";
 
 /// The library's name for a mid.
@@ -767,14 +502,4 @@ fn is_rtp_or_rtcp(bytes: &[u8]) -> bool {
     bytes
         .first()
         .is_some_and(|first| (128..192).contains(first))
-}
-
-/// The payload type and source of an RTP packet; `None` for RTCP (RFC 5761 section 4).
-fn peek_rtp(bytes: &[u8]) -> Option<(u8, u32)> {
-    let pt = bytes.get(1)? & 0x7f;
-    if (64..96).contains(&pt) {
-        return None;
-    }
-    let ssrc = bytes.get(8..12)?.try_into().expect("four bytes");
-    Some((pt, u32::from_be_bytes(ssrc)))
 }

@@ -109,3 +109,50 @@ fn simulcast_encodings_are_told_apart_and_switched() {
     };
     assert_eq!(call.count(receiving), 3);
 }
+
+#[test]
+fn encodings_may_be_named_by_a_group_of_sources() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let mut api = call.client.rtc.sdp_api();
+    mids.push(add(&mut api, RtcKind::Video));
+    let (offer, pending) = api.apply().unwrap();
+    let mut text = offer.to_sdp_string();
+    text = text
+        .lines()
+        .filter(|line| !line.starts_with("a=ssrc"))
+        .fold(String::new(), |text, line| text + line + "\r\n");
+    let sources = [71_001_u32, 71_002, 71_003];
+    text += "a=ssrc-group:SIM 71001 71002 71003\r\n";
+    for ssrc in sources {
+        text += &format!("a=ssrc:{ssrc} cname:x\r\n");
+    }
+    let answer = call.answer(&text, pending);
+    let route = call.echo(0);
+    let rids = ["a", "b", "c"].map(Rid::from);
+    for (ssrc, rid) in sources.into_iter().zip(rids) {
+        let mut api = call.client.rtc.direct_api();
+        api.declare_stream_tx(ssrc.into(), None, mids[0], Some(rid));
+    }
+    call.connect();
+    let pt = pt_of(&answer, 0);
+    for (index, rid) in rids.into_iter().enumerate() {
+        call.send(mids[0], Some(rid), pt, 10, 1, &vp8_key(1));
+        let substream = Some(index as u8);
+        let told = |event: &PeerEvent| match event {
+            PeerEvent::Media {
+                substream: told, ..
+            } => *told == substream,
+            _ => false,
+        };
+        assert_eq!(call.count(told), 1, "{:?}", call.events);
+    }
+    assert_eq!(call.media.route_state(route).unwrap().substream, Some(2));
+    assert_eq!(
+        call.media.state(call.peer()).unwrap().lines[0]
+            .as_ref()
+            .unwrap()
+            .encodings,
+        3
+    );
+}

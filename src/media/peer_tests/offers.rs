@@ -170,3 +170,42 @@ fn candidates_are_limited_and_names_are_swallowed() {
     // The offer had one of its own.
     assert_eq!(counters.drops(DropReason::CandidateLimit), 2);
 }
+
+#[test]
+fn a_source_that_nobody_named_is_found_by_its_payload_type() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let mut api = call.client.rtc.sdp_api();
+    mids.push(add(&mut api, RtcKind::Audio));
+    let (offer, pending) = api.apply().unwrap();
+    let named = |line: &&str| !line.starts_with("a=ssrc") && !line.ends_with("sdes:mid");
+    let text = offer.to_sdp_string();
+    let text = text.lines().filter(named);
+    let text = text.fold(String::new(), |text, line| text + line + "\r\n");
+    let answer = call.answer(&text, pending);
+    call.echo(0);
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &[1; 20]);
+    call.run(20);
+    assert_eq!(call.media.counters().packets_forwarded, 1);
+}
+
+#[test]
+fn the_gateway_takes_either_part_of_the_handshake() {
+    for setup in ["actpass", "active", "passive"] {
+        let mut call = Call::new();
+        let mut api = call.client.rtc.sdp_api();
+        add(&mut api, RtcKind::Audio);
+        let (offer, pending) = api.apply().unwrap();
+        let text = offer.to_sdp_string();
+        let text = text.replace("a=setup:actpass", &format!("a=setup:{setup}"));
+        let answer = call.answer(&text, pending);
+        let expected = if setup == "active" {
+            "passive"
+        } else {
+            "active"
+        };
+        assert_eq!(answer.media[0].setup.unwrap().as_str(), expected);
+        call.connect();
+    }
+}
