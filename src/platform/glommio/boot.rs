@@ -433,3 +433,51 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without words".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::driver::scripted::Scripted;
+
+    #[test]
+    fn a_panic_of_one_shard_ends_the_process_with_a_failure() {
+        let status = boot(2).run(|setup, _| {
+            assert_eq!(setup.id, ShardId(0), "this shard is broken");
+            Scripted::default()
+        });
+        assert_ends(status, EXIT_SOFTWARE);
+    }
+
+    #[test]
+    fn nothing_is_served_when_a_port_is_taken() {
+        let other = bind::tcp(SocketAddr::from(([127, 0, 0, 1], 0)), 1).unwrap();
+        bind::listen(&other[0]).unwrap();
+        let mut boot = boot(1);
+        Arc::make_mut(&mut boot.config).http.bind = vec![local_address(&other[0]).unwrap()];
+        let status = boot.run(|_, _| -> Scripted { panic!("no shard is made") });
+        assert_ends(status, EXIT_CONFIG);
+    }
+
+    fn boot(shards: u8) -> Boot {
+        let mut config = Config {
+            shards: Some(shards),
+            ..Config::default()
+        };
+        config.http.bind = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.media.ips = vec![std::net::Ipv4Addr::LOCALHOST.into()];
+        Boot {
+            config: Arc::new(config),
+            reload: Box::new(|| unreachable!("nobody sends a signal")),
+            reopen_logs: Box::new(|| unreachable!("nobody sends a signal")),
+        }
+    }
+
+    fn assert_ends(status: ExitCode, wanted: u8) {
+        if let Err(trouble) = host::check(2) {
+            eprintln!("skipped: {trouble}");
+            return;
+        }
+        let wanted = ExitCode::from(wanted);
+        assert_eq!(format!("{status:?}"), format!("{wanted:?}"));
+    }
+}
