@@ -38,6 +38,10 @@ fn a_body_has_to_make_progress() {
     assert_eq!(rig.pass(NS), Some(Expired::Body));
     assert_eq!(rig.refused(), (408, Some(Refusal::SlowBody)));
     assert_eq!(rig.shared.bodies_bytes(), 0);
+
+    let mut rig = Rig::new();
+    rig.receive(post("/", &"x".repeat(50_000)).replace(": 50000", ": 100000"));
+    assert_eq!(rig.pass(30 * S), Some(Expired::Body));
 }
 
 #[test]
@@ -54,6 +58,17 @@ fn a_body_has_to_come_at_a_kibibyte_a_second() {
             stays,
             "{rate}"
         );
+    }
+}
+
+#[test]
+fn the_rate_of_a_body_is_that_of_the_last_thirty_seconds() {
+    let mut rig = Rig::new();
+    rig.receive(post("/", &"x".repeat(60_000)).replace(": 60000", ": 100000"));
+    for second in 1..=60 {
+        rig.receive("x");
+        let expected = (second == 60).then_some(Expired::Body);
+        assert_eq!(rig.pass(S), expected, "{second}");
     }
 }
 
@@ -211,6 +226,25 @@ fn a_half_closed_client_gets_the_answers_that_are_due_at_once() {
         [ConnAction::Write, ConnAction::Write, ConnAction::Close]
     );
     assert_eq!(rig.answers().len(), 2);
+}
+
+#[test]
+fn a_half_closed_client_that_reads_slowly_gets_all_its_answers() {
+    let mut rig = Rig::with(Limits {
+        out_bytes: 4_000,
+        ..Limits::default()
+    });
+    rig.receive([get("/1"), get("/2")].concat());
+    rig.next().unwrap();
+    rig.respond(&Response::json(&[b' '; 1_000])).unwrap();
+    rig.eof();
+    assert_eq!(rig.next(), None);
+    rig.write(1_000);
+    assert_eq!(rig.next().unwrap().head.path(), "/2");
+    rig.respond(&Response::json(b"2")).unwrap();
+    rig.write_all();
+    assert_eq!(rig.answers().len(), 2);
+    assert!(rig.conn.is_closed());
 }
 
 #[test]

@@ -192,6 +192,7 @@ fn nothing_is_executed_after_an_answer_that_closes() {
         assert!(rig.next().is_some());
         rig.respond(&Response::json(b"{}")).unwrap();
         assert_eq!(rig.next(), None);
+        assert_eq!(rig.conn.input.capacity(), 0);
         rig.receive(get("/late"));
         rig.write_all();
         rig.receive(get("/later"));
@@ -302,6 +303,25 @@ fn reading_pauses_while_too_much_waits_behind_a_request() {
     rig.respond(&Response::json(b"{}")).unwrap();
     rig.echo();
     assert_eq!(rig.answers().len(), 5);
+}
+
+#[test]
+fn a_pause_that_is_over_before_it_was_asked_about_is_none() {
+    let mut actions = Actions::default();
+    for action in [
+        ConnAction::Write,
+        ConnAction::PauseRead,
+        ConnAction::ResumeRead,
+    ] {
+        actions.push(action);
+    }
+    assert_eq!(actions.pop(), Some(ConnAction::Write));
+    assert_eq!(actions.pop(), Some(ConnAction::ResumeRead));
+    assert_eq!(actions.pop(), None);
+    actions.push(ConnAction::ResumeRead);
+    actions.push(ConnAction::PauseRead);
+    assert_eq!(actions.pop(), Some(ConnAction::PauseRead));
+    assert_eq!(actions.pop(), None);
 }
 
 #[test]

@@ -107,6 +107,8 @@ fn a_stream_whose_client_does_not_read_is_reset() {
     rig.conn.stream_chunk(rig.now, b"x").unwrap();
     rig.pass(S);
     assert_eq!(rig.take_actions(), [ConnAction::Write, ConnAction::Abort]);
+    assert_eq!(rig.conn.stream_chunk(rig.now, b"x"), Err(StreamError::Gone));
+    assert_eq!(end(&mut rig), None);
 }
 
 #[test]

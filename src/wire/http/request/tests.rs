@@ -84,6 +84,15 @@ fn a_request_of_a_browser_is_taken_apart() {
 }
 
 #[test]
+fn of_a_repeated_field_the_first_line_counts() {
+    let head = accepted(&with("Origin: a\r\norigin: b\r\n"));
+    assert_eq!(head.text(Field::Origin), Some("a"));
+    let all: Vec<_> = head.fields().collect();
+    let expected: [(&str, &[u8]); 3] = [("Host", b"x"), ("Origin", b"a"), ("origin", b"b")];
+    assert_eq!(all, expected);
+}
+
+#[test]
 fn only_crlf_ends_a_line() {
     for bad in [
         &b"GET / HTTP/1.1\n"[..],
