@@ -2,7 +2,8 @@
 //
 // All events come in order, each with an id; a stream that was cut resumes behind the last id; a
 // stream ends with the chunk that ends it when its session is destroyed and when the gateway ends.
-// Chromium's EventSource reads one, too.
+// Chromium's EventSource reads one, too. Where a front talks HTTP/1.0, in which the end of a stream
+// cannot be told from its breaking off, streams are refused.
 
 import { get } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -104,6 +105,15 @@ async function resumed(client, base) {
   return got.join() === wanted.join() ? [] : [`events: ${got}`];
 }
 
+async function refused(client, base) {
+  const { session } = await open(client);
+  const stream = openStream(base, session);
+  const end = await Promise.race([stream.ended, sleep(3000, 'no end')]);
+  await client.destroy(session);
+  const { statusCode: status } = stream.head ?? {};
+  return status === 406 && end === 'complete' ? [] : [`status ${status}, ${end}`];
+}
+
 async function inBrowser(context, pages, client, base) {
   const made = await open(client);
   const { page, networkProblems } = await openPage(context);
@@ -112,7 +122,10 @@ async function inBrowser(context, pages, client, base) {
     window.seen = [];
     window.source = new EventSource(url);
     window.source.onmessage = (event) => window.seen.push(JSON.parse(event.data).transaction);
-    return new Promise((resolve) => { window.source.onopen = resolve; });
+    return new Promise((resolve, reject) => {
+      window.source.onopen = resolve;
+      window.source.onerror = () => reject(new Error('the stream did not open'));
+    });
   }, `${base}/${made.session}`);
   const wanted = Array.from({ length: EVENTS }, (_, index) => `b${index}`);
   await askAll(client, made, wanted);
@@ -139,7 +152,11 @@ const client = new Client(gateway.base);
 const fronts = [];
 if (installed('nginx')) fronts.push(await startNginx(gateway.port));
 if (installed('haproxy')) fronts.push(await startHaproxy(gateway.port));
-const routes = [{ name: 'direct', base: gateway.base }, ...fronts.flatMap((front) => front.routes)];
+const all = [{ name: 'direct', base: gateway.base }, ...fronts.flatMap((front) => front.routes)];
+const routes = all.filter((route) => route.version !== '1.0');
+for (const route of all.filter((other) => !routes.includes(other))) {
+  await checked(report, `${route.name}: a stream is refused`, () => refused(client, route.base));
+}
 for (const route of routes) {
   await checked(report, `${route.name}: ${EVENTS} events in order, and a complete end`, () => inOrder(client, route.base));
   await checked(report, `${route.name}: a stream that was cut resumes`, () => resumed(client, route.base));

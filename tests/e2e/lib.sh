@@ -16,17 +16,24 @@ finish() {
 	(( failed == 0 ))
 }
 
-# Ends what this program started, and nothing else.
-stop_all() {
+# left: whether one of our processes is still there
+left() {
 	local pid
-	for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
-	for _ in {1..50}; do
-		local left=0
-		for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && left=1; done
-		(( left )) || break
-		sleep 0.1
+	for pid in "${pids[@]}"; do kill -0 "$pid" 2>/dev/null && return; done
+	return 1
+}
+
+# Ends what this program started, and nothing else. The second signal, a second after the first,
+# tells a gateway to drain no longer.
+stop_all() {
+	local pid signal
+	for signal in TERM TERM KILL; do
+		for pid in "${pids[@]}"; do kill -"$signal" "$pid" 2>/dev/null || true; done
+		for _ in {1..20}; do
+			left || break 2
+			sleep 0.1
+		done
 	done
-	for pid in "${pids[@]}"; do kill -9 "$pid" 2>/dev/null || true; done
 	pids=()
 }
 trap stop_all EXIT

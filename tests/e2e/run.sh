@@ -23,7 +23,7 @@ declare -A running=()
 start() {
 	local name=$1
 	shift
-	timeout 300 "$@" >"$logs/$name" 2>&1 </dev/null &
+	timeout --kill-after=10 300 "$@" >"$logs/$name" 2>&1 </dev/null &
 	running[$name]=$!
 }
 
