@@ -35,7 +35,7 @@ use auth::Auth;
 use plugin::{Plugin, PluginEvent};
 use reply::{Message, Reply};
 use request::{Envelope, HandleField};
-use session::{Origin, PollEnd, Session, SessionEnd};
+use session::{Origin, PollEnd, Session, SessionEnd, Via};
 
 pub use listeners::Outcome;
 use verb::{Level, Verb};
@@ -167,7 +167,13 @@ impl Gateway {
     /// Answers what any shard can answer, and says where the rest is to be executed.
     ///
     /// A `create` without an id of the client's stays here: an id is drawn that this shard owns.
-    pub fn route(&mut self, now: Now, request: &Envelope, metrics: &mut Metrics) -> Route {
+    pub fn route(
+        &mut self,
+        now: Now,
+        via: Via,
+        request: &Envelope,
+        metrics: &mut Metrics,
+    ) -> Route {
         let verb = Verb::parse(&request.verb);
         *Verb::counter(verb, metrics) += 1;
         let fail = |fault: &ApiError| Route::Answered(request.fail(fault));
@@ -181,7 +187,7 @@ impl Gateway {
                 (_, Some(Verb::Info)) => Route::Answered(self.info(&request.transaction)),
                 (_, Some(Verb::Create)) => match self.admit(request) {
                     Err(fault) => fail(&fault),
-                    Ok(0) => Route::Answered(self.create(now, request, metrics)),
+                    Ok(0) => Route::Answered(self.create(now, via, request, metrics)),
                     Ok(id) => Route::Owner(SessionId(id)),
                 },
                 (_, Some(_) | None) => fail(&misplaced(&request.verb)),
@@ -213,9 +219,15 @@ impl Gateway {
     }
 
     /// Executes a request on the shard that owns its session.
-    pub fn execute(&mut self, now: Now, request: Envelope, metrics: &mut Metrics) -> Reply {
+    pub fn execute(
+        &mut self,
+        now: Now,
+        via: Via,
+        request: Envelope,
+        metrics: &mut Metrics,
+    ) -> Reply {
         if request.session == 0 {
-            return self.create(now, &request, metrics);
+            return self.create(now, via, &request, metrics);
         }
         let id = SessionId(request.session);
         let Some(session) = self.sessions.get_mut(&id) else {
@@ -270,7 +282,7 @@ impl Gateway {
         outcome.unwrap_or_else(|fault| request.fail(&fault))
     }
 
-    fn create(&mut self, now: Now, request: &Envelope, metrics: &mut Metrics) -> Reply {
+    fn create(&mut self, now: Now, via: Via, request: &Envelope, metrics: &mut Metrics) -> Reply {
         if self.sessions.len() >= self.config.limits.sessions_count {
             return request.fail(&not_accepting());
         }
@@ -292,7 +304,11 @@ impl Gateway {
             self.id,
             "a session is made by its owner"
         );
-        let session = Session::new(now.monotonic, self.config.general.session_timeout);
+        let session = Session::new(
+            now.monotonic,
+            via.into(),
+            self.config.general.session_timeout,
+        );
         if let Some(at) = session.expires() {
             self.timers.arm(Key::Session(id), at);
         }

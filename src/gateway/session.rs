@@ -14,7 +14,7 @@ use crate::gateway::reply::KEEPALIVE;
 use crate::metrics::Metrics;
 
 /// Where an answer goes: a connection, and which of its requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     /// The shard that has the connection.
     pub shard: ShardId,
@@ -22,6 +22,38 @@ pub struct Origin {
     pub conn: ConnId,
     /// The request, numbered by that shard; an answer to another one is stale.
     pub serial: u64,
+}
+
+/// The connection that a request came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via {
+    /// One that carries requests and polls for all sessions alike.
+    Http,
+    /// A WebSocket, under the name that events are sent to.
+    Socket(Origin),
+}
+
+/// Who gets the events of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// Whoever polls for them, or streams them.
+    Http,
+    /// Nobody: the socket that owned the session was lost.
+    Nobody {
+        /// When that was noticed.
+        since: Monotonic,
+    },
+    /// One WebSocket.
+    Socket(Origin),
+}
+
+impl From<Via> for Owner {
+    fn from(via: Via) -> Self {
+        match via {
+            Via::Http => Self::Http,
+            Via::Socket(origin) => Self::Socket(origin),
+        }
+    }
 }
 
 /// Whether a poll wants one event as an object, or up to so many in an array.
@@ -138,6 +170,8 @@ pub struct Session {
     pub timeout: Option<Duration>,
     /// Its handles.
     pub handles: BTreeMap<HandleId, Handle>,
+    /// Who gets its events.
+    pub owner: Owner,
     /// Its events.
     pub events: Events,
     /// The long polls that wait, oldest first.
@@ -159,11 +193,12 @@ pub struct Delivery {
 
 impl Session {
     /// A session without handles.
-    pub fn new(now: Monotonic, timeout: Option<Duration>) -> Self {
+    pub fn new(now: Monotonic, owner: Owner, timeout: Option<Duration>) -> Self {
         Self {
             last_activity: now,
             timeout,
             handles: BTreeMap::new(),
+            owner,
             events: Events::default(),
             polls: VecDeque::new(),
             delivery: None,

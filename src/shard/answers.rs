@@ -54,8 +54,12 @@ impl Shard {
                     self.serve(now, origin.conn, out);
                 }
             }
-            MeshMsg::Request { origin, request } => {
-                let reply = self.gateway.execute(now, *request, &mut self.metrics);
+            MeshMsg::Request {
+                origin,
+                via,
+                request,
+            } => {
+                let reply = self.gateway.execute(now, via, *request, &mut self.metrics);
                 self.post(from, MeshMsg::Reply { origin, reply }, out);
             }
             MeshMsg::Stream {

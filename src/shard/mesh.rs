@@ -8,7 +8,7 @@
 use crate::base::id::SessionId;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
-use crate::gateway::session::{Origin, Wanted};
+use crate::gateway::session::{Origin, Via, Wanted};
 use crate::gateway::{Outcome, Output};
 use crate::metrics::Metrics;
 
@@ -56,6 +56,8 @@ pub enum MeshMsg {
     Request {
         /// Where the answer goes.
         origin: Origin,
+        /// What it came by.
+        via: Via,
         /// The request.
         request: Box<Envelope>,
     },

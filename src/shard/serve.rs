@@ -6,6 +6,7 @@ use crate::base::json::{Form, layout};
 use crate::gateway::Route;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
+use crate::gateway::session::Via;
 use crate::metrics::{Metrics, expose};
 use crate::shard::client::{Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
@@ -141,7 +142,10 @@ impl Shard {
     }
 
     fn serve_api(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
-        let session = match self.gateway.route(now, &request, &mut self.metrics) {
+        let session = match self
+            .gateway
+            .route(now, Via::Http, &request, &mut self.metrics)
+        {
             Route::Answered(reply) => {
                 self.answer(now, conn, &reply, Framing::Chunked);
                 return;
@@ -150,7 +154,9 @@ impl Shard {
         };
         let owner = owner_of(session, self.shards);
         if owner == self.id {
-            let reply = self.gateway.execute(now, request, &mut self.metrics);
+            let reply = self
+                .gateway
+                .execute(now, Via::Http, request, &mut self.metrics);
             self.answer(now, conn, &reply, Framing::Chunked);
             return;
         }
@@ -163,7 +169,15 @@ impl Shard {
             client.waiting = Waiting::Reply { origin };
         }
         let request = Box::new(request);
-        self.post(owner, MeshMsg::Request { origin, request }, out);
+        self.post(
+            owner,
+            MeshMsg::Request {
+                origin,
+                via: Via::Http,
+                request,
+            },
+            out,
+        );
     }
 
     fn serve_listen(&mut self, now: Now, conn: ConnId, listen: &Listen, out: &mut Outbox) {
