@@ -1,7 +1,8 @@
 // An EchoTest call with janus.js: sends audio, video and data, shows what comes back.
 //
 // `window.echo` is the page's state, for a person at the console and for tests; `echo.configure`
-// sends settings to the plugin, such as `{ substream: 0 }` or `{ bitrate: 128000 }`.
+// sends settings to the plugin, such as `{ substream: 0 }` or `{ bitrate: 128000 }`, and
+// `echo.restartIce` renegotiates.
 
 import Janus from '/lib/janus.es.js';
 
@@ -22,6 +23,7 @@ const echo = {
   iceState: null,
   events: [],
   configure: (message) => handle.send({ message }),
+  restartIce: () => offer({ iceRestart: true }),
 };
 window.echo = echo;
 
@@ -87,14 +89,15 @@ function say(text) {
   handle.data({ text, error: (reason) => log(`data: ${reason}`) });
 }
 
-function offer() {
+function offer(options = {}) {
   const video = query.has('simulcast') ? { capture: 'hires', simulcast: true } : { capture: true };
+  const tracks = [
+    { type: 'audio', capture: true, recv: true },
+    { type: 'video', recv: true, ...video },
+    { type: 'data' },
+  ];
   handle.createOffer({
-    tracks: [
-      { type: 'audio', capture: true, recv: true },
-      { type: 'video', recv: true, ...video },
-      { type: 'data' },
-    ],
+    ...(options.iceRestart ? options : { tracks }),
     success: (jsep) => handle.send({ message: { audio: true, video: true }, jsep }),
     error: (reason) => enter('failed', reason.message ?? reason),
   });

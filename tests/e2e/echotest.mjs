@@ -41,18 +41,51 @@ async function layer(page, substream, size) {
   ];
 }
 
-// How many frames the lowest temporal layer has is the browser's affair; that it flows is ours.
 async function temporalLayers(page) {
   await configure(page, { substream: 0, temporal: 2 });
-  await sleep(1500);
+  await sleep(2000);
   const all = (await framesIn(page, 3000)).video;
   await configure(page, { temporal: 0 });
   const told = await until(page, 'an event of temporal layer 0', ({ events }) => events.some(({ temporal }) => temporal === 0));
   await sleep(1000);
   const lowest = (await framesIn(page, 3000)).video;
-  report.note(`in 3 s ${all} frames with all temporal layers, ${lowest} with the lowest`);
-  return lowest > 0 && lowest <= all + 5 ? told : [...told, `${all} frames with all temporal layers, ${lowest} with the lowest`];
+  return lowest > 0 && lowest < all * 0.7 ? told : [...told, `in 3 s ${all} frames with all temporal layers, ${lowest} with the lowest`];
 }
+
+// With the dependency descriptor, Chromium leaves the temporal layer out of the payload of VP8, the
+// only place where most gateways look for it.
+const withoutDescriptor = () => {
+  const { createOffer } = RTCPeerConnection.prototype;
+  RTCPeerConnection.prototype.createOffer = async function offer(...options) {
+    const { type, sdp } = await createOffer.apply(this, options);
+    return { type, sdp: sdp.replace(/a=extmap:.*dependency-descriptor.*\r\n/g, '') };
+  };
+};
+
+async function iceRestart(page) {
+  const ufrag = () => page.evaluate(() => /a=ice-ufrag:(\S+)/.exec(window.connection.remoteDescription.sdp)[1]);
+  const oks = ({ events }) => events.filter(({ result }) => result === 'ok').length;
+  const answered = oks(await echoState(page)) + 1;
+  const before = await ufrag();
+  await page.evaluate(() => window.echo.restartIce());
+  const problems = await until(page, 'an answer', (state) => oks(state) >= answered);
+  await sleep(1500);
+  if (await ufrag() === before) problems.push('the answer has the same credentials');
+  const { video, audio } = await framesIn(page, 2000);
+  if (video < 5 || audio < 5) problems.push(`afterwards ${video} frames and ${audio} audio packets in 2 s`);
+  return [...problems, ...await until(page, 'connected', ({ iceState }) => ['connected', 'completed'].includes(iceState))];
+}
+
+// Keeps the page's connection where a test can look into it.
+const keepConnection = () => {
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(...options) {
+      super(...options);
+      window.connection = this;
+    }
+  };
+};
 
 async function switched(page, medium) {
   await configure(page, { [medium]: false });
@@ -72,13 +105,16 @@ const pages = await serve();
 const context = await launch();
 
 const { page: plain } = await openPage(context);
+await plain.addInitScript(keepConnection);
 report.check('a call', await startCall(plain, pages.url, gateway.base));
 await checked(report, 'audio off and on', () => switched(plain, 'audio'));
 await checked(report, 'video off and on', () => switched(plain, 'video'));
+await checked(report, 'ICE restarts', () => iceRestart(plain));
 await checked(report, 'the call ends', async () => { await endCall(plain); return []; });
 await plain.close();
 
 const { page } = await openPage(context);
+await page.addInitScript(withoutDescriptor);
 report.check('a call with simulcast', await startCall(page, pages.url, gateway.base, { options: '&simulcast' }));
 await sleep(3000); // until the sender's estimate carries all three
 await checked(report, 'the highest of three layers', () => layer(page, 2, '1280 x 720'));

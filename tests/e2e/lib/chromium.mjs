@@ -69,7 +69,7 @@ async function missingFrom(page) {
 }
 
 export function echoState(page) {
-  return page.evaluate(() => window.echo && { ...window.echo, configure: undefined });
+  return page.evaluate(() => window.echo && JSON.parse(JSON.stringify(window.echo)));
 }
 
 export async function endCall(page) {
