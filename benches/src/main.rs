@@ -1,0 +1,51 @@
+//! Loads any server that speaks the Janus API over HTTP, and measures what that costs it.
+//!
+//! One thread and one epoll drive all connections, so that the generator needs less of the machine
+//! than what it measures. What counts is the CPU time of the server's process: it hardly depends
+//! on what else the machine does, unlike requests a second.
+
+mod client;
+mod compare;
+mod latency;
+mod ping;
+mod polls;
+mod process;
+mod progress;
+mod target;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "bifrons-load", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    work: Work,
+}
+
+#[derive(Debug, Subcommand)]
+enum Work {
+    /// Pings several servers in turn, and prints what each ping costs them.
+    Compare(compare::Arguments),
+    /// Pings one server over connections that are kept alive.
+    Ping(ping::Arguments),
+    /// Holds idle long polls open, and pings beside them.
+    Polls(polls::Arguments),
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().work {
+        Work::Compare(arguments) => compare::run(&arguments),
+        Work::Ping(arguments) => ping::run(&arguments),
+        Work::Polls(arguments) => polls::run(&arguments),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bifrons-load: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
