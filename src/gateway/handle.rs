@@ -12,6 +12,8 @@ pub struct Handle {
     pub opaque_id: Option<Box<str>>,
     /// Its PeerConnection.
     pub peer: Option<PeerId>,
+    /// Whether it was sent an offer, so that answers make sense.
+    pub has_offered: bool,
     /// Candidates that came before the PeerConnection, with the time of each.
     pub early: Vec<(Monotonic, Trickled)>,
 }

@@ -5,10 +5,12 @@ use tracing::debug;
 use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleRef, PeerId, SessionId, draw_handle};
+use crate::gateway::acts::Owed;
 use crate::gateway::handle::{Handle, Trickled};
-use crate::gateway::plugin::{Answer, Cx, JsepKind, JsepOut, Plugin, PluginEvent, PluginMessage};
+use crate::gateway::plugin::{Answer, Cx, JsepKind, Plugin, PluginMessage};
 use crate::gateway::reply::{Message, Reply};
 use crate::gateway::request::Envelope;
+use crate::gateway::session::Origin;
 use crate::gateway::{Gateway, jsep, kind, trickle};
 use crate::media::PeerEvent;
 use crate::metrics::Metrics;
@@ -58,6 +60,7 @@ impl Gateway {
                 plugin,
                 opaque_id,
                 peer: None,
+                has_offered: false,
                 early: Vec::new(),
             },
         );
@@ -65,7 +68,7 @@ impl Gateway {
             session: session_id,
             handle: id,
         };
-        let outcome = self.with_plugin(now, handle, |plugin, cx| plugin.attach(cx));
+        let outcome = self.with_plugin(now, handle, |plugin, cx| plugin.attach(cx, handle));
         if let Some(Err(fault)) = outcome {
             self.remove_handle(handle);
             return Err(fault);
@@ -111,10 +114,11 @@ impl Gateway {
     pub(super) fn message(
         &mut self,
         now: Now,
+        origin: Origin,
         handle: HandleRef,
         request: Envelope,
         metrics: &mut Metrics,
-    ) -> Reply {
+    ) -> Option<Reply> {
         let Envelope {
             transaction,
             mut members,
@@ -124,39 +128,22 @@ impl Gateway {
         let fail = |fault: &ApiError| {
             crate::gateway::reply::error(Some(session), Some(&transaction), fault)
         };
-        let body = match members.remove("body") {
-            Some(serde_json::Value::Object(body)) => body,
-            Some(_) => return fail(&ApiError::invalid_type("body", "an object")),
-            None => return fail(&ApiError::missing("body")),
+        let message = match self.read_message(handle, &mut members, &transaction) {
+            Ok(message) => message,
+            Err(fault) => return Some(fail(&fault)),
         };
-        let limits = &self.config.limits;
-        let jsep = members.get("jsep").map(|value| jsep::parse(value, limits));
-        let jsep = match jsep.transpose() {
-            Ok(jsep) => jsep,
-            Err(fault) => return fail(&fault),
-        };
-        if jsep
-            .as_ref()
-            .is_some_and(|jsep| jsep.kind == JsepKind::Answer)
-        {
-            let reason = "Unexpected ANSWER (did we offer?)";
-            return fail(&ApiError::new(ErrorCode::UnexpectedAnswer, reason));
-        }
-        let had_peer = self
-            .handle_mut(handle)
-            .is_some_and(|entry| entry.peer.is_some());
-        let is_whole = jsep.as_ref().is_some_and(|jsep| !jsep.is_trickling);
-        let message = PluginMessage {
+        let outcome = self.with_plugin(now, handle, |plugin, cx| {
+            plugin.message(cx, handle, message)
+        });
+        let owed = Owed {
+            origin,
+            handle,
             transaction: transaction.clone(),
-            body,
-            jsep,
+            early: None,
+            is_new: true,
         };
-        let outcome = self.with_plugin(now, handle, |plugin, cx| plugin.message(cx, message));
-        if !had_peer {
-            self.take_early_candidates(now, handle);
-        }
-        if is_whole && let Some(peer) = self.handle_mut(handle).and_then(|entry| entry.peer) {
-            self.media.end_of_candidates(now, peer);
+        if let Some(Ok(Answer::Later(ticket))) = &outcome {
+            self.owed.insert(*ticket, owed);
         }
         self.publish(now, metrics);
         let message = |kind: &str| {
@@ -166,19 +153,43 @@ impl Gateway {
         };
         match outcome {
             Some(Ok(Answer::Ack { hint: Some(hint) })) => {
-                message("ack").string("hint", hint).finish()
+                Some(message("ack").string("hint", hint).finish())
             }
-            Some(Ok(Answer::Ack { hint: None })) => message("ack").finish(),
-            Some(Ok(Answer::Success(data))) => {
-                let plugindata = self.plugindata(handle, &data);
-                message("success")
-                    .sender(handle.handle)
-                    .raw("plugindata", &plugindata)
-                    .finish()
-            }
-            Some(Err(fault)) => fail(&fault),
+            Some(Ok(Answer::Ack { hint: None })) => Some(message("ack").finish()),
+            Some(Ok(Answer::Later(ticket))) => self.owe(now, ticket),
+            Some(Ok(Answer::Success(data))) => Some(self.success(handle, &transaction, &data)),
+            Some(Err(fault)) => Some(fail(&fault)),
             None => unreachable!("the handle was looked up before the verb"),
         }
+    }
+
+    fn read_message(
+        &mut self,
+        handle: HandleRef,
+        members: &mut serde_json::Map<String, serde_json::Value>,
+        transaction: &str,
+    ) -> Result<PluginMessage, ApiError> {
+        let body = match members.remove("body") {
+            Some(serde_json::Value::Object(body)) => body,
+            Some(_) => return Err(ApiError::invalid_type("body", "an object")),
+            None => return Err(ApiError::missing("body")),
+        };
+        let limits = &self.config.limits;
+        let jsep = members.get("jsep").map(|value| jsep::parse(value, limits));
+        let jsep = jsep.transpose()?;
+        let kind = jsep.as_ref().map(|jsep| jsep.kind);
+        let Some(entry) = self.handle_mut(handle) else {
+            unreachable!("the handle was looked up before the verb");
+        };
+        if kind == Some(JsepKind::Answer) && !entry.has_offered {
+            let reason = "Unexpected ANSWER (did we offer?)";
+            return Err(ApiError::new(ErrorCode::UnexpectedAnswer, reason));
+        }
+        Ok(PluginMessage {
+            transaction: transaction.into(),
+            body,
+            jsep,
+        })
     }
 
     pub(super) fn trickle(
@@ -206,7 +217,7 @@ impl Gateway {
         Ok(kind(request, "ack").finish())
     }
 
-    fn take_early_candidates(&mut self, now: Now, handle: HandleRef) {
+    pub(super) fn take_early_candidates(&mut self, now: Now, handle: HandleRef) {
         let age_max = self.config.general.candidates_timeout;
         let Some(entry) = self.handle_mut(handle) else {
             return;
@@ -236,7 +247,7 @@ impl Gateway {
         if let Some(peer) = peer {
             self.media.close(now, peer);
         }
-        self.with_plugin(now, handle, |plugin, cx| plugin.detach(cx));
+        self.with_plugin(now, handle, |plugin, cx| plugin.detach(cx, handle));
         if self.remove_handle(handle) {
             metrics.gateway_handles -= 1;
             metrics.gateway_handles_detached += 1;
@@ -255,7 +266,9 @@ impl Gateway {
             entry.peer = None;
         }
         let event = PeerEvent::Hangup { reason };
-        self.with_plugin(now, handle, |plugin, cx| plugin.peer_event(cx, &event));
+        self.with_plugin(now, handle, |plugin, cx| {
+            plugin.peer_event(cx, handle, &event)
+        });
         self.publish(now, metrics);
         let hangup = self
             .event(handle, "hangup")
@@ -322,7 +335,9 @@ impl Gateway {
                 | PeerEvent::Layers { .. }
                 | PeerEvent::Remb { .. } => None,
             };
-            self.with_plugin(now, handle, |plugin, cx| plugin.peer_event(cx, &event));
+            self.with_plugin(now, handle, |plugin, cx| {
+                plugin.peer_event(cx, handle, &event)
+            });
             self.publish(now, metrics);
             if let Some(told) = told {
                 self.push(handle.session, told.finish(), metrics);
@@ -330,56 +345,8 @@ impl Gateway {
         }
     }
 
-    /// Queues what plugins said during the last call, behind what was queued before.
-    fn publish(&mut self, now: Now, metrics: &mut Metrics) {
-        let said = std::mem::take(&mut self.said);
-        for event in said {
-            self.publish_one(now, event, metrics);
-        }
-    }
-
-    fn publish_one(&mut self, _now: Now, event: PluginEvent, metrics: &mut Metrics) {
-        let PluginEvent {
-            handle,
-            transaction,
-            data,
-            jsep,
-        } = event;
-        if self.handle_mut(handle).is_none() {
-            return;
-        }
-        let session = Some(handle.session.0);
-        let plugindata = self.plugindata(handle, &data);
-        let begun = Message::new("event")
-            .session(session)
-            .transaction(transaction.as_deref())
-            .sender(handle.handle);
-        let mut told = self.opaque(handle, begun).raw("plugindata", &plugindata);
-        let mut trickled = Vec::new();
-        if let Some(mut jsep) = jsep {
-            if self.config.media.full_trickle {
-                trickled = take_candidates(&mut jsep);
-            }
-            told = told.raw("jsep", &jsep_text(&jsep));
-        }
-        self.push(handle.session, told.finish(), metrics);
-        for candidate in trickled {
-            let told = self
-                .event(handle, "trickle")
-                .raw("candidate", &candidate)
-                .finish();
-            self.push(handle.session, told, metrics);
-        }
-    }
-
-    fn plugindata(&mut self, handle: HandleRef, data: &serde_json::Value) -> String {
-        let plugin = self.handle_mut(handle).map_or(0, |entry| entry.plugin);
-        let package = self.plugins[plugin].info().package;
-        format!("{{\"plugin\":\"{package}\",\"data\":{data}}}")
-    }
-
     /// Begins an event of a handle that answers no request.
-    fn event(&mut self, handle: HandleRef, kind: &str) -> Message {
+    pub(super) fn event(&mut self, handle: HandleRef, kind: &str) -> Message {
         let begun = Message::new(kind)
             .session(Some(handle.session.0))
             .sender(handle.handle);
@@ -387,7 +354,7 @@ impl Gateway {
     }
 
     /// Adds the handle's opaque id where the configuration wants it.
-    fn opaque(&mut self, handle: HandleRef, message: Message) -> Message {
+    pub(super) fn opaque(&mut self, handle: HandleRef, message: Message) -> Message {
         if !self.config.general.opaqueid_in_api {
             return message;
         }
@@ -401,7 +368,7 @@ impl Gateway {
     }
 
     /// Calls the plugin of a handle; `None` when there is no such handle.
-    fn with_plugin<T>(
+    pub(super) fn with_plugin<T>(
         &mut self,
         now: Now,
         handle: HandleRef,
@@ -412,18 +379,11 @@ impl Gateway {
             .get_mut(&handle.session)?
             .handles
             .get_mut(&handle.handle)?;
-        let mut cx = Cx {
-            now,
-            config: &self.config,
-            media: &mut self.media,
-            handle,
-            peer: &mut entry.peer,
-            events: &mut self.said,
-        };
-        Some(call(self.plugins[entry.plugin].as_mut(), &mut cx))
+        let plugin = entry.plugin;
+        Some(self.call(now, plugin, call))
     }
 
-    fn handle_mut(&mut self, handle: HandleRef) -> Option<&mut Handle> {
+    pub(super) fn handle_mut(&mut self, handle: HandleRef) -> Option<&mut Handle> {
         self.sessions
             .get_mut(&handle.session)?
             .handles
@@ -434,34 +394,4 @@ impl Gateway {
         let session = self.sessions.get_mut(&handle.session);
         session.is_some_and(|session| session.handles.remove(&handle.handle).is_some())
     }
-}
-
-/// Takes our candidates out of a description, as the `candidate` members of trickle events.
-fn take_candidates(jsep: &mut JsepOut) -> Vec<String> {
-    let mut trickled = Vec::new();
-    for (index, media) in jsep.sdp.media.iter_mut().enumerate() {
-        let candidates = std::mem::take(&mut media.candidates);
-        media.end_of_candidates = false;
-        if index > 0 {
-            continue; // All lines share one transport.
-        }
-        let mid = media.mid.as_deref().unwrap_or_default();
-        trickled.extend(candidates.iter().map(|candidate| {
-            serde_json::json!({
-                "sdpMid": mid,
-                "sdpMLineIndex": index,
-                "candidate": candidate.to_string(),
-            })
-            .to_string()
-        }));
-    }
-    trickled.push("{\"completed\":true}".to_owned());
-    trickled
-}
-
-fn jsep_text(jsep: &JsepOut) -> String {
-    let mut text = format!("{{\"type\":\"{}\",\"sdp\":", jsep.kind.word());
-    crate::base::json::push_string(&mut text, &jsep.sdp.to_string());
-    text.push_str(if jsep.e2ee { ",\"e2ee\":true}" } else { "}" });
-    text
 }

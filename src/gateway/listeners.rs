@@ -178,7 +178,7 @@ impl Gateway {
     }
 
     /// Hands events to those who wait for them, and ends sessions that have too many.
-    pub(super) fn deliver(&mut self, now: Now, metrics: &mut Metrics) {
+    pub fn deliver(&mut self, now: Now, metrics: &mut Metrics) {
         let awaited = std::mem::take(&mut self.awaited);
         for &id in &awaited {
             self.deliver_to(id, metrics);
@@ -192,9 +192,11 @@ impl Gateway {
                 self.end_session(now, id, SessionEnd::Overflow, metrics);
             }
         }
-        // Nothing is pushed meanwhile but by sessions that ended.
-        self.awaited = awaited;
-        self.awaited.clear();
+        // Sessions that ended may have told others; theirs is the next round.
+        if self.awaited.is_empty() {
+            self.awaited = awaited;
+            self.awaited.clear();
+        }
     }
 
     fn deliver_to(&mut self, id: SessionId, metrics: &mut Metrics) {

@@ -3,6 +3,7 @@
 //! A [`Gateway`] is one shard's share of them. Requests reach it as [`Envelope`]s, on the shard
 //! that owns the session; what it has to say to listeners leaves as [`Output`]s.
 
+mod acts;
 pub mod auth;
 pub mod events;
 pub mod handle;
@@ -17,7 +18,7 @@ pub mod session;
 mod trickle;
 pub mod verb;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tracing::{debug, warn};
@@ -31,8 +32,9 @@ use crate::config::Config;
 use crate::media::Media;
 use crate::metrics::Metrics;
 
+use acts::Owed;
 use auth::Auth;
-use plugin::{Plugin, PluginEvent};
+use plugin::{Act, Parcel, Plugin, Ticket};
 use reply::{Message, Reply};
 use request::{Envelope, HandleField};
 use session::{Origin, PollEnd, Session, SessionEnd, Via};
@@ -99,6 +101,8 @@ pub enum Route {
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
+    /// A reply that a plugin owes.
+    Owed(Ticket),
     /// A session's oldest long poll.
     Poll(SessionId),
     /// A session that has been silent.
@@ -138,8 +142,15 @@ pub struct Gateway {
     timers: Timers<Key>,
     /// Sessions with events that somebody may be waiting for.
     awaited: Vec<SessionId>,
-    /// What plugins said during the call at hand.
-    said: Vec<PluginEvent>,
+    /// What plugins wanted during the call at hand.
+    acts: VecDeque<Act>,
+    /// Replies that plugins have promised.
+    owed: BTreeMap<Ticket, Owed>,
+    tickets: u64,
+    /// Promised replies that are there.
+    replies: Vec<(Origin, Reply)>,
+    /// What plugins tell their like on other shards.
+    parcels: Vec<(ShardId, Parcel)>,
     outputs: Vec<Output>,
     is_accepting: bool,
 }
@@ -158,7 +169,11 @@ impl Gateway {
             sessions: BTreeMap::new(),
             timers: Timers::default(),
             awaited: Vec::new(),
-            said: Vec::new(),
+            acts: VecDeque::new(),
+            owed: BTreeMap::new(),
+            tickets: 0,
+            replies: Vec::new(),
+            parcels: Vec::new(),
             outputs: Vec::new(),
             is_accepting: true,
         }
@@ -218,28 +233,30 @@ impl Gateway {
         Ok(chosen)
     }
 
-    /// Executes a request on the shard that owns its session.
+    /// Executes a request on the shard that owns its session. Without a reply, one
+    /// follows by [`Self::take_replies`].
     pub fn execute(
         &mut self,
         now: Now,
+        origin: Origin,
         via: Via,
         request: Envelope,
         metrics: &mut Metrics,
-    ) -> Reply {
+    ) -> Option<Reply> {
         if request.session == 0 {
-            return self.create(now, via, &request, metrics);
+            return Some(self.create(now, via, &request, metrics));
         }
         let id = SessionId(request.session);
         let Some(session) = self.sessions.get_mut(&id) else {
             let reason = format!("No such session {id}");
-            return request.fail(&ApiError::new(ErrorCode::SessionNotFound, reason));
+            return Some(request.fail(&ApiError::new(ErrorCode::SessionNotFound, reason)));
         };
         session.last_activity = now.monotonic;
         let level = match request.handle {
             HandleField::Named(handle) => {
                 if !session.handles.contains_key(&HandleId(handle)) {
                     let reason = format!("No such handle {handle} in session {id}");
-                    return request.fail(&ApiError::new(ErrorCode::HandleNotFound, reason));
+                    return Some(request.fail(&ApiError::new(ErrorCode::HandleNotFound, reason)));
                 }
                 Level::Handle
             }
@@ -247,10 +264,12 @@ impl Gateway {
         };
         let verb = match Verb::parse(&request.verb) {
             Some(verb) if verb.fits(level) => verb,
-            Some(verb) if !verb.is_root_only() => return request.fail(&misplaced(&request.verb)),
+            Some(verb) if !verb.is_root_only() => {
+                return Some(request.fail(&misplaced(&request.verb)));
+            }
             Some(_) | None => {
                 let reason = format!("Unknown request '{}'", request.verb);
-                return request.fail(&ApiError::new(ErrorCode::UnknownRequest, reason));
+                return Some(request.fail(&ApiError::new(ErrorCode::UnknownRequest, reason)));
             }
         };
         let handle = HandleRef {
@@ -273,13 +292,13 @@ impl Gateway {
             }
             Verb::Detach => Ok(self.detach(now, handle, &request, metrics)),
             Verb::Hangup => Ok(self.hangup(now, handle, &request, metrics)),
-            Verb::Message => return self.message(now, handle, request, metrics),
+            Verb::Message => return self.message(now, origin, handle, request, metrics),
             Verb::Trickle => self.trickle(now, handle, &request),
             Verb::Create | Verb::Info | Verb::Ping => {
                 unreachable!("root verbs do not fit sessions and handles")
             }
         };
-        outcome.unwrap_or_else(|fault| request.fail(&fault))
+        Some(outcome.unwrap_or_else(|fault| request.fail(&fault)))
     }
 
     fn create(&mut self, now: Now, via: Via, request: &Envelope, metrics: &mut Metrics) -> Reply {
@@ -346,7 +365,7 @@ impl Gateway {
                 metrics,
             );
         }
-        self.said.clear();
+        self.publish(now, metrics);
         if let Some(session) = self.sessions.remove(&id) {
             metrics.gateway_events_dropped.session_ended += session.events.queued() as u64;
         }
@@ -367,6 +386,7 @@ impl Gateway {
             };
             metrics.driver_timers_fired += 1;
             match key {
+                Key::Owed(ticket) => self.expire_owed(ticket),
                 Key::Poll(id) => self.expire_polls(now, id, metrics),
                 Key::Session(id) => self.expire_session(now, id, metrics),
                 Key::Stream(id) => self.expire_stream(now, id, metrics),

@@ -2,15 +2,23 @@
 //!
 //! Invariant: a plugin never sees a request, only messages for its handles; it acts through
 //! [`Cx`], and what it pushes reaches the client after the reply to the message at hand.
+//!
+//! State that spans shards has one of them as its home. A plugin that needs another shard sends it
+//! a message ([`Cx::send`]) and goes on; a client that waits for a reply is told later
+//! ([`Cx::later`], [`Cx::resolve`]). No shard ever waits for another.
 
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use serde_json::{Map, Value};
 
 use crate::base::clock::Now;
 use crate::base::error::ApiError;
-use crate::base::id::{HandleRef, PeerId};
+use crate::base::id::{HandleRef, PeerId, SessionId, ShardId};
+use crate::base::rng::Rng;
 use crate::config::Config;
+use crate::gateway::session::Session;
 use crate::media::{Media, MediaError, OfferOptions, PeerEvent, PeerOwner};
 use crate::wire::sdp::{AnswerPlan, SessionDescription};
 
@@ -82,8 +90,28 @@ pub enum Answer {
         /// Free text.
         hint: Option<&'static str>,
     },
+    /// Nothing yet: [`Cx::resolve`] follows, or the client is told that it took too long.
+    Later(Ticket),
     /// A `success` that carries the data.
     Success(Value),
+}
+
+/// A reply that is owed to a client. Only the shard that gave it can redeem it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub(super) u64);
+
+/// What one instance of a plugin tells its instance on another shard.
+///
+/// Plain data: durations and ids may cross, instants may not.
+pub trait PluginMsg: Any + Send + fmt::Debug {}
+
+/// A [`PluginMsg`] on its way.
+#[derive(Debug)]
+pub struct Parcel {
+    /// Which plugin, an index into the list that all shards share.
+    pub(super) plugin: usize,
+    /// What it says.
+    pub(super) message: Box<dyn PluginMsg>,
 }
 
 /// Something that a plugin tells a handle's client.
@@ -110,6 +138,16 @@ pub struct JsepOut {
     pub e2ee: bool,
 }
 
+/// What a plugin wants done; carried out in order when its call ends.
+#[derive(Debug)]
+pub(super) enum Act {
+    Event(Box<PluginEvent>),
+    Hangup(HandleRef),
+    Opened(HandleRef),
+    Resolve(Ticket, Value),
+    Send(ShardId, Parcel),
+}
+
 /// What a plugin sees and may do during one call.
 #[derive(Debug)]
 pub struct Cx<'a> {
@@ -119,44 +157,93 @@ pub struct Cx<'a> {
     pub config: &'a Config,
     /// The PeerConnections and the switch.
     pub media: &'a mut Media,
-    /// The handle that the call is about.
-    pub handle: HandleRef,
-    /// Its PeerConnection.
-    pub peer: &'a mut Option<PeerId>,
-    /// What is told to clients, in order.
-    pub events: &'a mut Vec<PluginEvent>,
+    /// Randomness, fit for ids.
+    pub rng: &'a mut Rng,
+    /// The shard that this is.
+    pub shard: ShardId,
+    /// How many there are.
+    pub shards: u8,
+    pub(super) plugin: usize,
+    pub(super) sessions: &'a mut BTreeMap<SessionId, Session>,
+    pub(super) acts: &'a mut VecDeque<Act>,
+    pub(super) tickets: &'a mut u64,
 }
 
 impl Cx<'_> {
-    /// Tells the handle's client something.
-    pub fn push(&mut self, transaction: Option<Box<str>>, data: Value, jsep: Option<JsepOut>) {
-        self.events.push(PluginEvent {
-            handle: self.handle,
+    /// Tells a handle's client something. A handle that is gone is passed over.
+    pub fn push(
+        &mut self,
+        handle: HandleRef,
+        transaction: Option<Box<str>>,
+        data: Value,
+        jsep: Option<JsepOut>,
+    ) {
+        self.acts.push_back(Act::Event(Box::new(PluginEvent {
+            handle,
             transaction,
             data,
             jsep,
-        });
+        })));
     }
 
-    /// Answers an offer: sets up the handle's PeerConnection, or changes it.
+    /// Closes a handle's PeerConnection after the call. [`PeerEvent::Hangup`] follows, unless it
+    /// has none.
+    pub fn hang_up(&mut self, handle: HandleRef) {
+        self.acts.push_back(Act::Hangup(handle));
+    }
+
+    /// Sends a message to this plugin's instance on a shard, be it this one: then it is taken in
+    /// after the call at hand. Messages between two shards arrive in order.
+    pub fn send(&mut self, to: ShardId, message: impl PluginMsg) {
+        let parcel = Parcel {
+            plugin: self.plugin,
+            message: Box::new(message),
+        };
+        self.acts.push_back(Act::Send(to, parcel));
+    }
+
+    /// Promises a reply, for [`Answer::Later`].
+    pub const fn later(&mut self) -> Ticket {
+        *self.tickets += 1;
+        Ticket(*self.tickets)
+    }
+
+    /// Gives a promised reply. One that is too late is passed over.
+    pub fn resolve(&mut self, ticket: Ticket, data: Value) {
+        self.acts.push_back(Act::Resolve(ticket, data));
+    }
+
+    /// The PeerConnection of a handle, if it has one.
+    pub fn peer(&self, handle: HandleRef) -> Option<PeerId> {
+        let session = self.sessions.get(&handle.session)?;
+        session.handles.get(&handle.handle)?.peer
+    }
+
+    /// Answers an offer: sets up a handle's PeerConnection, or changes it.
     ///
     /// # Errors
     ///
-    /// Those of [`Media::accept_offer`].
+    /// Those of [`Media::accept_offer`]; [`MediaError::NoPeer`] if the handle is gone.
     pub fn accept_offer(
         &mut self,
+        handle: HandleRef,
         offer: &SessionDescription,
         plan: &AnswerPlan,
         options: OfferOptions,
     ) -> Result<SessionDescription, MediaError> {
+        let session = self.sessions.get_mut(&handle.session);
+        let entry = session.and_then(|session| session.handles.get_mut(&handle.handle));
+        let entry = entry.ok_or(MediaError::NoPeer)?;
         let owner = PeerOwner {
-            session: self.handle.session,
-            handle: self.handle.handle,
+            session: handle.session,
+            handle: handle.handle,
         };
         let accepted = self
             .media
-            .accept_offer(self.now, *self.peer, owner, offer, plan, options)?;
-        *self.peer = Some(accepted.peer);
+            .accept_offer(self.now, entry.peer, owner, offer, plan, options)?;
+        if entry.peer.replace(accepted.peer).is_none() {
+            self.acts.push_back(Act::Opened(handle));
+        }
         Ok(accepted.answer)
     }
 }
@@ -171,7 +258,7 @@ pub trait Plugin: fmt::Debug {
     /// # Errors
     ///
     /// When the plugin refuses it; the client gets that error.
-    fn attach(&mut self, cx: &mut Cx<'_>) -> Result<(), ApiError>;
+    fn attach(&mut self, cx: &mut Cx<'_>, handle: HandleRef) -> Result<(), ApiError>;
 
     /// A client's message for a handle.
     ///
@@ -179,14 +266,25 @@ pub trait Plugin: fmt::Debug {
     ///
     /// When the plugin cannot take messages at all. What is wrong with the message itself is told
     /// in the plugin's own words, by an event or in [`Answer::Success`].
-    fn message(&mut self, cx: &mut Cx<'_>, message: PluginMessage) -> Result<Answer, ApiError>;
+    fn message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        message: PluginMessage,
+    ) -> Result<Answer, ApiError>;
 
-    /// Something happened to the handle's PeerConnection. On [`PeerEvent::Hangup`] it is gone.
-    fn peer_event(&mut self, cx: &mut Cx<'_>, event: &PeerEvent);
+    /// Something happened to a handle's PeerConnection. On [`PeerEvent::Hangup`] it is gone.
+    fn peer_event(&mut self, cx: &mut Cx<'_>, handle: HandleRef, event: &PeerEvent);
 
-    /// The handle goes away; its PeerConnection is gone.
-    fn detach(&mut self, cx: &mut Cx<'_>);
+    /// A handle goes away; its PeerConnection is gone.
+    fn detach(&mut self, cx: &mut Cx<'_>, handle: HandleRef);
 
     /// The state of a handle, for the Admin API.
     fn query(&self, handle: HandleRef) -> Value;
+
+    /// A message of this plugin's instance on a shard, see [`Cx::send`].
+    fn remote(&mut self, cx: &mut Cx<'_>, from: ShardId, message: Box<dyn PluginMsg>) {
+        let _ = (cx, from);
+        unreachable!("this plugin sends no messages between shards: {message:?}");
+    }
 }

@@ -26,6 +26,10 @@ impl Shard {
                 self.post(from, MeshMsg::Counted { origin, metrics }, out);
             }
             MeshMsg::Counted { origin, metrics } => self.counted(now, origin, &metrics, out),
+            MeshMsg::Plugin(parcel) => {
+                self.gateway.remote(now, from, parcel, &mut self.metrics);
+                self.tell_listeners(out);
+            }
             MeshMsg::Poll {
                 origin,
                 session,
@@ -59,8 +63,12 @@ impl Shard {
                 via,
                 request,
             } => {
-                let reply = self.gateway.execute(now, via, *request, &mut self.metrics);
-                self.post(from, MeshMsg::Reply { origin, reply }, out);
+                let reply = self
+                    .gateway
+                    .execute(now, origin, via, *request, &mut self.metrics);
+                if let Some(reply) = reply {
+                    self.post(from, MeshMsg::Reply { origin, reply }, out);
+                }
             }
             MeshMsg::Stream {
                 origin,
@@ -94,8 +102,14 @@ impl Shard {
         }
     }
 
-    /// Passes what the gateway has to say to the shards that have the listeners' connections.
+    /// Passes what the gateway has to say to the shards that it concerns.
     pub(super) fn tell_listeners(&mut self, out: &mut Outbox) {
+        for (to, parcel) in self.gateway.take_parcels() {
+            self.post(to, MeshMsg::Plugin(parcel), out);
+        }
+        for (origin, reply) in self.gateway.take_replies() {
+            self.post(origin.shard, MeshMsg::Reply { origin, reply }, out);
+        }
         for output in self.gateway.take_outputs() {
             let origin = match &output {
                 Output::PollAnswer { origin, .. }

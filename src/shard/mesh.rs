@@ -6,6 +6,7 @@
 //! refused, and so bounded by what was asked.
 
 use crate::base::id::SessionId;
+use crate::gateway::plugin::Parcel;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via, Wanted};
@@ -27,6 +28,8 @@ pub enum MeshMsg {
         /// The counters.
         metrics: Box<Metrics>,
     },
+    /// What a plugin tells its like.
+    Plugin(Parcel),
     /// Wants to wait for events of a session that the receiver owns.
     Poll {
         /// Where the answer goes.

@@ -209,6 +209,12 @@ impl Shard {
         self.gateway.flush(now, &mut self.metrics);
         self.tell_listeners(out);
         self.take_local(now, out);
+        // Answers make room for the next requests of their connections, which have answers.
+        while self.gateway.has_news() {
+            self.gateway.deliver(now, &mut self.metrics);
+            self.tell_listeners(out);
+            self.take_local(now, out);
+        }
         // What plugins did on the way may have given media something to send.
         self.gateway.media_mut().flush(now, &mut out.datagrams);
         self.drain_on(now, out);

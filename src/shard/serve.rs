@@ -154,10 +154,22 @@ impl Shard {
         };
         let owner = owner_of(session, self.shards);
         if owner == self.id {
+            let origin = self.next_origin(conn);
             let reply = self
                 .gateway
-                .execute(now, Via::Http, request, &mut self.metrics);
-            self.answer(now, conn, &reply, Framing::Chunked);
+                .execute(now, origin, Via::Http, request, &mut self.metrics);
+            match reply {
+                Some(reply) => {
+                    self.answer(now, conn, &reply, Framing::Chunked);
+                }
+                None => {
+                    // It comes as those of other shards do.
+                    self.asked[usize::from(owner.0)] += 1;
+                    if let Some(client) = self.clients.get_mut(conn) {
+                        client.waiting = Waiting::Reply { origin };
+                    }
+                }
+            }
             return;
         }
         if !self.may_ask(owner) {

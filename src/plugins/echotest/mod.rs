@@ -94,23 +94,28 @@ impl Plugin for EchoTest {
         }
     }
 
-    fn attach(&mut self, cx: &mut Cx<'_>) -> Result<(), ApiError> {
-        self.echoes.insert(cx.handle, Echo::default());
+    fn attach(&mut self, _cx: &mut Cx<'_>, handle: HandleRef) -> Result<(), ApiError> {
+        self.echoes.insert(handle, Echo::default());
         Ok(())
     }
 
-    fn message(&mut self, cx: &mut Cx<'_>, message: PluginMessage) -> Result<Answer, ApiError> {
+    fn message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        message: PluginMessage,
+    ) -> Result<Answer, ApiError> {
         let PluginMessage {
             transaction,
             body,
             jsep,
         } = message;
-        let echo = self.echoes.entry(cx.handle).or_default();
+        let echo = self.echoes.entry(handle).or_default();
         let done = Settings::read(&body, jsep.is_some()).and_then(|settings| {
-            echo.apply(cx, &settings)?;
+            echo.apply(cx, handle, &settings)?;
             let Some(jsep) = jsep else { return Ok(None) };
             let e2ee = jsep.e2ee;
-            let sdp = echo.negotiate(cx, &settings, &jsep)?;
+            let sdp = echo.negotiate(cx, handle, &settings, &jsep)?;
             Ok(Some(JsepOut {
                 kind: JsepKind::Answer,
                 sdp,
@@ -120,11 +125,11 @@ impl Plugin for EchoTest {
         match done {
             Ok(jsep) => {
                 let data = json!({"echotest": "event", "result": "ok"});
-                cx.push(Some(transaction), data, jsep);
+                cx.push(handle, Some(transaction), data, jsep);
             }
             Err(Fault { code, text }) => {
                 let data = json!({"echotest": "event", "error_code": code as u16, "error": text});
-                cx.push(Some(transaction), data, None);
+                cx.push(handle, Some(transaction), data, None);
             }
         }
         Ok(Answer::Ack {
@@ -132,8 +137,8 @@ impl Plugin for EchoTest {
         })
     }
 
-    fn peer_event(&mut self, cx: &mut Cx<'_>, event: &PeerEvent) {
-        let Some(echo) = self.echoes.get_mut(&cx.handle) else {
+    fn peer_event(&mut self, cx: &mut Cx<'_>, handle: HandleRef, event: &PeerEvent) {
+        let Some(echo) = self.echoes.get_mut(&handle) else {
             return;
         };
         match event {
@@ -143,7 +148,7 @@ impl Plugin for EchoTest {
                 bytes,
                 ..
             } => {
-                let Some(peer) = *cx.peer else { return };
+                let Some(peer) = cx.peer(handle) else { return };
                 let answer = match form {
                     DataForm::Binary => bytes.clone(),
                     DataForm::Text => [b"Janus EchoTest here! You wrote: ", &bytes[..]].concat(),
@@ -153,7 +158,12 @@ impl Plugin for EchoTest {
             }
             PeerEvent::Hangup { .. } => {
                 *echo = Echo::default();
-                cx.push(None, json!({"echotest": "event", "result": "done"}), None);
+                cx.push(
+                    handle,
+                    None,
+                    json!({"echotest": "event", "result": "done"}),
+                    None,
+                );
             }
             PeerEvent::Layers {
                 line,
@@ -172,7 +182,7 @@ impl Plugin for EchoTest {
                 if let Some(temporal) = temporal {
                     data["temporal"] = (*temporal).into();
                 }
-                cx.push(None, data, None);
+                cx.push(handle, None, data, None);
             }
             PeerEvent::SlowLink { kind, uplink, .. } => {
                 echo.slowlinks += 1;
@@ -184,10 +194,10 @@ impl Plugin for EchoTest {
                         "media": kind.as_str(),
                         "current-bitrate": echo.limit(),
                     });
-                    cx.push(None, data, None);
+                    cx.push(handle, None, data, None);
                 }
             }
-            PeerEvent::Up => echo.send_limit(cx),
+            PeerEvent::Up => echo.send_limit(cx, handle),
             PeerEvent::DataClose { .. }
             | PeerEvent::DataOpen { .. }
             | PeerEvent::IceFailed
@@ -196,8 +206,8 @@ impl Plugin for EchoTest {
         }
     }
 
-    fn detach(&mut self, cx: &mut Cx<'_>) {
-        self.echoes.remove(&cx.handle);
+    fn detach(&mut self, _cx: &mut Cx<'_>, handle: HandleRef) {
+        self.echoes.remove(&handle);
     }
 
     fn query(&self, handle: HandleRef) -> Value {
@@ -226,7 +236,12 @@ impl Plugin for EchoTest {
 
 impl Echo {
     /// Takes over settings, and carries them out where there is a PeerConnection.
-    fn apply(&mut self, cx: &mut Cx<'_>, settings: &Settings) -> Result<(), Fault> {
+    fn apply(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        settings: &Settings,
+    ) -> Result<(), Fault> {
         if settings.record == Some(true) {
             return Err(Fault::element("Recording is not available"));
         }
@@ -240,7 +255,7 @@ impl Echo {
         }
         if let Some(bitrate) = settings.bitrate {
             self.bitrate = bitrate;
-            self.send_limit(cx);
+            self.send_limit(cx, handle);
         }
         let layers = LayerTarget {
             substream: settings.substream.unwrap_or(self.layers.substream),
@@ -257,12 +272,12 @@ impl Echo {
                 cx.media.set_layers(cx.now, route.id, layers);
             }
         }
-        self.tell_current(cx, settings);
+        self.tell_current(cx, handle, settings);
         Ok(())
     }
 
     /// Confirms a layer that is asked for and delivered already, as Janus does.
-    fn tell_current(&self, cx: &mut Cx<'_>, settings: &Settings) {
+    fn tell_current(&self, cx: &mut Cx<'_>, handle: HandleRef, settings: &Settings) {
         let video = self
             .routes
             .values()
@@ -277,14 +292,14 @@ impl Echo {
             .filter(|&asked| state.substream == Some(asked))
         {
             let data = json!({"echotest": "event", "videocodec": codec, "substream": substream});
-            cx.push(None, data, None);
+            cx.push(handle, None, data, None);
         }
         if let Some(temporal) = settings
             .temporal
             .filter(|&asked| state.temporal == Some(asked))
         {
             let data = json!({"echotest": "event", "videocodec": codec, "temporal": temporal});
-            cx.push(None, data, None);
+            cx.push(handle, None, data, None);
         }
     }
 
@@ -302,8 +317,8 @@ impl Echo {
         }
     }
 
-    fn send_limit(&self, cx: &mut Cx<'_>) {
-        if let Some(peer) = *cx.peer {
+    fn send_limit(&self, cx: &mut Cx<'_>, handle: HandleRef) {
+        if let Some(peer) = cx.peer(handle) {
             cx.media.set_bitrate(cx.now, peer, self.limit());
         }
     }
@@ -312,17 +327,18 @@ impl Echo {
     fn negotiate(
         &mut self,
         cx: &mut Cx<'_>,
+        handle: HandleRef,
         settings: &Settings,
         jsep: &crate::gateway::plugin::Jsep,
     ) -> Result<crate::wire::sdp::SessionDescription, Fault> {
         let (plan, tracks) = plan::echo(&jsep.sdp, settings);
         let answer = cx
-            .accept_offer(&jsep.sdp, &plan, jsep.options)
+            .accept_offer(handle, &jsep.sdp, &plan, jsep.options)
             .map_err(|fault| Fault {
                 code: Code::InvalidSdp,
                 text: fault.to_string(),
             })?;
-        let peer = cx.peer.expect("an accepted offer has a peer");
+        let peer = cx.peer(handle).expect("an accepted offer has a peer");
         self.routes.retain(|line, route| {
             let stays = tracks.iter().any(|track| track.line == *line);
             if !stays {
