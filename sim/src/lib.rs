@@ -8,4 +8,9 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod faults;
 pub mod kernel;
+pub mod models;
+pub mod oracle;
+pub mod world;

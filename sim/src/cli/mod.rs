@@ -1,0 +1,51 @@
+//! The command line: what to run, and how to show what came of it.
+
+pub mod args;
+mod replay;
+mod run;
+
+use args::{Args, Usage};
+
+/// How a command ended, as the process's exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Nothing was found.
+    Clean = 0,
+    /// A rule was broken.
+    Violation = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// A run could not be repeated.
+    Nondeterminism = 3,
+    /// A mutant went unnoticed.
+    Survivor = 4,
+    /// A rare branch was never reached.
+    Unmarked = 5,
+}
+
+const HELP: &str = "\
+bifrons-sim: the whole gateway under network and clock faults, by seed
+
+  run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N]
+
+Exit status: 0 clean, 1 violation, 2 usage, 3 nondeterminism, 4 a mutant survived,
+5 a mark was never hit.
+";
+
+/// Runs the command that `words` make up.
+pub fn main(words: impl Iterator<Item = String>) -> Exit {
+    let mut args = Args::new(words);
+    let outcome = match args.command().as_deref() {
+        Some("replay") => replay::replay(args),
+        Some("run") => run::run(args),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            return Exit::Clean;
+        }
+        Some(other) => Err(Usage(format!("there is no command {other:?}"))),
+    };
+    outcome.unwrap_or_else(|Usage(why)| {
+        eprintln!("bifrons-sim: {why}\n\n{HELP}");
+        Exit::Usage
+    })
+}

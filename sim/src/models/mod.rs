@@ -1,0 +1,93 @@
+//! Who talks to the gateway: clients of every temper, and the proxies between.
+
+pub mod abuser;
+pub mod browser;
+pub mod decode;
+pub mod link;
+pub mod proxy;
+pub mod request;
+pub mod slow;
+pub mod sse;
+pub mod stream;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::faults::scenario::Link;
+use crate::kernel::tcp::{Notice, Socket};
+use crate::kernel::trace::Lane;
+use crate::models::link::Loss;
+use crate::oracle::fact::verb_of;
+use crate::world::physics::Physics;
+
+/// A host that is not the gateway.
+pub trait Model: fmt::Debug {
+    /// Begins.
+    fn start(&mut self, world: &mut Physics);
+
+    /// The network tells of a socket.
+    fn notice(&mut self, world: &mut Physics, socket: Socket, notice: Notice);
+
+    /// A timer that it set has come.
+    fn timer(&mut self, world: &mut Physics, token: u64);
+
+    /// Closes all connections and starts nothing new.
+    fn leave(&mut self, world: &mut Physics);
+
+    /// One of its connections.
+    fn link(&self, link: Link) -> Option<Socket>;
+
+    /// What it has achieved.
+    fn progress(&self) -> &Progress;
+}
+
+/// What a client has achieved.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Messages that were acknowledged.
+    pub acks: u32,
+    /// Events of a plugin that came, by transaction.
+    pub events: BTreeMap<String, u32>,
+    /// How many events came.
+    pub events_count: u32,
+    /// Sessions that it gave up.
+    pub restarts: u32,
+}
+
+impl Progress {
+    /// Notes an event that reached the application.
+    pub fn note(&mut self, world: &mut Physics, client: u32, session: Option<u64>, event: &Value) {
+        world.line(Lane::Client(client), || format!("gets {event}"));
+        let at = world.now();
+        world
+            .trace
+            .event(at, "event", u64::from(client), session.unwrap_or_default());
+        if verb_of(event) != "event" {
+            return;
+        }
+        self.events_count += 1;
+        world.watch.client_event(client);
+        if let Some(transaction) = event.get("transaction").and_then(Value::as_str) {
+            let times = self.events.entry(transaction.to_owned()).or_default();
+            *times += 1;
+            if *times > 1 {
+                let detail =
+                    format!("client {client} got the event of {transaction} {times} times");
+                world.watch.report("event-exactly-once", at, detail);
+            }
+        }
+    }
+
+    /// Notes a connection that failed. On one that no fault touched, nothing may fail.
+    pub fn note_loss(&mut self, world: &mut Physics, client: u32, socket: Socket, loss: &Loss) {
+        let at = world.now();
+        world
+            .trace
+            .event(at, "loss", u64::from(client), u64::from(socket.0));
+        world.line(Lane::Client(client), || {
+            format!("loses connection {}: {loss:?}", socket.0)
+        });
+    }
+}

@@ -1,0 +1,315 @@
+//! What is known about every session, from what was on the wire alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bifrons::base::limits::Limits;
+use serde_json::Value;
+
+use crate::faults::scenario::{GatewayPlan, Scenario};
+use crate::kernel::time::SimTime;
+use crate::oracle::fact::{Ask, Exchange, Stamp, Streamed, verb_of};
+
+/// The books of one run.
+#[derive(Debug)]
+pub struct Ledger {
+    /// Every session that was created or asked for.
+    pub sessions: BTreeMap<u64, Session>,
+    /// The gateway's bounds.
+    pub limits: Limits,
+    /// The gateway as configured.
+    pub plan: GatewayPlan,
+    /// How coarse its clocks are.
+    pub granularity: Duration,
+    /// True time of what is being told.
+    pub now: SimTime,
+    delays: Vec<Delay>,
+}
+
+/// A span in which the gateway is slower by a fault.
+#[derive(Clone, Copy, Debug)]
+struct Delay {
+    from: SimTime,
+    to: SimTime,
+    /// How much slower; `None` is by as much of the span as is left.
+    by: Option<Duration>,
+}
+
+/// What is known about one session.
+#[derive(Debug, Default)]
+pub struct Session {
+    /// Polls and streams that are open, by the number of their exchange.
+    pub listeners: BTreeMap<u64, Listener>,
+    /// When the last request entered that was answered as only a live session is.
+    pub last_alive: Option<Stamp>,
+    /// The last sign of life that the gateway may have seen: any request that names it, or an
+    /// open event stream.
+    pub last_named: Option<Stamp>,
+    /// When two listeners were last open at the same time, or one went without an answer.
+    pub last_shared: Option<Stamp>,
+    /// Its end was asked for, or another owner.
+    pub ended_by: Option<Stamp>,
+    /// An event stream was ever opened on it.
+    pub has_streamed: bool,
+    /// Messages whose answer is an event, in the order in which they were asked.
+    pub messages: Vec<Message>,
+}
+
+/// A poll or stream that is open.
+#[derive(Clone, Copy, Debug)]
+pub struct Listener {
+    /// When its last byte entered a shard.
+    pub asked: Stamp,
+    /// Whether it is an event stream.
+    pub is_stream: bool,
+    /// Its answer is on its way.
+    pub is_offered: bool,
+}
+
+/// A message to a plugin that answers with an event.
+#[derive(Debug)]
+pub struct Message {
+    /// Its transaction.
+    pub transaction: String,
+    /// Its handle.
+    pub handle: u64,
+    /// When its last byte entered a shard.
+    pub asked: Stamp,
+    /// When its `ack` was offered.
+    pub acked: Option<Stamp>,
+    /// It was refused, so no event follows.
+    pub is_refused: bool,
+    /// How often its event was taken by the kernel in a complete answer of a poll.
+    pub polled: u32,
+    /// How often its event was taken by the kernel in an event stream.
+    pub streamed: u32,
+}
+
+impl Session {
+    /// The message with a transaction.
+    pub fn message(&self, transaction: &str) -> Option<&Message> {
+        self.messages
+            .iter()
+            .rev()
+            .find(|message| message.transaction == transaction)
+    }
+}
+
+impl Ledger {
+    /// Empty books.
+    pub fn new(scenario: &Scenario) -> Self {
+        Self {
+            sessions: BTreeMap::new(),
+            limits: Limits {
+                out_bytes: scenario.gateway.out_bytes,
+                ..Limits::default()
+            },
+            plan: scenario.gateway,
+            granularity: scenario.clocks.granularity,
+            now: SimTime::START,
+            delays: Vec::new(),
+        }
+    }
+
+    /// Notes that a shard stands still in a span.
+    pub fn note_freeze(&mut self, from: SimTime, to: SimTime) {
+        self.delays.push(Delay { from, to, by: None });
+    }
+
+    /// Notes that messages between shards take longer in a span.
+    pub fn note_mesh_delay(&mut self, from: SimTime, to: SimTime, by: Duration) {
+        let by = Some(by);
+        self.delays.push(Delay { from, to, by });
+    }
+
+    /// How late the gateway may be with what it does between two moments: the slack of its timer,
+    /// a few turns, a few messages between shards, and what faults add to each. Doubled, because
+    /// its clock may run faster than true time.
+    pub fn tolerance(&self, from: SimTime, to: SimTime) -> Duration {
+        let plan = &self.plan;
+        let base =
+            plan.slack_max + plan.turn_max * 8 + plan.mesh_max * 4 + Duration::from_millis(1);
+        let faults: Duration = self.delays.iter().map(|delay| delay.within(from, to)).sum();
+        (base + faults) * 2 + self.granularity * 4
+    }
+
+    /// The last sign of life of the session that a request names; `None` while a stream is open.
+    pub fn silent_since(&self, ask: &Ask) -> Option<Stamp> {
+        let session = self.sessions.get(&ask.session()?)?;
+        let is_streaming = session.listeners.values().any(|it| it.is_stream);
+        session.last_named.filter(|_| !is_streaming)
+    }
+
+    /// Takes in a request.
+    pub fn asked(&mut self, exchange: &Exchange) {
+        let Some(id) = exchange.ask.session() else {
+            return;
+        };
+        let session = self.sessions.entry(id).or_default();
+        session.last_named = Some(exchange.asked);
+        let is_stream = matches!(exchange.ask, Ask::Stream { .. });
+        match &exchange.ask {
+            Ask::Poll { .. } | Ask::Stream { .. } => {
+                if !session.listeners.is_empty() {
+                    session.last_shared = Some(exchange.asked);
+                }
+                let asked = exchange.asked;
+                session.has_streamed |= is_stream;
+                session.listeners.insert(
+                    exchange.number,
+                    Listener {
+                        asked,
+                        is_stream,
+                        is_offered: false,
+                    },
+                );
+            }
+            Ask::Api {
+                verb,
+                handle,
+                transaction,
+                ..
+            } => match verb.as_str() {
+                "claim" | "destroy" => {
+                    session.ended_by.get_or_insert(exchange.asked);
+                }
+                "message" => session.messages.push(Message {
+                    transaction: transaction.clone().unwrap_or_default(),
+                    handle: *handle,
+                    asked: exchange.asked,
+                    acked: None,
+                    is_refused: false,
+                    polled: 0,
+                    streamed: 0,
+                }),
+                _ => {}
+            },
+            Ask::Other => {}
+        }
+    }
+
+    /// The answer to a request is on its way.
+    pub fn offered(&mut self, exchange: &Exchange) {
+        let session = exchange
+            .ask
+            .session()
+            .and_then(|id| self.sessions.get_mut(&id));
+        if let Some(listener) =
+            session.and_then(|session| session.listeners.get_mut(&exchange.number))
+        {
+            listener.is_offered = true;
+        }
+    }
+
+    /// Takes in a complete answer.
+    pub fn answered(&mut self, exchange: &Exchange) {
+        let (Some(answer), Some(offered)) = (&exchange.answer, exchange.offered) else {
+            return;
+        };
+        if let Ask::Api { verb, .. } = &exchange.ask
+            && verb == "create"
+            && let Some(id) = answer
+                .json
+                .as_ref()
+                .and_then(|json| json.pointer("/data/id"))
+            && let Some(id) = id.as_u64()
+        {
+            let session = self.sessions.entry(id).or_default();
+            session.last_alive = Some(exchange.asked);
+            session.last_named = Some(exchange.asked);
+            return;
+        }
+        let Some(session) = exchange
+            .ask
+            .session()
+            .and_then(|id| self.sessions.get_mut(&id))
+        else {
+            return;
+        };
+        if answer.proves_life() {
+            let asked = exchange.asked;
+            let is_latest = session
+                .last_alive
+                .is_none_or(|last| last.elapsed < asked.elapsed);
+            if is_latest {
+                session.last_alive = Some(asked);
+            }
+        }
+        match &exchange.ask {
+            Ask::Api { transaction, .. } => {
+                let transaction = transaction.as_deref().unwrap_or_default();
+                let mut messages = session.messages.iter_mut().rev();
+                if let Some(message) = messages.find(|it| it.transaction == transaction) {
+                    message.is_refused |= answer.verb() != "ack";
+                    message.acked.get_or_insert(offered);
+                }
+            }
+            Ask::Poll { .. } => {
+                for event in answer.events() {
+                    if let Some(message) = session.message_of(event) {
+                        message.polled += 1;
+                    }
+                }
+            }
+            Ask::Other | Ask::Stream { .. } => {}
+        }
+    }
+
+    /// Takes in an event of a stream.
+    pub fn streamed(&mut self, streamed: &Streamed<'_>) {
+        let session = streamed
+            .exchange
+            .ask
+            .session()
+            .and_then(|id| self.sessions.get_mut(&id));
+        if let Some(session) = session
+            && let Some(message) = session.message_of(streamed.event)
+        {
+            message.streamed += 1;
+        }
+    }
+
+    /// A poll or stream is over, answered or not.
+    pub fn closed(&mut self, exchange: &Exchange, at: Stamp) {
+        let session = exchange
+            .ask
+            .session()
+            .and_then(|id| self.sessions.get_mut(&id));
+        if let Some(session) = session
+            && let Some(listener) = session.listeners.remove(&exchange.number)
+        {
+            if exchange.answer.is_none() {
+                session.last_shared = Some(at);
+            }
+            if listener.is_stream {
+                session.last_named = Some(at);
+            }
+        }
+    }
+}
+
+impl Session {
+    fn message_of(&mut self, event: &Value) -> Option<&mut Message> {
+        if verb_of(event) != "event" {
+            return None;
+        }
+        let transaction = event.get("transaction")?.as_str()?;
+        self.messages
+            .iter_mut()
+            .rev()
+            .find(|message| message.transaction == transaction)
+    }
+}
+
+impl Delay {
+    fn within(&self, from: SimTime, to: SimTime) -> Duration {
+        let (start, end) = (self.from.max(from), self.to.min(to));
+        let overlap = end.saturating_since(start);
+        match self.by {
+            // A request crosses, and its answer crosses back.
+            Some(by) if !overlap.is_zero() => by * 2,
+            Some(_) => Duration::ZERO,
+            None => overlap,
+        }
+    }
+}

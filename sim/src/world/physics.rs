@@ -1,0 +1,190 @@
+//! What every host of the world shares: time, the network, the record, and who watches.
+
+use std::time::Duration;
+
+use bifrons::base::id::ConnId;
+
+use crate::kernel::key::Key;
+use crate::kernel::pipe::Read;
+use crate::kernel::queue::Queue;
+use crate::kernel::tcp::{HostId, Socket, Tcp, TcpEvent, TcpProfile, Write};
+use crate::kernel::time::SimTime;
+use crate::kernel::trace::{Lane, Trace};
+use crate::oracle::watch::Watch;
+
+/// The gateway's host.
+pub const GATEWAY: HostId = HostId(0);
+
+/// The host of the proxy in front of client `client`.
+pub const fn proxy_host(client: u32) -> HostId {
+    HostId(1_000 + client)
+}
+
+/// The host of client `client`.
+pub const fn client_host(client: u32) -> HostId {
+    HostId(1 + client)
+}
+
+/// Something that will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The deadline that a shard named has come, if it still is the one with this number.
+    Deadline {
+        /// Which shard.
+        shard: u8,
+        /// The number of its arming.
+        number: u64,
+    },
+    /// A fault strikes.
+    Fault(usize),
+    /// A fault ends.
+    FaultEnd(usize),
+    /// A message of the mesh has arrived.
+    Mesh {
+        /// Where.
+        shard: u8,
+    },
+    /// The scenario enters its next phase.
+    Phase(Phase),
+    /// Something in the network.
+    Tcp(TcpEvent),
+    /// A model wanted to be woken.
+    Timer {
+        /// Which host.
+        host: HostId,
+        /// What it said about it.
+        token: u64,
+    },
+    /// A shard takes in what has gathered.
+    Turn {
+        /// Which shard.
+        shard: u8,
+    },
+    /// The completion of a write reaches a shard's driver.
+    Wrote {
+        /// Which shard.
+        shard: u8,
+        /// Which connection.
+        conn: ConnId,
+        /// How many bytes.
+        count: usize,
+    },
+}
+
+impl From<TcpEvent> for Event {
+    fn from(event: TcpEvent) -> Self {
+        Self::Tcp(event)
+    }
+}
+
+/// The phases of a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// All faults are over.
+    Heal,
+    /// A fresh client comes.
+    Probe,
+    /// The fresh client must have been served by now.
+    Judge,
+    /// All clients leave.
+    Leave,
+    /// Everything that waits for time has had its time.
+    End,
+}
+
+/// What every host of the world shares.
+#[derive(Debug)]
+pub struct Physics {
+    /// What happens next.
+    pub queue: Queue<Event>,
+    /// The network.
+    pub tcp: Tcp,
+    /// The record.
+    pub trace: Trace,
+    /// Who watches.
+    pub watch: Watch,
+    /// The root of all draws.
+    pub key: Key,
+}
+
+impl Physics {
+    /// An empty world.
+    pub fn new(seed: u64, network: TcpProfile, shuffle: bool, trace: Trace, watch: Watch) -> Self {
+        let key = Key::of_seed(seed);
+        Self {
+            queue: Queue::new(shuffle.then(|| key.named("order"))),
+            tcp: Tcp::new(network, key.named("tcp")),
+            trace,
+            watch,
+            key,
+        }
+    }
+
+    /// True time.
+    pub const fn now(&self) -> SimTime {
+        self.queue.now()
+    }
+
+    /// Wakes a model after `after`.
+    pub fn wake(&mut self, host: HostId, after: Duration, token: u64) {
+        let at = self.now() + after;
+        self.queue.push(at, Event::Timer { host, token });
+    }
+
+    /// Begins to connect.
+    pub fn connect(&mut self, from: HostId, to: HostId) -> Socket {
+        let socket = self.tcp.connect(&mut self.queue, from, to);
+        self.trace.event(
+            self.queue.now(),
+            "connect",
+            u64::from(socket.0),
+            u64::from(to.0),
+        );
+        socket
+    }
+
+    /// Offers bytes to the kernel.
+    pub fn write(&mut self, socket: Socket, bytes: &[u8]) -> Write {
+        let outcome = self.tcp.write(&mut self.queue, socket, bytes);
+        if let Write::Taken(count) = outcome {
+            let at = self.queue.now();
+            self.trace
+                .bytes(at, "write", u64::from(socket.0), &bytes[..count]);
+        }
+        outcome
+    }
+
+    /// Reads up to `most` bytes, appending them to `into`.
+    pub fn read(&mut self, socket: Socket, most: usize, into: &mut Vec<u8>) -> Read {
+        self.tcp.read(&mut self.queue, socket, most, into)
+    }
+
+    /// Says that nothing more will be written.
+    pub fn shutdown(&mut self, socket: Socket) {
+        self.note_socket("shutdown", socket);
+        self.tcp.shutdown(&mut self.queue, socket);
+    }
+
+    /// Lets go of a socket.
+    pub fn close(&mut self, socket: Socket) {
+        self.note_socket("close", socket);
+        self.tcp.close(&mut self.queue, socket);
+    }
+
+    /// Lets go of a socket with a reset.
+    pub fn abort(&mut self, socket: Socket) {
+        self.note_socket("abort", socket);
+        self.tcp.abort(&mut self.queue, socket);
+    }
+
+    /// Adds a line to the record, if lines are kept.
+    pub fn line(&mut self, lane: Lane, text: impl FnOnce() -> String) {
+        let at = self.queue.now();
+        self.trace.line(at, lane, text);
+    }
+
+    fn note_socket(&mut self, kind: &'static str, socket: Socket) {
+        self.trace
+            .event(self.queue.now(), kind, u64::from(socket.0), 0);
+    }
+}
