@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::json;
-use support::{Kernel, Lockstep, get};
+use support::{Kernel, Lockstep, Mesh, get, post};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -257,4 +257,56 @@ fn a_handle_url_leads_to_its_session() {
     let head = String::from_utf8_lossy(&gateway.clients[&client].received).into_owned();
     assert!(head.starts_with("HTTP/1.1 302 Found\r\n"), "{head}");
     assert!(head.contains("Location: /janus/7\r\n"), "{head}");
+}
+
+#[test]
+fn a_shard_that_falls_behind_is_refused_at_the_door_and_loses_nothing() {
+    let mut config = bifrons::config::Config::default();
+    config.limits.mesh_requests_count = 2;
+    let mut gateway = Lockstep::with(2, config);
+    let home = gateway.connect(0);
+    let (session, _) = gateway.echo(home);
+    let strangers = [(); 3].map(|()| gateway.connect(1));
+    let keepalive = post(
+        &format!("/janus/{session}"),
+        r#"{"janus":"keepalive","transaction":"k"}"#,
+    );
+    gateway.mesh = Mesh::Holds;
+    for stranger in strangers {
+        gateway.send(stranger, &keepalive);
+    }
+    assert_eq!(gateway.response(strangers[0]), None);
+    assert_eq!(gateway.response(strangers[1]), None);
+    assert_eq!(gateway.response(strangers[2]).unwrap().0, 503);
+    // What needs no other shard is served meanwhile.
+    let local = gateway.connect(1);
+    gateway.send(local, get("/janus/ping"));
+    assert_eq!(gateway.response(local).unwrap().0, 200);
+    gateway.release_mesh();
+    for stranger in &strangers[..2] {
+        assert!(gateway.response(*stranger).unwrap().1.contains("ack"));
+    }
+    gateway.send(strangers[2], &keepalive);
+    assert!(
+        gateway.response(strangers[2]).unwrap().1.contains("ack"),
+        "the credit came back"
+    );
+}
+
+#[test]
+fn polls_give_their_credit_back_when_they_are_taken_in() {
+    let mut config = bifrons::config::Config::default();
+    config.limits.mesh_requests_count = 2;
+    let mut gateway = Lockstep::with(2, config);
+    let home = gateway.connect(0);
+    let sessions = [(); 5].map(|()| gateway.echo(home).0);
+    let pollers = sessions.map(|session| {
+        let poller = gateway.connect(1);
+        gateway.poll(poller, session, "");
+        poller
+    });
+    gateway.advance(30 * SECOND);
+    for poller in pollers {
+        assert_eq!(gateway.polled(poller).unwrap(), ["keepalive"]);
+    }
 }

@@ -14,6 +14,7 @@ use bifrons::base::id::{ConnId, ShardId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
 use bifrons::media::{Certificate, LocalSocket};
+use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 use serde_json::Value;
 
@@ -44,6 +45,18 @@ pub struct Lockstep {
     now: Now,
     opened: u32,
     outbox: Outbox,
+    /// Whether messages between shards stay on their way.
+    pub mesh: Mesh,
+    held: Vec<(usize, ShardId, MeshMsg)>,
+}
+
+/// What becomes of messages between shards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mesh {
+    /// They arrive at once.
+    Delivers,
+    /// They stay on their way until [`Lockstep::release_mesh`].
+    Holds,
 }
 
 /// The name of a client's connection.
@@ -88,6 +101,16 @@ impl Lockstep {
             now,
             opened: 0,
             outbox: Outbox::default(),
+            mesh: Mesh::Delivers,
+            held: Vec::new(),
+        }
+    }
+
+    /// Lets everything arrive that is held between shards, in order.
+    pub fn release_mesh(&mut self) {
+        self.mesh = Mesh::Delivers;
+        for (to, from, message) in std::mem::take(&mut self.held) {
+            self.input(to, Input::Mesh { from, message });
         }
     }
 
@@ -208,6 +231,10 @@ impl Lockstep {
             for (to, message) in std::mem::take(&mut out.mesh) {
                 let to = usize::from(to.0);
                 let from = ShardId(shard as u8);
+                if self.mesh == Mesh::Holds {
+                    self.held.push((to, from, message));
+                    continue;
+                }
                 let mut answers = Outbox::default();
                 self.shards[to].handle(self.now, Input::Mesh { from, message }, &mut answers);
                 self.shards[to].flush(self.now, &mut answers);
