@@ -50,6 +50,7 @@ fn run(config: Config, warnings: &[Warning]) -> ExitCode {
         config: Arc::new(config),
         reload: Box::new(move || reload(&reload_log)),
         reopen_logs: Box::new(move || reopen_log.reopen()),
+        log_drops: Some(log.drop_counts()),
     };
     let status = boot.run(Shard::new);
     log.finish();

@@ -2,6 +2,7 @@
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ConnId;
+use crate::driver::pump::Counters;
 use crate::shard::{Input, Outbox, Shard};
 
 /// A state machine without input and output of its own. [`Shard`] has the promises.
@@ -16,6 +17,8 @@ pub trait Core: 'static {
     fn deadline(&self) -> Option<Monotonic>;
     /// See [`Shard::is_drained`].
     fn is_drained(&self) -> bool;
+    /// Takes what the driver has counted since the start, to be shown with its own counters.
+    fn report(&mut self, counters: &Counters);
 }
 
 impl Core for Shard {
@@ -37,5 +40,9 @@ impl Core for Shard {
 
     fn is_drained(&self) -> bool {
         self.is_drained()
+    }
+
+    fn report(&mut self, counters: &Counters) {
+        counters.show_in(self.metrics_mut());
     }
 }

@@ -17,6 +17,7 @@ use crate::driver::scripted::Scripted;
 use crate::driver::{
     Arrival, Counters, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
 };
+use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
 
@@ -284,6 +285,13 @@ impl Platform for World {
             world.0.sleeps.borrow_mut().push(sleep);
             Poll::Pending
         })
+    }
+
+    fn log_drops(&self) -> LogDrops {
+        LogDrops {
+            rate: 5,
+            ..LogDrops::default()
+        }
     }
 
     async fn yield_now(&self) {

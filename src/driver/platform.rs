@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ShardId;
+use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
 
@@ -32,6 +33,10 @@ pub trait Platform: 'static {
 
     /// Completes at `at` or later, never before. Dropping it cancels it.
     fn sleep_until(&self, at: Monotonic) -> impl Future<Output = ()> + 'static;
+
+    /// How many lines of the process's log were not written. One shard is told; to the others all
+    /// is zero, because shards add up.
+    fn log_drops(&self) -> LogDrops;
 
     /// Lets the runtime look for new events before the caller goes on.
     fn yield_now(&self) -> impl Future<Output = ()>;

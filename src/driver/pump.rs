@@ -16,6 +16,8 @@ use crate::driver::platform::{Io, Platform};
 use crate::driver::ready::{Left, Ready};
 use crate::driver::tcp::{Heard, Scene, TcpLane};
 use crate::driver::udp::UdpLane;
+use crate::metrics::Metrics;
+use crate::metrics::names::LogDrops;
 use crate::shard::{Input, Outbox};
 
 /// Sources that one turn looks at. Twice as many would double the time until the first of them is
@@ -50,6 +52,23 @@ pub struct Counters {
     pub udp_sent: u64,
     /// Datagrams dropped, because too many waited or the kernel refused them.
     pub udp_send_dropped: u64,
+    /// Lines of the process's log that were not written. One shard tells of them.
+    pub log_drops: LogDrops,
+}
+
+impl Counters {
+    /// Puts them into a shard's counters, in the place of what was put there before.
+    pub(super) fn show_in(&self, metrics: &mut Metrics) {
+        metrics.driver_turns = self.turns;
+        metrics.driver_full_turns = self.turns_full;
+        metrics.driver_accept_errors = self.tcp_accept_errors;
+        metrics.driver_failed_connections = self.tcp_failed;
+        metrics.driver_receive_errors = self.udp_receive_errors;
+        metrics.driver_sent_datagrams = self.udp_sent;
+        metrics.http_connections_refused.descriptors = self.tcp_shed;
+        metrics.media_dropped_datagrams.send_error = self.udp_send_dropped;
+        metrics.log_dropped_lines = self.log_drops;
+    }
 }
 
 /// Drives `core` until the operator says that all shards are drained. Says what it counted.
@@ -136,6 +155,8 @@ impl<P: Platform, C: Core> Pump<P, C> {
             ready.left(),
         ];
         self.ready = Some(ready);
+        self.counters.log_drops = self.platform.log_drops();
+        self.core.report(&self.counters);
         if !self.drained && self.core.is_drained() {
             self.drained = true;
             self.mesh.report_drained();

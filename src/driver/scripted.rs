@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ConnId;
-use crate::driver::Core;
+use crate::driver::{Core, Counters};
 use crate::media::Datagram;
 use crate::shard::{Control, Input, Outbox, TcpAction};
 
@@ -14,7 +14,8 @@ use crate::shard::{Control, Input, Outbox, TcpAction};
 ///
 /// `echo TEXT` · `big COUNT` (that many bytes of a pattern) · `close` · `abort` · `fin` ·
 /// `pause MS` (read no more for so long) · `tick MS` (say how late the deadline was, in µs) ·
-/// `count` (how many bytes were read so far).
+/// `count` (how many bytes were read so far) ·
+/// `report` (connections that the driver accepted, and lines that the log dropped).
 ///
 /// Every datagram is sent back; `run COUNT SIZE` is answered by that many datagrams.
 #[derive(Debug, Default)]
@@ -26,6 +27,7 @@ pub(crate) struct Scripted {
     latest: Option<Monotonic>,
     pub(crate) log: Vec<String>,
     pub(crate) logs_inputs: bool,
+    pub(crate) reported: Counters,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +54,7 @@ impl Scripted {
     }
 
     fn obey(&mut self, now: Now, conn: ConnId, line: &[u8], out: &mut Outbox) {
+        let reported = self.reported;
         let line = std::str::from_utf8(line).expect("tests send text");
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let number = || rest.parse::<u64>().expect("a number");
@@ -63,6 +66,10 @@ impl Scripted {
                 client.pending.extend(pattern(count));
             }
             "count" => client.say(&client.read_count.to_string()),
+            "report" => {
+                let lines = reported.log_drops.rate;
+                client.say(&format!("{} {lines}", reported.tcp_accepted));
+            }
             "close" => client.then = Some(TcpAction::Close),
             "fin" => client.then = Some(TcpAction::ShutdownWrite),
             "abort" => client.then = Some(TcpAction::Abort),
@@ -236,6 +243,14 @@ impl Core for Scripted {
     fn is_drained(&self) -> bool {
         assert!(!self.batch_is_open, "every batch is ended by a flush");
         self.stopped
+    }
+
+    fn report(&mut self, counters: &Counters) {
+        assert!(
+            !self.batch_is_open,
+            "the driver counts when the turn is over"
+        );
+        self.reported = *counters;
     }
 }
 

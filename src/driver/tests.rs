@@ -273,3 +273,13 @@ fn a_drained_shard_goes_on_until_all_are() {
     stage.arrive(Arrival::Control(Control::Drain));
     stage.stop();
 }
+
+#[test]
+fn the_core_knows_after_each_turn_what_the_driver_counted() {
+    let mut stage = Stage::new(10);
+    let wires = [(); 3].map(|()| stage.connect(ROOM));
+    stage.settle();
+    wires[0].send("report\n");
+    stage.settle();
+    assert_eq!(wires[0].written(), b"3 5\n");
+}

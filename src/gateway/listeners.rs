@@ -40,6 +40,7 @@ impl Gateway {
             wanted,
             deadline,
         });
+        metrics.http_polls_opened += 1;
         metrics.http_polls_parked += 1;
         let oldest = (session.polls.len() > limit)
             .then(|| session.polls.pop_front())
@@ -162,6 +163,7 @@ impl Gateway {
             session.stream = None;
             metrics.gateway_events_requeued += session.events.requeue() as u64;
             metrics.http_streams_open -= 1;
+            metrics.http_streams_closed += 1;
             self.timers.cancel(Key::Stream(id));
             self.awaited.push(id);
         }
@@ -273,6 +275,7 @@ impl Gateway {
             metrics.gateway_events_requeued += session.events.requeue() as u64;
         }
         metrics.http_streams_open -= 1;
+        metrics.http_streams_closed += 1;
         self.outputs.push(Output::StreamEnd {
             origin: stream.origin,
         });

@@ -367,7 +367,14 @@ impl Gateway {
         }
         self.publish(now, metrics);
         if let Some(session) = self.sessions.remove(&id) {
-            metrics.gateway_events_dropped.session_ended += session.events.queued() as u64;
+            let drops = &mut metrics.gateway_events_dropped;
+            let counter = match end {
+                SessionEnd::Overflow => &mut drops.overflow,
+                SessionEnd::Destroyed | SessionEnd::Shutdown | SessionEnd::Timeout => {
+                    &mut drops.session_ended
+                }
+            };
+            *counter += session.events.queued() as u64;
         }
         for key in [Key::Poll(id), Key::Session(id), Key::Stream(id)] {
             self.timers.cancel(key);

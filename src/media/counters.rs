@@ -1,6 +1,8 @@
 //! Plain counters of one shard's media, and the reasons for which something is dropped.
 
+use crate::media::event::PeerEvent;
 use crate::metrics::Metrics;
+use crate::metrics::names::PeerEnds;
 
 /// Why a datagram, packet or message was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +32,58 @@ pub enum DropReason {
     Unvalidated,
 }
 
+/// Why a peer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PeerEnd {
+    /// The gateway closed it.
+    Closed,
+    /// The remote said goodbye.
+    DtlsAlert,
+    /// DTLS failed, or something over it.
+    DtlsError,
+    /// The handshake took too long.
+    DtlsTimeout,
+    /// No pair of addresses worked, or the one that did works no more.
+    IceFailed,
+    /// Its code panicked.
+    Internal,
+}
+
+impl PeerEnd {
+    /// All of them, in order.
+    const ALL: [Self; 6] = [
+        Self::Closed,
+        Self::DtlsAlert,
+        Self::DtlsError,
+        Self::DtlsTimeout,
+        Self::IceFailed,
+        Self::Internal,
+    ];
+
+    /// The words for it that clients of Janus know.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Closed => "Close PC",
+            Self::DtlsAlert => "DTLS alert",
+            Self::DtlsError => "DTLS error",
+            Self::DtlsTimeout => "DTLS timeout",
+            Self::IceFailed => "ICE failed",
+            Self::Internal => "internal",
+        }
+    }
+
+    fn counter(self, ends: &mut PeerEnds) -> &mut u64 {
+        match self {
+            Self::Closed => &mut ends.closed,
+            Self::DtlsAlert => &mut ends.dtls_alert,
+            Self::DtlsError => &mut ends.dtls_error,
+            Self::DtlsTimeout => &mut ends.dtls_timeout,
+            Self::IceFailed => &mut ends.ice,
+            Self::Internal => &mut ends.internal,
+        }
+    }
+}
+
 impl DropReason {
     /// All of them, in order.
     pub const ALL: [Self; 11] = [
@@ -46,20 +100,22 @@ impl DropReason {
         Self::Unvalidated,
     ];
 
-    /// The name that metrics use.
-    pub const fn as_str(self) -> &'static str {
+    fn counter(self, metrics: &mut Metrics) -> &mut u64 {
+        let candidates = &mut metrics.media_candidates_ignored;
+        let datagrams = &mut metrics.media_dropped_datagrams;
+        let messages = &mut metrics.media_dropped_messages;
         match self {
-            Self::BatchFull => "batch_full",
-            Self::CandidateLimit => "candidate_limit",
-            Self::CandidateUnusable => "candidate_unusable",
-            Self::DataBufferFull => "data_buffer_full",
-            Self::DataTooBig => "data_too_big",
-            Self::LaneFull => "lane_full",
-            Self::NotMedia => "not_media",
-            Self::Oversized => "oversized",
-            Self::SourceLimit => "source_limit",
-            Self::StunUnknown => "stun_unknown",
-            Self::Unvalidated => "unvalidated",
+            Self::BatchFull => &mut metrics.media_dropped_packets.batch_full,
+            Self::CandidateLimit => &mut candidates.limit,
+            Self::CandidateUnusable => &mut candidates.unusable,
+            Self::DataBufferFull => &mut messages.buffer_full,
+            Self::DataTooBig => &mut messages.too_big,
+            Self::LaneFull => &mut datagrams.lane_full,
+            Self::NotMedia => &mut datagrams.not_media,
+            Self::Oversized => &mut datagrams.oversized,
+            Self::SourceLimit => &mut datagrams.source_limit,
+            Self::StunUnknown => &mut datagrams.stun_unknown,
+            Self::Unvalidated => &mut datagrams.unvalidated,
         }
     }
 }
@@ -69,10 +125,8 @@ impl DropReason {
 pub struct MediaCounters {
     /// Peers that were made.
     pub peers_opened: u64,
-    /// Peers that are gone.
-    pub peers_closed: u64,
-    /// Peers that were closed because their code panicked.
-    pub peers_panicked: u64,
+    /// Times that ICE lost an established connection.
+    pub ice_failures: u64,
     /// Datagrams that came in.
     pub datagrams_received: u64,
     /// Bytes in them.
@@ -87,6 +141,15 @@ pub struct MediaCounters {
     pub packets_forwarded: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
+    /// Key frames that receivers asked for.
+    pub keyframes_wanted: u64,
+    /// Events about lost packets.
+    pub slowlinks: u64,
+    /// Data channel messages that came in.
+    pub messages_received: u64,
+    /// Data channel messages that were taken for sending.
+    pub messages_sent: u64,
+    ends: [u64; PeerEnd::ALL.len()],
     drops: [u64; DropReason::ALL.len()],
 }
 
@@ -99,6 +162,10 @@ impl MediaCounters {
     /// Adds what is counted here to a shard's metrics.
     pub fn add_to(&self, metrics: &mut Metrics) {
         metrics.media_peers_created += self.peers_opened;
+        for end in PeerEnd::ALL {
+            *end.counter(&mut metrics.media_peers_closed) += self.ends(end);
+        }
+        metrics.media_ice_failures += self.ice_failures;
         metrics.media_received_datagrams += self.datagrams_received;
         metrics.media_received_bytes += self.bytes_received;
         metrics.media_sent_datagrams += self.datagrams_sent;
@@ -106,6 +173,44 @@ impl MediaCounters {
         metrics.media_received_packets += self.packets_received;
         metrics.media_sent_packets += self.packets_forwarded;
         metrics.media_keyframes_requested += self.keyframes_requested;
+        metrics.media_keyframes_wanted += self.keyframes_wanted;
+        metrics.media_slowlinks += self.slowlinks;
+        metrics.media_received_messages += self.messages_received;
+        metrics.media_sent_messages += self.messages_sent;
+        for why in DropReason::ALL {
+            *why.counter(metrics) += self.drops(why);
+        }
+    }
+
+    /// Counts what an event tells.
+    pub(super) fn event(&mut self, event: &PeerEvent) {
+        match event {
+            PeerEvent::Data { .. } => self.messages_received += 1,
+            PeerEvent::IceFailed => self.ice_failures += 1,
+            PeerEvent::SlowLink { .. } => self.slowlinks += 1,
+            PeerEvent::DataClose { .. }
+            | PeerEvent::DataOpen { .. }
+            | PeerEvent::Hangup { .. }
+            | PeerEvent::Layers { .. }
+            | PeerEvent::Media { .. }
+            | PeerEvent::Remb { .. }
+            | PeerEvent::Up => {}
+        }
+    }
+
+    /// Counts the end of a peer.
+    pub fn ended(&mut self, end: PeerEnd) {
+        self.ends[end as usize] += 1;
+    }
+
+    /// How many peers ended for a reason.
+    pub const fn ends(&self, end: PeerEnd) -> u64 {
+        self.ends[end as usize]
+    }
+
+    /// How many peers ended.
+    pub fn peers_closed(&self) -> u64 {
+        self.ends.iter().sum()
     }
 
     /// How often something was dropped for a reason.
@@ -119,20 +224,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_a_counter_and_a_name_of_its_own() {
+    fn each_reason_has_a_counter_of_its_own_and_all_are_exposed() {
         let mut counters = MediaCounters::default();
         for (index, why) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(why as usize, index);
-            for _ in 0..=index {
-                counters.dropped(why);
-            }
+            (0..=index).for_each(|_| counters.dropped(why));
         }
-        let mut names: Vec<_> = DropReason::ALL.map(DropReason::as_str).to_vec();
+        for (index, end) in PeerEnd::ALL.into_iter().enumerate() {
+            (0..=index).for_each(|_| counters.ended(end));
+        }
+        // What was counted before stays: shards add up.
+        let mut metrics = Metrics::default();
+        counters.add_to(&mut metrics);
+        counters.add_to(&mut metrics);
         for (index, why) in DropReason::ALL.into_iter().enumerate() {
-            assert_eq!(counters.drops(why), index as u64 + 1);
+            assert_eq!(why as usize, index);
+            assert_eq!(
+                *why.counter(&mut metrics),
+                2 * (index as u64 + 1),
+                "{why:?}"
+            );
         }
-        names.sort_unstable();
-        names.dedup();
-        assert_eq!(names.len(), DropReason::ALL.len());
+        for (index, end) in PeerEnd::ALL.into_iter().enumerate() {
+            assert_eq!(end as usize, index);
+            let ends = &mut metrics.media_peers_closed;
+            assert_eq!(*end.counter(ends), 2 * (index as u64 + 1), "{end:?}");
+        }
+        assert_eq!(counters.peers_closed(), 1 + 2 + 3 + 4 + 5 + 6);
     }
 }

@@ -43,7 +43,7 @@ use crate::media::switch::Switch;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
-pub use counters::{DropReason, MediaCounters};
+pub use counters::{DropReason, MediaCounters, PeerEnd};
 pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, LayerTarget, LineRef, MediaError, OfferOptions,
     PeerEvent, PeerOwner, RouteId, TrackKind,
@@ -176,7 +176,7 @@ impl Media {
             out.events.clear();
             out.hangup = None;
         });
-        self.remove(peer);
+        self.remove(peer, PeerEnd::Closed);
     }
 
     /// Takes in a datagram. Media is queued for [`Media::flush`]; all else has its effect at once.
@@ -350,6 +350,7 @@ impl Media {
         let sent = self.run(now.monotonic, peer, |peer, out| {
             peer.send_data(now.monotonic, channel, form, bytes, out)
         });
+        self.counters.messages_sent += u64::from(sent == Some(Ok(())));
         sent.unwrap_or(Err(MediaError::NoPeer))
     }
 

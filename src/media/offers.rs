@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::base::clock::Now;
 use crate::base::id::PeerId;
 use crate::base::rng::Rng;
+use crate::media::counters::PeerEnd;
 use crate::media::event::{Accepted, MediaError, OfferOptions, PeerOwner};
 use crate::media::peer::{Peer, PeerSettings};
 use crate::media::peer_config::PeerDefaults;
@@ -108,7 +109,8 @@ impl Media {
         }));
         let Ok(peer) = made else {
             self.ids.remove(id);
-            self.counters.peers_panicked += 1;
+            self.counters.peers_opened += 1;
+            self.counters.ended(PeerEnd::Internal);
             tracing::error!("a peer panicked when it was made");
             return Err(MediaError::Offer("Internal error".to_owned()));
         };

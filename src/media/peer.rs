@@ -18,7 +18,7 @@ use str0m::{Input, Rtc};
 use crate::base::clock::{Anchor, Monotonic};
 use crate::base::id::SockId;
 use crate::media::Datagram;
-use crate::media::counters::DropReason;
+use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
 use crate::media::line::{EncodingSource, Line};
 use crate::media::packet::{MediaPacket, PayloadForm};
@@ -89,7 +89,7 @@ pub(crate) struct PeerOutput {
     pub(crate) keyframes: Vec<usize>,
     pub(crate) drops: Vec<DropReason>,
     /// Why the peer is to be hung up.
-    pub(crate) hangup: Option<&'static str>,
+    pub(crate) hangup: Option<PeerEnd>,
 }
 
 /// A source whose packets arrive, in the order of `ssrc`.
@@ -192,7 +192,7 @@ impl Peer {
             // A datagram that cannot be processed is as good as lost, unless it ended the state.
             tracing::debug!(%error, "a datagram was refused");
             if !self.rtc.is_alive() {
-                out.hangup = Some(DTLS_ERROR);
+                out.hangup = Some(PeerEnd::DtlsError);
             }
         }
         self.drain(now, out);
@@ -271,7 +271,7 @@ impl Peer {
         let at = self.settings.anchor.instant(now);
         if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
             tracing::debug!(%error, "a peer failed");
-            out.hangup = Some(DTLS_ERROR);
+            out.hangup = Some(PeerEnd::DtlsError);
         }
         self.drain(now, out);
     }
@@ -420,9 +420,9 @@ impl Peer {
 
     fn check_stage(&mut self, now: Monotonic, out: &mut PeerOutput) {
         let (until, reason) = match self.stage {
-            Stage::Checking { until } => (until, ICE_FAILED),
-            Stage::Handshake { until } => (until, "DTLS timeout"),
-            Stage::Lost { until } => (until, ICE_FAILED),
+            Stage::Checking { until } => (until, PeerEnd::IceFailed),
+            Stage::Handshake { until } => (until, PeerEnd::DtlsTimeout),
+            Stage::Lost { until } => (until, PeerEnd::IceFailed),
             Stage::Up => return,
         };
         if until <= now {
@@ -464,9 +464,6 @@ impl std::fmt::Debug for Peer {
             .finish_non_exhaustive()
     }
 }
-
-pub(super) const DTLS_ERROR: &str = "DTLS error";
-const ICE_FAILED: &str = "ICE failed";
 
 /// The library's name for a mid.
 pub(crate) fn mid_of(mid: &str) -> Mid {

@@ -9,13 +9,11 @@ use str0m::{Event, IceConnectionState, Output};
 use crate::base::clock::Monotonic;
 use crate::base::id::SockId;
 use crate::media::Datagram;
-use crate::media::counters::DropReason;
+use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, PeerEvent};
 use crate::media::line::Line;
 use crate::media::packet::{MediaPacket, PayloadForm};
-use crate::media::peer::{
-    Channel, DTLS_ERROR, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of,
-};
+use crate::media::peer::{Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::rewriter::SourceKey;
 use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
@@ -50,7 +48,7 @@ impl Peer {
                 Err(error) => {
                     tracing::debug!(%error, "a peer failed");
                     self.rtc.disconnect();
-                    out.hangup = Some(DTLS_ERROR);
+                    out.hangup = Some(PeerEnd::DtlsError);
                     return;
                 }
             }
@@ -99,7 +97,7 @@ impl Peer {
                     });
                 }
             }
-            Event::Closed => out.hangup = Some("DTLS alert"),
+            Event::Closed => out.hangup = Some(PeerEnd::DtlsAlert),
             _ => {}
         }
     }
@@ -115,7 +113,7 @@ impl Peer {
                     // Not before: what is sent into the void is sent again ever more slowly.
                     if let Err(error) = self.rtc.direct_api().start_dtls(true) {
                         tracing::debug!(%error, "the handshake did not start");
-                        out.hangup = Some(DTLS_ERROR);
+                        out.hangup = Some(PeerEnd::DtlsError);
                     }
                 }
             }

@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::media::Media;
-use crate::media::counters::DropReason;
+use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::demux::Source;
-use crate::media::event::{LineRef, PeerEvent, RouteId};
+use crate::media::event::{LineRef, PeerEvent, PeerOwner, RouteId};
 use crate::media::keyframes::EncodingRef;
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
@@ -109,11 +109,8 @@ impl Media {
             Err(_) => {
                 let owner = peer.owner;
                 tracing::error!(peer = id.0, "a peer panicked");
-                self.counters.peers_panicked += 1;
                 self.output = PeerOutput::default();
-                self.remove(id);
-                self.events
-                    .push_back((id, owner, PeerEvent::Hangup { reason: "internal" }));
+                self.hang_up(id, owner, PeerEnd::Internal);
                 None
             }
         }
@@ -152,9 +149,11 @@ impl Media {
             self.counters.dropped(why);
         }
         for event in self.output.events.drain(..) {
+            self.counters.event(&event);
             self.events.push_back((id, owner, event));
         }
         for line in self.output.keyframes.drain(..) {
+            self.counters.keyframes_wanted += 1;
             let to = LineRef { peer: id, line };
             let route = self.switch.route_to(to).and_then(|id| self.switch.get(id));
             if let Some(route) = route {
@@ -163,10 +162,8 @@ impl Media {
                 self.keyframes.want(now, EncodingRef { line, encoding });
             }
         }
-        if let Some(reason) = self.output.hangup.take() {
-            self.remove(id);
-            self.events
-                .push_back((id, owner, PeerEvent::Hangup { reason }));
+        if let Some(end) = self.output.hangup.take() {
+            self.hang_up(id, owner, end);
             return;
         }
         // A deadline that moves away may stay: it only wakes the peer for nothing, once.
@@ -176,11 +173,18 @@ impl Media {
         }
     }
 
-    pub(super) fn remove(&mut self, id: PeerId) {
+    fn hang_up(&mut self, id: PeerId, owner: PeerOwner, end: PeerEnd) {
+        self.remove(id, end);
+        let reason = end.reason();
+        self.events
+            .push_back((id, owner, PeerEvent::Hangup { reason }));
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId, end: PeerEnd) {
         if self.ids.remove(id).is_none() {
             return;
         }
-        self.counters.peers_closed += 1;
+        self.counters.ended(end);
         self.peers.remove(id);
         self.demux.forget(id);
         self.timers.cancel(id);

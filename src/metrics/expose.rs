@@ -3,13 +3,13 @@
 use std::fmt::Write;
 
 use super::Metrics;
-use super::set::{Kind, Name, Number, Sample};
+use super::set::{Kind, Name, Sample};
 
 /// `Content-Type` of what [`expose`] writes.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Units that a metric's name may end with.
-const UNITS: [&str; 2] = ["bytes", "seconds"];
+const UNITS: [&str; 1] = ["bytes"];
 
 /// Appends the metrics as OpenMetrics text, complete with its end mark.
 ///
@@ -28,7 +28,7 @@ pub fn expose(metrics: &Metrics, out: &mut String) {
 fn write_head(metric: &Name, out: &mut String) {
     let name = metric.name;
     let kind = match metric.kind {
-        Kind::Counter | Kind::Seconds => "counter",
+        Kind::Counter => "counter",
         Kind::Gauge => "gauge",
     };
     let _ = writeln!(out, "# TYPE {name} {kind}");
@@ -46,7 +46,7 @@ fn write_head(metric: &Name, out: &mut String) {
 fn write_sample(metric: &Name, sample: Sample, out: &mut String) {
     out.push_str(metric.name);
     match metric.kind {
-        Kind::Counter | Kind::Seconds => out.push_str("_total"),
+        Kind::Counter => out.push_str("_total"),
         Kind::Gauge => {}
     }
     if let Some((label, value)) = sample.label {
@@ -54,10 +54,7 @@ fn write_sample(metric: &Name, sample: Sample, out: &mut String) {
         write_escaped(value, out);
         out.push_str("\"}");
     }
-    let _ = match sample.number {
-        Number::Count(count) => writeln!(out, " {count}"),
-        Number::Time(time) => writeln!(out, " {}.{:09}", time.as_secs(), time.subsec_nanos()),
-    };
+    let _ = writeln!(out, " {}", sample.number);
 }
 
 /// Escapes as the format wants it in help texts and label values.
@@ -75,7 +72,6 @@ fn write_escaped(text: &str, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
-    use std::time::Duration;
 
     use super::*;
     use crate::base::error::ErrorCode;
@@ -96,7 +92,6 @@ mod tests {
         *metrics.http_answers.status(204) += 5;
         *metrics.http_malformed_requests.status(418) += 1;
         metrics.gateway_sessions = u64::MAX;
-        metrics.driver_turn_seconds += Duration::from_micros(1_000_012);
 
         let text = exposed(&metrics);
         check(&text).unwrap();
@@ -107,9 +102,6 @@ mod tests {
             "bifrons_http_answers_total{status=\"2xx\"} 5",
             "bifrons_http_malformed_requests_total{kind=\"other\"} 1",
             "bifrons_gateway_sessions 18446744073709551615",
-            "bifrons_driver_turn_seconds_total 1.000012000",
-            "# TYPE bifrons_driver_turn_seconds counter",
-            "# UNIT bifrons_driver_turn_seconds seconds",
             "# UNIT bifrons_http_read_bytes bytes",
             "# TYPE bifrons_gateway_sessions gauge",
         ] {
@@ -139,14 +131,12 @@ mod tests {
         let mut one = Metrics::default();
         one.http_requests.post = 1;
         one.media_peers = 2;
-        one.driver_turn_seconds = Duration::from_secs(3);
         let mut two = one.clone();
 
         two.merge(&one);
 
         assert_eq!(two.http_requests.post, 2);
         assert_eq!(two.media_peers, 4);
-        assert_eq!(two.driver_turn_seconds, Duration::from_secs(6));
         let mut none = Metrics::default();
         none.merge(&two);
         assert_eq!(none, two);

@@ -10,7 +10,6 @@
 //! metrics.http_connections_opened += 1;
 //! metrics.http_requests.post += 1;
 //! *metrics.gateway_errors.code(ErrorCode::SessionNotFound) += 1;
-//! metrics.driver_turn_seconds += std::time::Duration::from_micros(12);
 //!
 //! let mut text = String::new();
 //! bifrons::metrics::expose(&metrics, &mut text);

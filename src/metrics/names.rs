@@ -1,11 +1,9 @@
 //! The table of everything that is counted.
 //!
-//! A name is `AREA_NOUN_UNIT`; `bifrons_` before it and `_total` behind counters and times are
+//! A name is `AREA_NOUN_UNIT`; `bifrons_` before it and `_total` behind counters are
 //! added. The sentence above an entry is its help text.
 
-use std::time::Duration;
-
-use super::set::{Family, Kind, Name, Number, Sample, family, metrics};
+use super::set::{Family, Kind, Name, Sample, family, metrics};
 use crate::base::error::ErrorCode;
 
 metrics! {
@@ -35,12 +33,16 @@ metrics! {
     counter http_chunked_finished,
     /// Long polls that wait for an event.
     gauge http_polls_parked,
+    /// Long polls that began.
+    counter http_polls_opened,
     /// Long polls that ended.
     counter http_polls: PollEnds,
     /// Event streams that are open.
     gauge http_streams_open,
     /// Event streams that were opened.
     counter http_streams_opened,
+    /// Event streams that have ended.
+    counter http_streams_closed,
     /// Event streams that were resumed after the events of which the client had the last id.
     counter http_streams_resumed,
 
@@ -73,8 +75,8 @@ metrics! {
     counter mesh_sent_messages,
     /// Messages received from other shards.
     counter mesh_received_messages,
-    /// Messages that another shard had no room for.
-    counter mesh_refused_messages: MeshClasses,
+    /// Requests that another shard was too far behind for.
+    counter mesh_refused_messages,
 
     /// PeerConnections that live.
     gauge media_peers,
@@ -82,25 +84,25 @@ metrics! {
     counter media_peers_created,
     /// PeerConnections that have ended.
     counter media_peers_closed: PeerEnds,
+    /// Times that ICE lost an established PeerConnection; some recover.
+    counter media_ice_failures,
     /// Remote candidates that were not used.
     counter media_candidates_ignored: CandidateDrops,
     /// Datagrams received.
     counter media_received_datagrams,
     /// Bytes of datagrams received.
     counter media_received_bytes,
-    /// Datagrams that the kernel took.
+    /// Datagrams handed over for sending.
     counter media_sent_datagrams,
-    /// Bytes of datagrams that the kernel took.
+    /// Bytes of datagrams handed over for sending.
     counter media_sent_bytes,
-    /// System calls that sent datagrams.
-    counter media_send_calls,
     /// Datagrams that went nowhere.
     counter media_dropped_datagrams: DatagramDrops,
     /// RTP packets received and decrypted.
     counter media_received_packets,
     /// RTP packets handed over for sending.
     counter media_sent_packets,
-    /// RTP packets that were not forwarded.
+    /// RTP packets that were received and not looked at.
     counter media_dropped_packets: PacketDrops,
     /// Key frames asked of senders.
     counter media_keyframes_requested,
@@ -108,23 +110,29 @@ metrics! {
     counter media_keyframes_wanted,
     /// Slow link events sent.
     counter media_slowlinks,
-    /// PeerConnections whose ICE failed.
-    counter media_ice_failures,
-    /// PeerConnections whose DTLS handshake failed.
-    counter media_dtls_failures,
     /// Data channel messages received.
     counter media_received_messages,
     /// Data channel messages sent.
     counter media_sent_messages,
+    /// Data channel messages that closed their channel.
+    counter media_dropped_messages: MessageDrops,
 
     /// Turns of the shard's loop.
     counter driver_turns,
-    /// Time spent in turns, waiting excluded.
-    seconds driver_turn_seconds,
+    /// Turns that left work for the next.
+    counter driver_full_turns,
     /// Inputs taken in.
     counter driver_inputs,
     /// Timers that fired.
     counter driver_timers_fired,
+    /// Times that a listener had to rest, for want of descriptors or memory.
+    counter driver_accept_errors,
+    /// Connections that the client or the network ended.
+    counter driver_failed_connections,
+    /// Errors of receiving datagrams.
+    counter driver_receive_errors,
+    /// Datagrams that the kernel took.
+    counter driver_sent_datagrams,
 
     /// Log lines that were not written.
     counter log_dropped_lines: LogDrops,
@@ -243,56 +251,41 @@ family!(reason: SessionEnds {
 });
 
 family!(reason: EventDrops {
-    no_listener = "no_listener",
     overflow = "overflow",
     session_ended = "session_ended",
 });
 
-family!(class: MeshClasses {
-    control = "control",
-    media = "media",
-    query = "query",
-});
-
 family!(reason: PeerEnds {
     closed = "closed",
-    consent = "consent",
-    dtls = "dtls",
-    hangup = "hangup",
+    dtls_alert = "dtls_alert",
+    dtls_error = "dtls_error",
+    dtls_timeout = "dtls_timeout",
     ice = "ice",
     internal = "internal",
-    replaced = "replaced",
-    shutdown = "shutdown",
 });
 
 family!(reason: CandidateDrops {
-    address = "address",
     limit = "limit",
-    malformed = "malformed",
-    mdns = "mdns",
-    unsupported = "unsupported",
+    unusable = "unusable",
 });
 
 family!(reason: DatagramDrops {
-    empty = "empty",
     lane_full = "lane_full",
-    peer_refused = "peer_refused",
+    not_media = "not_media",
+    oversized = "oversized",
     send_error = "send_error",
-    stray = "stray",
-    too_large = "too_large",
-    unknown_source = "unknown_source",
-    unknown_ufrag = "unknown_ufrag",
+    source_limit = "source_limit",
+    stun_unknown = "stun_unknown",
+    unvalidated = "unvalidated",
 });
 
 family!(reason: PacketDrops {
-    layer = "layer",
-    mesh_full = "mesh_full",
-    muted = "muted",
-    no_route = "no_route",
-    not_ready = "not_ready",
-    queue_full = "queue_full",
-    unsignalled = "unsignalled",
-    write_refused = "write_refused",
+    batch_full = "batch_full",
+});
+
+family!(reason: MessageDrops {
+    buffer_full = "buffer_full",
+    too_big = "too_big",
 });
 
 family!(reason: LogDrops {

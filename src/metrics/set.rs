@@ -1,8 +1,6 @@
 //! What the table of metrics is made of: values that can be added up and visited, and the macros
 //! that turn a table into types.
 
-use std::time::Duration;
-
 /// What kind of thing a metric is; decides its type and the suffix of its samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -10,8 +8,6 @@ pub(super) enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
-    /// Time spent; only grows.
-    Seconds,
 }
 
 /// A metric's name and meaning; what does not change while counting.
@@ -26,14 +22,7 @@ pub(super) struct Name {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     pub(super) label: Option<(&'static str, &'static str)>,
-    pub(super) number: Number,
-}
-
-/// The number of a sample.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Number {
-    Count(u64),
-    Time(Duration),
+    pub(super) number: u64,
 }
 
 /// The value of a metric: one number, or one for each label.
@@ -50,20 +39,7 @@ impl Family for u64 {
     fn visit(&self, see: &mut dyn FnMut(Sample)) {
         see(Sample {
             label: None,
-            number: Number::Count(*self),
-        });
-    }
-}
-
-impl Family for Duration {
-    fn add(&mut self, other: &Self) {
-        *self = self.saturating_add(*other);
-    }
-
-    fn visit(&self, see: &mut dyn FnMut(Sample)) {
-        see(Sample {
-            label: None,
-            number: Number::Time(*self),
+            number: *self,
         });
     }
 }
@@ -85,7 +61,7 @@ macro_rules! family {
             fn visit(&self, see: &mut dyn FnMut(Sample)) {
                 $(see(Sample {
                     label: Some((stringify!($label), $text)),
-                    number: Number::Count(self.$field),
+                    number: self.$field,
                 });)+
             }
         }
@@ -125,10 +101,8 @@ macro_rules! metrics {
     (@type counter $family:ident) => { $family };
     (@type gauge) => { u64 };
     (@type gauge $family:ident) => { $family };
-    (@type seconds) => { Duration };
     (@kind counter) => { Kind::Counter };
     (@kind gauge) => { Kind::Gauge };
-    (@kind seconds) => { Kind::Seconds };
 }
 
 pub(super) use {family, metrics};

@@ -174,7 +174,6 @@ impl Shard {
                             .retain(|delivery| delivery.to.origin != origin);
                         client.conn.end_stream(shared, now)
                     });
-                    self.metrics.http_chunked_finished += 1;
                     self.serve(now, origin.conn, out);
                 }
             }
@@ -219,10 +218,7 @@ impl Shard {
             client.conn.begin_stream(shared, now, &head)
         });
         match begun {
-            Some(Ok(_)) => {
-                *self.metrics.http_answers.status(200) += 1;
-                self.metrics.http_chunked_begun += 1;
-            }
+            Some(Ok(_)) => *self.metrics.http_answers.status(200) += 1,
             Some(Err(StreamError::Full | StreamError::Unsupported)) => {
                 if let Some(subscription) = self.end_waiting(origin) {
                     self.report_stream_gone(subscription, out);
@@ -270,7 +266,6 @@ impl Shard {
                             .retain(|delivery| delivery.to.origin != origin);
                         client.conn.end_stream(shared, now)
                     });
-                    self.metrics.http_chunked_finished += 1;
                     self.serve(now, origin.conn, out);
                 }
             }

@@ -27,8 +27,9 @@ use crate::gateway::session::Origin;
 use crate::gateway::{Gateway, Parts};
 use crate::media::{Certificate, Crypto, LocalSocket, Media, MediaSetup};
 use crate::metrics::Metrics;
+use crate::metrics::names::HttpTimeouts;
 use crate::plugins;
-use crate::transport::conn::{Conn, ConnAction, Shared};
+use crate::transport::conn::{Conn, ConnAction, Expired, Shared};
 use crate::wire::http::Cors;
 
 use client::{Client, Waiting};
@@ -190,7 +191,6 @@ impl Shard {
 
     /// Ends a batch of inputs: sends queued media subscriber by subscriber, expires timers.
     pub fn flush(&mut self, now: Now, out: &mut Outbox) {
-        self.metrics.driver_turns += 1;
         self.gateway.media_mut().flush(now, &mut out.datagrams);
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(key) = self.timers.expire(now.monotonic) else {
@@ -199,7 +199,11 @@ impl Shard {
             self.metrics.driver_timers_fired += 1;
             match key {
                 Key::Conn(conn) => {
-                    self.with_client(conn, |client, shared| client.conn.timeout(shared, now));
+                    let expired =
+                        self.with_client(conn, |client, shared| client.conn.timeout(shared, now));
+                    if let Some(Some(expired)) = expired {
+                        *count_of(expired, &mut self.metrics.http_timeouts) += 1;
+                    }
                     self.serve(now, conn, out);
                 }
                 Key::Counters(conn) => self.end_counting(now, conn, out),
@@ -245,14 +249,19 @@ impl Shard {
         self.id
     }
 
-    /// The counters of this shard; the driver adds its own.
+    /// The counters of this shard, for the driver to put its own there.
     pub fn metrics_mut(&mut self) -> &mut Metrics {
         &mut self.metrics
     }
 
-    /// The counters of this shard, those of media included.
+    /// The counters of this shard, those of its connections and of media included.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics.clone();
+        for shared in [&self.rest, &self.admin] {
+            let chunked = shared.chunked();
+            metrics.http_chunked_begun += chunked.begun_count;
+            metrics.http_chunked_finished += chunked.finished_count;
+        }
         let media = self.gateway.media();
         metrics.media_peers = media.peers_count() as u64;
         media.counters().add_to(&mut metrics);
@@ -404,6 +413,17 @@ impl Shard {
 
 /// Deadlines that expire in one turn; more wait for the next one, which follows at once.
 const EXPIRIES_PER_TURN: usize = 128;
+
+fn count_of(expired: Expired, timeouts: &mut HttpTimeouts) -> &mut u64 {
+    match expired {
+        Expired::Body => &mut timeouts.body,
+        Expired::FirstByte => &mut timeouts.first_byte,
+        Expired::Head => &mut timeouts.head,
+        Expired::Idle => &mut timeouts.idle,
+        Expired::Linger => &mut timeouts.linger,
+        Expired::Write => &mut timeouts.write,
+    }
+}
 
 fn cors(config: &Config) -> Cors {
     match config.http.allow_origin.as_deref() {

@@ -244,7 +244,7 @@ impl Shard {
         let has_room = *asked < self.config.limits.mesh_requests_count;
         *asked += usize::from(has_room);
         if !has_room {
-            self.metrics.mesh_refused_messages.control += 1;
+            self.metrics.mesh_refused_messages += 1;
         }
         has_room
     }
@@ -365,15 +365,9 @@ impl Shard {
 
     fn respond(&mut self, now: Now, conn: ConnId, response: &Response<'_>) -> Option<Receipt> {
         *self.metrics.http_answers.status(response.status.code()) += 1;
-        let receipt = self.with_client(conn, |client, shared| {
+        self.with_client(conn, |client, shared| {
             client.conn.respond(shared, now, response)
-        });
-        let receipt = receipt.flatten();
-        if receipt.is_some() && response.framing == Framing::Chunked {
-            self.metrics.http_chunked_begun += 1;
-            self.metrics.http_chunked_finished += 1;
-        }
-        receipt
+        })?
     }
 
     /// A transaction of our own, for requests that cannot carry one.

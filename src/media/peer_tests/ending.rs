@@ -1,5 +1,7 @@
 //! How peers end, and who is not heard.
 
+use crate::media::PeerEnd;
+
 use super::*;
 
 #[test]
@@ -158,6 +160,6 @@ fn a_panic_ends_one_peer_only() {
     let (id, owner, event) = call.media.next_event().unwrap();
     assert_eq!((id, owner), (peer, OWNER));
     assert_eq!(event, PeerEvent::Hangup { reason: "internal" });
-    assert_eq!(call.media.counters().peers_panicked, 1);
+    assert_eq!(call.media.counters().ends(PeerEnd::Internal), 1);
     assert_eq!(call.media.peers_count(), 0);
 }

@@ -21,6 +21,7 @@ use signal_hook::iterator::Signals;
 use socket2::Socket;
 
 use super::host::{self, Trouble};
+use super::log::DropCounts;
 use super::{Clocks, Glommio, Inbox, Mesh, Sender, Udp, addresses, bind, inbox, sources, tcp};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
@@ -50,6 +51,8 @@ pub struct Boot {
     pub reload: Box<dyn FnMut() -> Result<Config, String>>,
     /// Opens the log files again, on SIGUSR1.
     pub reopen_logs: Box<dyn FnMut()>,
+    /// What the log had to drop, to be shown with the metrics.
+    pub log_drops: Option<DropCounts>,
 }
 
 impl fmt::Debug for Boot {
@@ -64,7 +67,7 @@ impl Boot {
         mut self,
         make: impl Fn(Setup, Now) -> C + Clone + Send + 'static,
     ) -> ExitCode {
-        match Running::start(&self.config, make) {
+        match Running::start(&self, make) {
             Ok(running) => running.serve(&mut self),
             Err(trouble) => {
                 eprintln!("bifrons: {trouble}");
@@ -105,15 +108,17 @@ struct Parts {
     inbox: Inbox<Arrival>,
     senders: Vec<Sender<Arrival>>,
     connections_max: usize,
+    log_drops: Option<DropCounts>,
     placement: Placement,
     go: mpsc::Receiver<()>,
 }
 
 impl Running {
     fn start<C: Core>(
-        config: &Arc<Config>,
+        boot: &Boot,
         make: impl Fn(Setup, Now) -> C + Clone + Send + 'static,
     ) -> Result<Self, Trouble> {
+        let config = &boot.config;
         let clocks = Clocks::default();
         let cores = host::cores();
         let shards = config
@@ -147,6 +152,7 @@ impl Running {
                 inbox,
                 senders: senders.clone(),
                 connections_max,
+                log_drops: boot.log_drops.clone().filter(|_| id == 0),
                 placement: placement(&cores, shards, id),
                 go,
             };
@@ -404,7 +410,10 @@ fn shard<C: Core>(
             mesh: Mesh::new(parts.setup.id, parts.inbox, parts.senders, report_drained),
             connections_max: parts.connections_max,
         };
-        let platform = Glommio::default();
+        let platform = Glommio {
+            log_drops: parts.log_drops,
+            ..Glommio::default()
+        };
         let now = platform.clocks.sample();
         let core = make(parts.setup, now);
         Ok(run(platform, core, io).await)
@@ -469,6 +478,7 @@ mod tests {
             config: Arc::new(config),
             reload: Box::new(|| unreachable!("nobody sends a signal")),
             reopen_logs: Box::new(|| unreachable!("nobody sends a signal")),
+            log_drops: None,
         }
     }
 

@@ -84,17 +84,12 @@ impl Log {
 
     /// Returns how many lines were not written since the start.
     pub fn drops(&self) -> LogDrops {
-        let Shared {
-            queue_full,
-            rate,
-            sink,
-            ..
-        } = &*self.shared;
-        LogDrops {
-            queue_full: queue_full.load(Relaxed),
-            rate: rate.load(Relaxed),
-            sink: sink.load(Relaxed),
-        }
+        self.drop_counts().read()
+    }
+
+    /// Returns the counts themselves, for another thread to read.
+    pub fn drop_counts(&self) -> DropCounts {
+        DropCounts(Arc::clone(&self.shared))
     }
 
     /// Waits until what was logged is written, but not for a sink that is stuck.
@@ -102,6 +97,27 @@ impl Log {
         self.shared.finish.store(true, Relaxed);
         let _ = self.queue.try_send(Message::Wake);
         let _ = self.done.recv_timeout(FINISH_TIMEOUT);
+    }
+}
+
+/// How many lines were not written, seen from any thread.
+#[derive(Clone, Debug)]
+pub struct DropCounts(Arc<Shared>);
+
+impl DropCounts {
+    /// Returns the counts since the start.
+    pub fn read(&self) -> LogDrops {
+        let Shared {
+            queue_full,
+            rate,
+            sink,
+            ..
+        } = &*self.0;
+        LogDrops {
+            queue_full: queue_full.load(Relaxed),
+            rate: rate.load(Relaxed),
+            sink: sink.load(Relaxed),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::base::clock::{Monotonic, Now};
 use crate::driver::Platform;
+use crate::metrics::names::LogDrops;
 
 pub use mesh::{Inbox, Mesh, Sender, inbox};
 pub use sources::{Clocks, seed};
@@ -27,6 +28,8 @@ pub use udp::Udp;
 #[derive(Debug, Default)]
 pub struct Glommio {
     clocks: Clocks,
+    /// Of the shard that tells of the log.
+    log_drops: Option<log::DropCounts>,
 }
 
 impl Platform for Glommio {
@@ -46,6 +49,13 @@ impl Platform for Glommio {
         async move {
             timer.await;
         }
+    }
+
+    fn log_drops(&self) -> LogDrops {
+        self.log_drops
+            .as_ref()
+            .map(log::DropCounts::read)
+            .unwrap_or_default()
     }
 
     async fn yield_now(&self) {

@@ -3,7 +3,7 @@
 use crate::base::limits::Limits;
 use crate::wire::http::{Cors, HttpDate};
 
-/// Chunked answers since they were last counted. Of those that were begun and not finished, a
+/// Chunked answers since the start. Of those that were begun and not finished, a
 /// stream is open or its connection was lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkedCounts {
@@ -50,9 +50,9 @@ impl Shared {
         self.cors = cors;
     }
 
-    /// Takes out the counts of chunked answers.
-    pub fn take_chunked(&mut self) -> ChunkedCounts {
-        std::mem::take(&mut self.chunked)
+    /// The counts of chunked answers.
+    pub const fn chunked(&self) -> ChunkedCounts {
+        self.chunked
     }
 
     /// Bytes of all request bodies that are being read.
