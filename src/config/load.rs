@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::keys::{Act, KEYS, Key, LIMITS};
 use super::read::Setting;
-use super::schema::{Config, TokenAuth};
+use super::schema::{Config, RoomConfig, TokenAuth};
 use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
 use super::value::Secret;
 use super::{libconfig, toml_tree};
@@ -247,10 +247,29 @@ impl Draft {
                     let key = format!("{}.{}", section.name, entry.name);
                     self.take_entry(by_janus(&format!("{prefix}{}", entry.name)), &key, entry)?;
                 }
+            } else if let Value::Group(entries) = &section.node.value
+                && file == "videoroom"
+            {
+                let id = section.name.strip_prefix("room-").unwrap_or(&section.name);
+                self.take_room(id, entries)?;
             } else {
                 self.take_entry(None, &section.name, &section)?;
             }
         }
+        Ok(())
+    }
+
+    fn take_room(&mut self, id: &str, entries: &[Entry]) -> Result<(), ConfigError> {
+        let setting = |entry: &Entry| {
+            let (key, node) = (entry.name.as_str(), &entry.node);
+            let text = Setting { key, node }.text()?;
+            Ok((entry.name.clone(), Secret::new(text)))
+        };
+        let settings: Result<Vec<_>, ConfigError> = entries.iter().map(setting).collect();
+        self.config.videoroom.rooms.push(RoomConfig {
+            id: id.to_owned(),
+            settings: settings?,
+        });
         Ok(())
     }
 
@@ -264,6 +283,14 @@ impl Draft {
                 .any(|k| k.toml.starts_with(&section));
             if let Value::Group(entries) = &entry.node.value
                 && is_section
+            {
+                self.take_toml(entries, &section)?;
+            } else if let Value::Group(entries) = &entry.node.value
+                && prefix == "videoroom.rooms."
+            {
+                self.take_room(&entry.name, entries)?;
+            } else if let Value::Group(entries) = &entry.node.value
+                && key == "videoroom.rooms"
             {
                 self.take_toml(entries, &section)?;
             } else {
@@ -393,6 +420,7 @@ impl<'a> File<'a> {
             "janus.transport.http" => Self::Served("http"),
             "janus.transport.websockets" => Self::Served("ws"),
             "janus.plugin.echotest" => Self::Served("echotest"),
+            "janus.plugin.videoroom" => Self::Served("videoroom"),
             _ if ["plugin", "transport", "eventhandler", "logger"]
                 .iter()
                 .filter_map(|kind| stem.strip_prefix("janus.")?.strip_prefix(kind))

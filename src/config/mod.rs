@@ -22,7 +22,7 @@ mod value;
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, MediaConfig, TokenAuth, WsConfig,
+    LogFormat, LogLevel, MediaConfig, RoomConfig, TokenAuth, VideoRoomConfig, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
 pub use value::{HostPattern, Prefix, Secret};

@@ -21,6 +21,7 @@ pub struct Config {
     pub event_stream: EventStreamConfig,
     pub limits: Limits,
     pub echotest: EchoTestConfig,
+    pub videoroom: VideoRoomConfig,
     /// Plugins that are not offered, by package name (`janus.plugin.echotest`).
     pub plugins_disabled: Vec<String>,
     /// Number of shards; `None` is one per core.
@@ -208,6 +209,30 @@ pub struct EchoTestConfig {
     pub events: bool,
 }
 
+/// The VideoRoom plugin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct VideoRoomConfig {
+    /// Needed to create rooms and to see private ones; `None` is for everybody.
+    pub admin_key: Option<Secret>,
+    /// Forwarding media to other hosts needs the admin key too.
+    pub lock_rtp_forward: bool,
+    /// Event handlers hear of what happens in the plugin.
+    pub events: bool,
+    /// Ids of rooms and of participants are texts, not numbers.
+    pub string_ids: bool,
+    /// Rooms that are there from the start.
+    pub rooms: Vec<RoomConfig>,
+}
+
+/// A room that is configured; the plugin knows what its settings mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RoomConfig {
+    /// Its id.
+    pub id: String,
+    /// Names and values, as they stand there.
+    pub settings: Vec<(String, Secret)>,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -220,6 +245,7 @@ impl Default for Config {
             event_stream: EventStreamConfig::default(),
             limits: Limits::default(),
             echotest: EchoTestConfig::default(),
+            videoroom: VideoRoomConfig::default(),
             plugins_disabled: Vec::new(),
             shards: None,
             drain_timeout: Duration::from_secs(30),
@@ -341,6 +367,18 @@ impl Default for EventStreamConfig {
 impl Default for EchoTestConfig {
     fn default() -> Self {
         Self { events: true }
+    }
+}
+
+impl Default for VideoRoomConfig {
+    fn default() -> Self {
+        Self {
+            admin_key: None,
+            lock_rtp_forward: false,
+            events: true,
+            string_ids: false,
+            rooms: Vec::new(),
+        }
     }
 }
 

@@ -388,8 +388,8 @@ fn disabled_transports_are_off() {
 #[test]
 fn files_of_other_modules_are_mentioned_when_somebody_counts_on_them() {
     let room = "room-1234: { description = \"Demo\" }";
-    check_warnings(("janus.plugin.videoroom.jcfg", room), &[""]);
-    check_warnings(("janus.plugin.videoroom.jcfg", "# nothing"), &[]);
+    check_warnings(("janus.plugin.textroom.jcfg", room), &[""]);
+    check_warnings(("janus.plugin.textroom.jcfg", "# nothing"), &[]);
     check_warnings(
         ("janus.transport.mqtt.jcfg", "general: { enabled = false }"),
         &[],
@@ -504,6 +504,26 @@ fn the_documentation_has_a_row_for_every_key() {
             key.toml
         );
     }
+}
+
+#[test]
+fn rooms_are_read_from_either_syntax() {
+    let janus =
+        "general: { string_ids = true }\nroom-1234: { description = \"Demo\", publishers = 6 }";
+    let toml = "[videoroom]\nstring_ids = true\n[videoroom.rooms.1234]\ndescription = \"Demo\"\npublishers = 6";
+
+    let from_janus = jcfg(&[("janus.plugin.videoroom.jcfg", janus)]).unwrap().0;
+    let from_toml = Config::from_toml("bifrons.toml", toml).unwrap().0;
+
+    let room = &from_janus.videoroom.rooms[0];
+    let settings: Vec<(&str, &str)> = room
+        .settings
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .collect();
+    assert_eq!(room.id, "1234");
+    assert_eq!(settings, [("description", "Demo"), ("publishers", "6")]);
+    assert_eq!(from_janus.videoroom, from_toml.videoroom);
 }
 
 #[test]

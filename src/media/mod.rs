@@ -276,6 +276,15 @@ impl Media {
         }
     }
 
+    /// Mutes a line for all its routes, or lets it pass again; then a key frame is asked for.
+    pub fn set_line_enabled(&mut self, now: Now, line: LineRef, enabled: Enabled) {
+        let changed =
+            self.peers.get(line.peer).is_some() && self.switch.set_source_enabled(line, enabled);
+        if changed && enabled == Enabled::Yes {
+            self.request_keyframe(now, line);
+        }
+    }
+
     /// Sets which layers a route delivers. Lines without layers ignore it.
     pub fn set_layers(&mut self, now: Now, route: RouteId, target: LayerTarget) {
         let Some(route) = self.switch.get_mut(route) else {

@@ -32,6 +32,9 @@ impl Media {
                 let encoding = packet.encoding;
                 self.keyframes.seen(EncodingRef { line, encoding });
             }
+            if self.switch.is_muted(line) {
+                continue;
+            }
             for id in self.switch.routes_from(line) {
                 let route = self
                     .switch

@@ -2,7 +2,7 @@
 //!
 //! Invariant: a line is fed by one route at most.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
@@ -19,6 +19,8 @@ pub(crate) struct Switch {
     routes: Slab<RouteId, Route>,
     by_source: BTreeMap<LineRef, Vec<RouteId>>,
     by_target: BTreeMap<LineRef, RouteId>,
+    /// Lines of which nothing is forwarded, whatever their routes say.
+    muted: BTreeSet<LineRef>,
 }
 
 /// A route from one line to another.
@@ -82,12 +84,33 @@ impl Switch {
         }
     }
 
+    /// Mutes a line or lets it pass; tells whether that changed anything.
+    pub(crate) fn set_source_enabled(&mut self, line: LineRef, enabled: Enabled) -> bool {
+        match enabled {
+            Enabled::No => {
+                for id in self.by_source.get(&line).map_or(&[][..], Vec::as_slice) {
+                    if let Some(route) = self.routes.get_mut(*id) {
+                        route.must_rebase = true;
+                    }
+                }
+                self.muted.insert(line)
+            }
+            Enabled::Yes => self.muted.remove(&line),
+        }
+    }
+
+    /// Whether a line is muted.
+    pub(crate) fn is_muted(&self, line: LineRef) -> bool {
+        self.muted.contains(&line)
+    }
+
     /// Takes out all routes from and to a peer.
     pub(crate) fn forget(&mut self, peer: PeerId) {
         let lines = LineRef { peer, line: 0 }..=LineRef {
             peer,
             line: usize::MAX,
         };
+        self.muted.retain(|line| line.peer != peer);
         let from = self.by_source.range(lines.clone());
         let mut routes: Vec<RouteId> = from.flat_map(|(_, routes)| routes).copied().collect();
         routes.extend(self.by_target.range(lines).map(|(_, route)| *route));

@@ -123,7 +123,7 @@ impl Shard {
             config: Arc::clone(&config),
             rng: rng.fork("ids"),
             media,
-            plugins: plugins::all(&config),
+            plugins: plugins::all(&config, id, shards),
         });
         Self {
             id,

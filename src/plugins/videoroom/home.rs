@@ -1,0 +1,470 @@
+//! Rooms on their home shard: who is in them, and what everybody is told.
+//!
+//! Invariant: what is said here is so. Members on other shards ask, are told, and never decide
+//! about anybody but themselves.
+
+mod manage;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tracing::warn;
+
+use crate::base::id::{HandleRef, ShardId};
+use crate::config::VideoRoomConfig;
+use crate::gateway::plugin::Cx;
+use crate::plugins::videoroom::fault::{Code, Fault};
+use crate::plugins::videoroom::ids::{Id, IdForm};
+use crate::plugins::videoroom::messages::{
+    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
+};
+use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
+
+/// The rooms whose home is this shard.
+#[derive(Debug)]
+pub(super) struct Home {
+    form: IdForm,
+    rooms: BTreeMap<Id, Room>,
+}
+
+/// A room.
+#[derive(Debug)]
+struct Room {
+    options: Arc<RoomOptions>,
+    people: BTreeMap<Id, Participant>,
+}
+
+/// Somebody who joined as a publisher, publishing or not.
+#[derive(Debug)]
+struct Participant {
+    place: Place,
+    private_id: u32,
+    display: Option<Box<str>>,
+    metadata: Option<Value>,
+    publishing: Publishing,
+    streams: Vec<StreamInfo>,
+    subscribers: BTreeSet<Place>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Publishing {
+    No,
+    /// It negotiates, or waits for its PeerConnection.
+    Soon,
+    Yes,
+}
+
+impl Home {
+    /// The configured rooms whose home is `shard`.
+    pub(super) fn new(config: &VideoRoomConfig, shard: ShardId, shards: u8) -> Self {
+        let form = IdForm::of(config.string_ids);
+        let mut rooms = BTreeMap::new();
+        for room in &config.rooms {
+            let Some(id) = Id::parse(&room.id, form) else {
+                warn!(room = room.id, "room skipped: its id is no positive number");
+                continue;
+            };
+            if id.home(shards) != shard {
+                continue;
+            }
+            let (options, odd) = RoomOptions::configured(room);
+            for option in odd {
+                warn!(room = room.id, option, "setting of a room has no effect");
+            }
+            rooms.entry(id).or_insert_with(|| Room::new(options));
+        }
+        Self { form, rooms }
+    }
+
+    /// Carries out what a member on some shard wants.
+    pub(super) fn act(&mut self, cx: &mut Cx<'_>, from: ShardId, room: &Id, act: HomeAct) {
+        let place = |handle: HandleRef| Place {
+            shard: from,
+            handle,
+        };
+        match act {
+            HomeAct::Join { handle, join } => {
+                let joined = self.join(cx, place(handle), room, *join);
+                if let Err(fault) = joined {
+                    tell(cx, place(handle), News::Refused(fault));
+                }
+            }
+            HomeAct::MayPublish { handle, user } => {
+                let news = match self.may_publish(room, &user, place(handle)) {
+                    Ok(room) => News::MayPublish { room },
+                    Err(fault) => News::Refused(fault),
+                };
+                tell(cx, place(handle), news);
+            }
+            HomeAct::Subscribe { handle, ask } => {
+                let news = match self.subscribe(room, place(handle), &ask) {
+                    Ok((room, feeds)) => News::Feeds { room, feeds },
+                    Err(fault) => News::Refused(fault),
+                };
+                tell(cx, place(handle), news);
+            }
+            HomeAct::Unsubscribe { handle, feeds } => {
+                let Some(room) = self.rooms.get_mut(room) else {
+                    return;
+                };
+                for feed in feeds {
+                    if let Some(person) = room.people.get_mut(&feed) {
+                        person.subscribers.remove(&place(handle));
+                    }
+                }
+            }
+            HomeAct::Leave { user } => self.leave(cx, room, &user),
+            HomeAct::Rename {
+                user,
+                display,
+                metadata,
+            } => self.rename(cx, room, &user, display, metadata),
+            HomeAct::Streams { user, streams } => self.streams(cx, room, &user, streams),
+            HomeAct::Unpublish { user } => self.unpublish(cx, room, &user),
+            HomeAct::Up { user } => {
+                let Some(found) = self.rooms.get_mut(room) else {
+                    return;
+                };
+                let Some(person) = found.people.get_mut(&user) else {
+                    return;
+                };
+                if person.publishing == Publishing::Soon {
+                    person.publishing = Publishing::Yes;
+                    found.tell_publishers(cx, room, &user);
+                }
+            }
+        }
+    }
+
+    fn join(&mut self, cx: &mut Cx<'_>, place: Place, id: &Id, join: Join) -> Result<(), Fault> {
+        let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
+        join.pin.check(room.options.pin.as_deref())?;
+        let JoinWish {
+            id: wanted,
+            display,
+            metadata,
+            token,
+        } = join.wish?;
+        if let Some(allowed) = &room.options.allowed
+            && !token.as_ref().is_some_and(|token| allowed.contains(token))
+        {
+            let text = "Unauthorized (not in the allowed list)";
+            return Err(Fault::new(Code::Unauthorized, text));
+        }
+        let user = match wanted {
+            Some(user) if room.people.contains_key(&user) => {
+                let text = format!("User ID {user} already exists");
+                return Err(Fault::new(Code::IdExists, text));
+            }
+            Some(user) => user,
+            None => loop {
+                let user = Id::draw(cx.rng, self.form);
+                if !room.people.contains_key(&user) {
+                    break user;
+                }
+            },
+        };
+        // Not zero, which stands for none.
+        let private_id = (cx.rng.next_u64() >> 32) as u32 | 1;
+        let data = room.joined(id, &user, private_id);
+        let person = Participant {
+            place,
+            private_id,
+            display,
+            metadata,
+            publishing: Publishing::No,
+            streams: Vec::new(),
+            subscribers: BTreeSet::new(),
+        };
+        let joining = person.called(json!({"id": user.json()}));
+        room.people.insert(user.clone(), person);
+        let joined = Joined {
+            room_id: id.clone(),
+            id: user.clone(),
+            private_id,
+            room: Arc::clone(&room.options),
+            data,
+        };
+        tell(cx, place, News::Joined(Box::new(joined)));
+        if room.options.notify_joining {
+            let event = json!({"videoroom": "event", "room": id.json(), "joining": joining});
+            room.tell_others(cx, &user, &event);
+        }
+        Ok(())
+    }
+
+    fn may_publish(&mut self, id: &Id, user: &Id, place: Place) -> Result<Arc<RoomOptions>, Fault> {
+        let room = self.rooms.get_mut(id).ok_or_else(gone_room)?;
+        let publishers = room.people.iter();
+        let publishers = publishers
+            .filter(|(other, person)| *other != user && person.publishing != Publishing::No)
+            .count() as u64;
+        let person = room.people.get_mut(user);
+        let person = person
+            .filter(|person| person.place == place)
+            .ok_or_else(gone_room)?;
+        if person.publishing == Publishing::No {
+            let max = room.options.publishers;
+            if publishers >= max {
+                return Err(Fault::new(
+                    Code::PublishersFull,
+                    format!("Maximum number of publishers ({max}) already reached"),
+                ));
+            }
+            person.publishing = Publishing::Soon;
+        }
+        Ok(Arc::clone(&room.options))
+    }
+
+    fn subscribe(
+        &mut self,
+        id: &Id,
+        place: Place,
+        ask: &Subscribe,
+    ) -> Result<(Arc<RoomOptions>, Vec<Feed>), Fault> {
+        let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
+        if let Some(pin) = &ask.pin {
+            pin.check(room.options.pin.as_deref())?;
+        }
+        let is_active = |person: &&Participant| person.publishing == Publishing::Yes;
+        for feed in &ask.feeds {
+            let person = room.people.get(feed).filter(is_active);
+            person.ok_or_else(|| Fault::new(Code::NoSuchFeed, format!("No such feed ({feed})")))?;
+        }
+        let knows_one = |private_id: u64| {
+            let mut people = room.people.values();
+            private_id != 0 && people.any(|person| u64::from(person.private_id) == private_id)
+        };
+        if room.options.require_pvtid && ask.pin.is_some() && !knows_one(ask.private_id) {
+            let text = "Unauthorized (this room requires a valid private_id)";
+            return Err(Fault::new(Code::Unauthorized, text));
+        }
+        let mut feeds = Vec::new();
+        for feed in &ask.feeds {
+            let Some(person) = room.people.get_mut(feed) else {
+                unreachable!("all feeds were looked up");
+            };
+            person.subscribers.insert(place);
+            feeds.push(person.feed(feed));
+        }
+        Ok((Arc::clone(&room.options), feeds))
+    }
+
+    fn leave(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(mut person) = room.people.remove(user) else {
+            return;
+        };
+        person.end_feed(cx, user);
+        let event = json!({"videoroom": "event", "room": id.json()});
+        let mut event = person.called(event);
+        if person.publishing == Publishing::Yes {
+            let mut unpublished = event.clone();
+            unpublished["unpublished"] = user.json();
+            room.tell_others(cx, user, &unpublished);
+        }
+        event["leaving"] = user.json();
+        room.tell_others(cx, user, &event);
+    }
+
+    fn rename(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &Id,
+        user: &Id,
+        display: Option<Box<str>>,
+        metadata: Option<Value>,
+    ) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(person) = room.people.get_mut(user) else {
+            return;
+        };
+        // Those who had no name before are not announced, as in Janus.
+        let mut event = None;
+        if metadata.is_some() {
+            let old = std::mem::replace(&mut person.metadata, metadata);
+            if old.is_some() {
+                let metadata = &person.metadata;
+                event = Some(json!({
+                    "videoroom": "event", "id": user.json(), "metadata": metadata,
+                }));
+            }
+        }
+        if display.is_some() {
+            let old = std::mem::replace(&mut person.display, display);
+            if old.is_some() {
+                event = Some(person.called(json!({"videoroom": "event", "id": user.json()})));
+            }
+        }
+        if let Some(event) = event {
+            room.tell_others(cx, user, &event);
+        }
+    }
+
+    fn streams(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id, streams: Vec<StreamInfo>) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(person) = room.people.get_mut(user) else {
+            return;
+        };
+        person.streams = streams;
+        if person.publishing != Publishing::Yes {
+            return;
+        }
+        let feed = person.feed(user);
+        for place in &person.subscribers {
+            tell(cx, *place, News::FeedChanged(Box::new(feed.clone())));
+        }
+        room.tell_publishers(cx, id, user);
+    }
+
+    fn unpublish(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(person) = room.people.get_mut(user) else {
+            return;
+        };
+        let was = std::mem::replace(&mut person.publishing, Publishing::No);
+        person.streams.clear();
+        person.end_feed(cx, user);
+        if was == Publishing::Yes {
+            let event = json!({"videoroom": "event", "room": id.json()});
+            let mut event = person.called(event);
+            event["unpublished"] = user.json();
+            room.tell_others(cx, user, &event);
+        }
+    }
+}
+
+impl Room {
+    fn new(options: RoomOptions) -> Self {
+        Self {
+            options: Arc::new(options),
+            people: BTreeMap::new(),
+        }
+    }
+
+    /// What somebody who joins is told.
+    fn joined(&self, id: &Id, user: &Id, private_id: u32) -> Value {
+        let mut publishers = Vec::new();
+        let mut attendees = Vec::new();
+        for (other, person) in &self.people {
+            if person.publishing == Publishing::Yes {
+                let mut publisher = person.publisher(other);
+                publisher["talking"] = false.into();
+                publishers.push(publisher);
+            } else {
+                attendees.push(person.called(json!({"id": other.json()})));
+            }
+        }
+        let mut data = json!({
+            "videoroom": "joined",
+            "room": id.json(),
+            "description": self.options.description,
+            "id": user.json(),
+            "private_id": private_id,
+            "publishers": publishers,
+        });
+        if self.options.notify_joining {
+            data["attendees"] = attendees.into();
+        }
+        data
+    }
+
+    fn tell_others(&self, cx: &mut Cx<'_>, user: &Id, event: &Value) {
+        for (_, person) in self.people.iter().filter(|(other, _)| *other != user) {
+            tell(cx, person.place, News::Event(event.clone()));
+        }
+    }
+
+    fn tell_all(&self, cx: &mut Cx<'_>, event: &Value) {
+        for person in self.people.values() {
+            tell(cx, person.place, News::Event(event.clone()));
+        }
+    }
+
+    /// Tells all others what somebody publishes.
+    fn tell_publishers(&self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
+        let Some(person) = self.people.get(user) else {
+            return;
+        };
+        let publishers = [person.publisher(user)];
+        let event = json!({
+            "videoroom": "event", "room": id.json(), "publishers": publishers,
+        });
+        self.tell_others(cx, user, &event);
+    }
+}
+
+impl Participant {
+    /// Adds the names that it goes by.
+    fn called(&self, mut object: Value) -> Value {
+        if let Some(display) = &self.display {
+            object["display"] = (&**display).into();
+        }
+        if let Some(metadata) = &self.metadata {
+            object["metadata"] = metadata.clone();
+        }
+        object
+    }
+
+    /// It as an element of `publishers`.
+    fn publisher(&self, user: &Id) -> Value {
+        let mut publisher = self.called(json!({"id": user.json()}));
+        for (name, kind) in [
+            ("audio_codec", StreamKind::Audio),
+            ("video_codec", StreamKind::Video),
+        ] {
+            if let Some(codec) = first_codec(&self.streams, kind) {
+                publisher[name] = codec.into();
+            }
+        }
+        let streams = self.streams.iter().map(|stream| {
+            let mut shown = stream.json();
+            if stream.is_moderated && !stream.is_disabled {
+                shown["moderated"] = true.into();
+            }
+            shown
+        });
+        publisher["streams"] = streams.collect::<Vec<_>>().into();
+        publisher
+    }
+
+    fn feed(&self, user: &Id) -> Feed {
+        Feed {
+            id: user.clone(),
+            display: self.display.clone(),
+            metadata: self.metadata.clone(),
+            streams: self.streams.clone(),
+            shard: self.place.shard,
+        }
+    }
+
+    /// Tells those who subscribed that there is nothing more to get.
+    fn end_feed(&mut self, cx: &mut Cx<'_>, user: &Id) {
+        for place in std::mem::take(&mut self.subscribers) {
+            tell(cx, place, News::FeedGone(user.clone()));
+        }
+    }
+}
+
+fn tell(cx: &mut Cx<'_>, place: Place, news: News) {
+    let handle = place.handle;
+    cx.send(place.shard, Msg::Member { handle, news });
+}
+
+fn no_room(id: &Id) -> Fault {
+    Fault::new(Code::NoSuchRoom, format!("No such room ({id})"))
+}
+
+fn gone_room() -> Fault {
+    Fault::new(Code::NoSuchRoom, "No such room")
+}

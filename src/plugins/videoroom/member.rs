@@ -1,0 +1,410 @@
+//! A handle: what it is in its room, and one request of it at a time.
+//!
+//! Invariant: while the home of its room is asked something for a handle, later requests of that
+//! handle wait, so that each finds what the one before has done.
+
+use std::collections::VecDeque;
+
+use serde_json::{Value, json};
+
+use crate::base::id::HandleRef;
+use crate::gateway::plugin::{Cx, Jsep, PluginMessage};
+use crate::media::PeerEvent;
+use crate::plugins::videoroom::fault::{Code, Fault};
+use crate::plugins::videoroom::fields::Fields;
+use crate::plugins::videoroom::ids::{Id, IdForm};
+use crate::plugins::videoroom::messages::{HomeAct, Join, JoinWish, Joined, Msg, News};
+use crate::plugins::videoroom::publisher::{Publisher, Settings};
+
+/// Requests that are answered by an event, in lower case.
+pub(super) const REQUESTS: [&str; 12] = [
+    "configure",
+    "join",
+    "joinandconfigure",
+    "leave",
+    "pause",
+    "publish",
+    "start",
+    "subscribe",
+    "switch",
+    "unpublish",
+    "unsubscribe",
+    "update",
+];
+
+/// Requests of one handle that wait for the one before; more are refused.
+const WAITING_MAX: usize = 32;
+
+/// One handle.
+#[derive(Debug, Default)]
+pub(super) struct Member {
+    role: Role,
+    asking: Option<Asking>,
+    waiting: VecDeque<PluginMessage>,
+}
+
+#[derive(Debug, Default)]
+enum Role {
+    #[default]
+    None,
+    Publisher(Box<Publisher>),
+}
+
+/// What the home of the room was asked, and what is to be done with its answer.
+#[derive(Debug)]
+struct Asking {
+    transaction: Box<str>,
+    what: Asked,
+}
+
+#[derive(Debug)]
+enum Asked {
+    Join(Box<JoinAsked>),
+    Publish {
+        settings: Box<Settings>,
+        jsep: Box<Jsep>,
+        /// What the client is told when it is done.
+        data: Value,
+    },
+}
+
+#[derive(Debug)]
+struct JoinAsked {
+    room: Id,
+    settings: Box<Settings>,
+    jsep: Option<Box<Jsep>>,
+}
+
+impl Member {
+    /// Takes a request that is in [`REQUESTS`].
+    pub(super) fn message(&mut self, cx: &mut Cx<'_>, handle: HandleRef, message: PluginMessage) {
+        if self.asking.is_none() {
+            self.begin(cx, handle, message);
+        } else if self.waiting.len() < WAITING_MAX {
+            self.waiting.push_back(message);
+        } else {
+            let fault = Fault::new(Code::Unknown, "Too many requests at a time");
+            cx.push(handle, Some(message.transaction), fault.json(), None);
+        }
+    }
+
+    /// Takes what the home of the room says.
+    pub(super) fn news(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
+        match news {
+            News::Ended => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.is_out = true;
+                    cx.hang_up(handle);
+                }
+            }
+            News::Event(data) => cx.push(handle, None, data, None),
+            News::Moderated { mid, mute } => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.moderate(cx, &mid, mute);
+                }
+            }
+            News::FeedChanged(_) | News::FeedGone(_) | News::Feeds { .. } => {}
+            News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
+                self.answered(cx, handle, news);
+                self.go_on(cx, handle);
+            }
+        }
+    }
+
+    pub(super) fn peer_event(&mut self, cx: &mut Cx<'_>, handle: HandleRef, event: &PeerEvent) {
+        match (&mut self.role, event) {
+            (Role::Publisher(publisher), PeerEvent::Up) => publisher.up(cx, handle),
+            (Role::Publisher(publisher), PeerEvent::Hangup { .. }) => publisher.unpublished(cx),
+            (Role::None | Role::Publisher(_), _) => {}
+        }
+    }
+
+    /// The handle goes away.
+    pub(super) fn detach(&mut self, cx: &mut Cx<'_>, _handle: HandleRef) {
+        match &mut self.role {
+            Role::None => {}
+            Role::Publisher(publisher) => leave(cx, publisher),
+        }
+    }
+
+    pub(super) fn query(&self) -> Value {
+        match &self.role {
+            Role::None => json!({"type": "none"}),
+            Role::Publisher(publisher) => publisher.query(),
+        }
+    }
+
+    /// Takes the requests that waited, until one has to ask.
+    fn go_on(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        while self.asking.is_none()
+            && let Some(message) = self.waiting.pop_front()
+        {
+            self.begin(cx, handle, message);
+        }
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, handle: HandleRef, message: PluginMessage) {
+        let transaction = message.transaction.clone();
+        if let Err(fault) = self.serve(cx, handle, message) {
+            cx.push(handle, Some(transaction), fault.json(), None);
+        }
+    }
+
+    fn serve(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        message: PluginMessage,
+    ) -> Result<(), Fault> {
+        let name = message.body.get("request").and_then(Value::as_str);
+        let name = name.unwrap_or_default().to_owned();
+        let is_join = ["join", "joinandconfigure"]
+            .iter()
+            .any(|join| name.eq_ignore_ascii_case(join));
+        match &mut self.role {
+            Role::None if is_join => self.join(cx, handle, message),
+            Role::None => Err(Fault::new(
+                Code::JoinFirst,
+                "Invalid request on unconfigured participant",
+            )),
+            Role::Publisher(publisher) if is_join => {
+                let text = if publisher.is_out {
+                    "Not in a room (create a new handle)"
+                } else {
+                    "Already in as a publisher on this handle"
+                };
+                Err(Fault::new(Code::AlreadyJoined, text))
+            }
+            Role::Publisher(_) => self.serve_publisher(cx, handle, &name, message),
+        }
+    }
+
+    fn join(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        message: PluginMessage,
+    ) -> Result<(), Fault> {
+        let PluginMessage {
+            transaction,
+            body,
+            jsep,
+        } = message;
+        let config = &cx.config.videoroom;
+        let fields = Fields::new(&body, IdForm::of(config.string_ids));
+        let room = fields.need_id("room")?;
+        if fields.need_text("ptype")? != "publisher" {
+            return Err(Fault::element("Invalid element (ptype)"));
+        }
+        let wish = JoinWish::read(&fields);
+        let settings = Settings::read(&body, config);
+        let (wish, settings) = match (wish, settings) {
+            (Ok(wish), Ok(settings)) => (Ok(wish), settings),
+            (Err(fault), _) | (_, Err(fault)) => (Err(fault), Settings::default()),
+        };
+        let join = Box::new(Join {
+            pin: fields.shown("pin"),
+            wish,
+        });
+        let home = room.home(cx.shards);
+        self.asking = Some(Asking {
+            transaction,
+            what: Asked::Join(Box::new(JoinAsked {
+                room: room.clone(),
+                settings: Box::new(settings),
+                jsep: jsep.map(Box::new),
+            })),
+        });
+        let act = HomeAct::Join { handle, join };
+        cx.send(home, Msg::Home { room, act });
+        Ok(())
+    }
+
+    fn serve_publisher(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        name: &str,
+        message: PluginMessage,
+    ) -> Result<(), Fault> {
+        let Role::Publisher(publisher) = &mut self.role else {
+            unreachable!("the role was looked at before");
+        };
+        let PluginMessage {
+            transaction,
+            body,
+            jsep,
+        } = message;
+        let room = publisher.room.json();
+        let lower = name.to_ascii_lowercase();
+        if !["configure", "leave", "publish", "unpublish"].contains(&&*lower) {
+            return Err(Fault::unknown_request(name));
+        }
+        if publisher.is_out {
+            return Err(Fault::new(Code::NoSuchRoom, "No such room"));
+        }
+        match &*lower {
+            "leave" => {
+                let data = json!({"videoroom": "event", "room": room, "leaving": "ok"});
+                cx.push(handle, Some(transaction), data, None);
+                leave(cx, publisher);
+                cx.hang_up(handle);
+            }
+            "unpublish" => {
+                if !publisher.publishes() {
+                    let text = "Can't unpublish, not published";
+                    return Err(Fault::new(Code::NotPublished, text));
+                }
+                let data = json!({"videoroom": "event", "room": room, "unpublished": "ok"});
+                cx.push(handle, Some(transaction), data, None);
+                cx.hang_up(handle);
+            }
+            _ => {
+                if lower == "publish" && publisher.is_up {
+                    let text = "Can't publish, already published";
+                    return Err(Fault::new(Code::AlreadyPublished, text));
+                }
+                let mut settings = Box::new(Settings::read(&body, &cx.config.videoroom)?);
+                let data = publisher.configured();
+                match jsep {
+                    None => {
+                        publisher.apply(cx, handle, &mut settings);
+                        cx.push(handle, Some(transaction), data, None);
+                    }
+                    Some(jsep) => {
+                        self.ask_to_publish(
+                            cx,
+                            handle,
+                            transaction,
+                            settings,
+                            Box::new(jsep),
+                            data,
+                        )?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_to_publish(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        transaction: Box<str>,
+        settings: Box<Settings>,
+        jsep: Box<Jsep>,
+        data: Value,
+    ) -> Result<(), Fault> {
+        let Role::Publisher(publisher) = &mut self.role else {
+            unreachable!("only publishers publish");
+        };
+        publisher.check_offer(&jsep, &settings)?;
+        let user = publisher.id.clone();
+        publisher.tell_home(cx, HomeAct::MayPublish { handle, user });
+        self.asking = Some(Asking {
+            transaction,
+            what: Asked::Publish {
+                settings,
+                jsep,
+                data,
+            },
+        });
+        Ok(())
+    }
+
+    /// Goes on with what was asked for.
+    fn answered(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
+        let Some(Asking { transaction, what }) = self.asking.take() else {
+            return;
+        };
+        let done = match (news, what) {
+            (News::Joined(joined), Asked::Join(asked)) => {
+                self.joined(cx, handle, &transaction, *asked, *joined)
+            }
+            (
+                News::MayPublish { room },
+                Asked::Publish {
+                    mut settings,
+                    jsep,
+                    mut data,
+                },
+            ) => {
+                let Role::Publisher(publisher) = &mut self.role else {
+                    unreachable!("only publishers publish");
+                };
+                publisher.refresh(room);
+                let answer = publisher.negotiate(cx, handle, &jsep, &mut settings, &mut data);
+                match answer {
+                    Ok(answer) => {
+                        cx.push(handle, Some(transaction.clone()), data, Some(answer));
+                        publisher.apply(cx, handle, &mut settings);
+                        Ok(())
+                    }
+                    Err(fault) => {
+                        if !publisher.publishes() {
+                            let user = publisher.id.clone();
+                            publisher.tell_home(cx, HomeAct::Unpublish { user });
+                        }
+                        Err(fault)
+                    }
+                }
+            }
+            (News::Refused(fault), _) => Err(fault),
+            (_, Asked::Join(_) | Asked::Publish { .. }) => {
+                unreachable!("answers fit what was asked")
+            }
+        };
+        if let Err(fault) = done {
+            cx.push(handle, Some(transaction), fault.json(), None);
+        }
+    }
+
+    fn joined(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        transaction: &str,
+        asked: JoinAsked,
+        joined: Joined,
+    ) -> Result<(), Fault> {
+        let JoinAsked {
+            room,
+            mut settings,
+            jsep,
+        } = asked;
+        let mut publisher = Box::new(Publisher::new(room, &joined));
+        settings.forget_names();
+        match jsep {
+            None => {
+                publisher.apply(cx, handle, &mut settings);
+                self.role = Role::Publisher(publisher);
+                cx.push(handle, Some(transaction.into()), joined.data, None);
+                Ok(())
+            }
+            Some(jsep) => {
+                self.role = Role::Publisher(publisher);
+                let transaction = transaction.into();
+                self.ask_to_publish(cx, handle, transaction, settings, jsep, joined.data)
+            }
+        }
+    }
+}
+
+impl JoinWish {
+    fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            id: fields.may_id("id")?,
+            display: fields.may_text("display")?.map(Box::from),
+            metadata: fields.may_object("metadata")?.cloned(),
+            token: fields.may_text("token")?.map(Box::from),
+        })
+    }
+}
+
+fn leave(cx: &mut Cx<'_>, publisher: &mut Publisher) {
+    if !std::mem::replace(&mut publisher.is_out, true) {
+        let user = publisher.id.clone();
+        publisher.tell_home(cx, HomeAct::Leave { user });
+    }
+}

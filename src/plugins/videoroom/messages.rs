@@ -1,0 +1,149 @@
+//! What the instances of the plugin on different shards tell each other.
+#![expect(dead_code, reason = "subscribers do not ask yet")]
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::base::id::{HandleRef, ShardId};
+use crate::gateway::plugin::{PluginMsg, Ticket};
+use crate::plugins::videoroom::fault::Fault;
+use crate::plugins::videoroom::fields::Shown;
+use crate::plugins::videoroom::ids::Id;
+use crate::plugins::videoroom::manage::Manage;
+use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::stream::StreamInfo;
+
+/// Where a member is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) shard: ShardId,
+    pub(super) handle: HandleRef,
+}
+
+/// A message between instances.
+#[derive(Debug)]
+pub(super) enum Msg {
+    /// A request about rooms.
+    Manage { ticket: Ticket, request: Manage },
+    /// Its answer, or a part of it.
+    Managed { ticket: Ticket, answer: Managed },
+    /// From a member, for the home of its room.
+    Home { room: Id, act: HomeAct },
+    /// From the home of a room, for a member.
+    Member { handle: HandleRef, news: News },
+}
+
+impl PluginMsg for Msg {}
+
+/// The answer to [`Msg::Manage`].
+#[derive(Debug)]
+pub(super) enum Managed {
+    /// All there is to say.
+    Data(Value),
+    /// The sender's rooms, one of all shards' parts.
+    Rooms(Vec<Value>),
+}
+
+/// What a member wants of the home of its room.
+#[derive(Debug)]
+pub(super) enum HomeAct {
+    /// To be somebody in the room.
+    Join { handle: HandleRef, join: Box<Join> },
+    /// To go; the PeerConnection is gone or will be.
+    Leave { user: Id },
+    /// To publish: is there room?
+    MayPublish { handle: HandleRef, user: Id },
+    /// To be called something else.
+    Rename {
+        user: Id,
+        display: Option<Box<str>>,
+        metadata: Option<Value>,
+    },
+    /// What is published now.
+    Streams { user: Id, streams: Vec<StreamInfo> },
+    /// To get streams of others.
+    Subscribe {
+        handle: HandleRef,
+        ask: Box<Subscribe>,
+    },
+    /// To get no more of some.
+    Unsubscribe { handle: HandleRef, feeds: Vec<Id> },
+    /// To publish nothing.
+    Unpublish { user: Id },
+    /// The PeerConnection of a publisher is up.
+    Up { user: Id },
+}
+
+/// Who wants to join, and as whom.
+#[derive(Debug)]
+pub(super) struct Join {
+    pub(super) pin: Shown,
+    /// What is wrong with it counts after the PIN.
+    pub(super) wish: Result<JoinWish, Fault>,
+}
+
+#[derive(Debug)]
+pub(super) struct JoinWish {
+    pub(super) id: Option<Id>,
+    pub(super) display: Option<Box<str>>,
+    pub(super) metadata: Option<Value>,
+    pub(super) token: Option<Box<str>>,
+}
+
+/// Who wants to subscribe, and to whom.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    /// Only of those who are not in the room yet.
+    pub(super) pin: Option<Shown>,
+    pub(super) private_id: u64,
+    /// In the order asked for.
+    pub(super) feeds: Vec<Id>,
+}
+
+/// What the home of a room tells a member.
+#[derive(Debug)]
+pub(super) enum News {
+    /// The room or the membership is over: destroyed or kicked.
+    Ended,
+    /// An event.
+    Event(Value),
+    /// A publisher publishes something else.
+    FeedChanged(Box<Feed>),
+    /// A publisher publishes nothing any more.
+    FeedGone(Id),
+    /// These publishers are there.
+    Feeds {
+        room: Arc<RoomOptions>,
+        feeds: Vec<Feed>,
+    },
+    /// It is in.
+    Joined(Box<Joined>),
+    /// It may publish.
+    MayPublish { room: Arc<RoomOptions> },
+    /// A stream of it is muted by a moderator, or not any more.
+    Moderated { mid: Box<str>, mute: bool },
+    /// What it wanted cannot be.
+    Refused(Fault),
+}
+
+/// A new member of a room.
+#[derive(Debug)]
+pub(super) struct Joined {
+    pub(super) room_id: Id,
+    pub(super) id: Id,
+    pub(super) private_id: u32,
+    pub(super) room: Arc<RoomOptions>,
+    /// What its client is told.
+    pub(super) data: Value,
+}
+
+/// A publisher as subscribers see it.
+#[derive(Clone, Debug)]
+pub(super) struct Feed {
+    pub(super) id: Id,
+    pub(super) display: Option<Box<str>>,
+    pub(super) metadata: Option<Value>,
+    pub(super) streams: Vec<StreamInfo>,
+    pub(super) shard: ShardId,
+}

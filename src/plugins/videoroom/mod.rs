@@ -1,0 +1,201 @@
+//! VideoRoom: publishers in rooms, and subscribers that pick what they get.
+//!
+//! Each room has a home shard with its authoritative state ([`home`]). A handle lives where its
+//! session lives, as a [`member`]; it asks the home of its room and is told ([`messages`]), also
+//! when that is the same shard. Media never passes through the home. Wire contract: that of Janus'
+//! `janus.plugin.videoroom`.
+
+mod fault;
+mod fields;
+mod home;
+mod ids;
+mod manage;
+mod member;
+mod messages;
+mod options;
+mod plan;
+mod publisher;
+mod stream;
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::base::error::ApiError;
+use crate::base::id::{HandleRef, ShardId};
+use crate::config::VideoRoomConfig;
+use crate::gateway::plugin::{Answer, Cx, Plugin, PluginInfo, PluginMessage, PluginMsg, Ticket};
+use crate::media::PeerEvent;
+use fault::Fault;
+use home::Home;
+use manage::{Manage, RoomRequest};
+use member::Member;
+use messages::{HomeAct, Managed, Msg, News};
+
+/// The package that clients attach to.
+pub const PACKAGE: &str = "janus.plugin.videoroom";
+
+/// The plugin.
+#[derive(Debug)]
+pub struct VideoRoom {
+    home: Home,
+    members: BTreeMap<HandleRef, Member>,
+    /// Lists that wait for the parts of other shards.
+    lists: BTreeMap<Ticket, Vec<Option<Vec<Value>>>>,
+}
+
+impl VideoRoom {
+    /// An instance with the configured rooms whose home is `shard` of `shards`.
+    pub fn new(config: &VideoRoomConfig, shard: ShardId, shards: u8) -> Self {
+        Self {
+            home: Home::new(config, shard, shards),
+            members: BTreeMap::new(),
+            lists: BTreeMap::new(),
+        }
+    }
+
+    /// Passes a request about rooms to where it is carried out.
+    fn pass(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: Manage) {
+        let to = match &request {
+            Manage::Create { room: None, .. } => cx.shard,
+            Manage::Create {
+                room: Some(room), ..
+            } => room.home(cx.shards),
+            Manage::Room(RoomRequest { room, .. }) => room.home(cx.shards),
+            Manage::List { sees_private } => {
+                let sees_private = *sees_private;
+                self.lists
+                    .insert(ticket, vec![None; usize::from(cx.shards)]);
+                for shard in (0..cx.shards).map(ShardId) {
+                    let request = Manage::List { sees_private };
+                    cx.send(shard, Msg::Manage { ticket, request });
+                }
+                return;
+            }
+        };
+        cx.send(to, Msg::Manage { ticket, request });
+    }
+
+    fn managed(&mut self, cx: &mut Cx<'_>, from: ShardId, ticket: Ticket, answer: Managed) {
+        match answer {
+            Managed::Data(data) => cx.resolve(ticket, data),
+            Managed::Rooms(rooms) => {
+                let Some(parts) = self.lists.get_mut(&ticket) else {
+                    return;
+                };
+                parts[usize::from(from.0)] = Some(rooms);
+                if parts.iter().any(Option::is_none) {
+                    return;
+                }
+                let parts = self.lists.remove(&ticket).into_iter().flatten();
+                let list: Vec<Value> = parts.flatten().flatten().collect();
+                cx.resolve(ticket, json!({"videoroom": "success", "list": list}));
+            }
+        }
+    }
+
+    fn manage(&mut self, cx: &mut Cx<'_>, request: Manage) -> Managed {
+        let data = match request {
+            Manage::Create { room, options } => self.home.create(cx, room, *options),
+            Manage::List { sees_private } => {
+                return Managed::Rooms(self.home.list(sees_private));
+            }
+            Manage::Room(request) => self.home.manage(cx, request),
+        };
+        Managed::Data(data.unwrap_or_else(|fault| fault.json()))
+    }
+
+    fn news(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
+        match self.members.get_mut(&handle) {
+            Some(member) => member.news(cx, handle, news),
+            None => {
+                // It went away while it was waiting to get in.
+                if let News::Joined(joined) = news {
+                    let room = joined.room_id.clone();
+                    let act = HomeAct::Leave { user: joined.id };
+                    cx.send(room.home(cx.shards), Msg::Home { room, act });
+                }
+            }
+        }
+    }
+}
+
+impl Plugin for VideoRoom {
+    fn info(&self) -> PluginInfo {
+        PluginInfo {
+            package: PACKAGE,
+            name: "VideoRoom",
+            description: "Forwards what publishers of a room send to who subscribes to it",
+            version: 9,
+            version_string: "0.0.9",
+        }
+    }
+
+    fn attach(&mut self, _cx: &mut Cx<'_>, handle: HandleRef) -> Result<(), ApiError> {
+        self.members.insert(handle, Member::default());
+        Ok(())
+    }
+
+    fn message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        message: PluginMessage,
+    ) -> Result<Answer, ApiError> {
+        let fault = match message.body.get("request") {
+            Some(Value::String(name)) => {
+                let lower = name.to_ascii_lowercase();
+                match manage::read(&lower, &message.body, &cx.config.videoroom) {
+                    Some(Ok(request)) => {
+                        let ticket = cx.later();
+                        self.pass(cx, ticket, request);
+                        return Ok(Answer::Later(ticket));
+                    }
+                    Some(Err(fault)) => fault,
+                    None if member::REQUESTS.contains(&&*lower) => {
+                        let member = self.members.entry(handle).or_default();
+                        member.message(cx, handle, message);
+                        return Ok(Answer::Ack { hint: None });
+                    }
+                    None => Fault::unknown_request(name),
+                }
+            }
+            Some(_) => Fault::wrong_type("request", "a string"),
+            None => Fault::missing("request"),
+        };
+        Ok(Answer::Success(fault.json()))
+    }
+
+    fn peer_event(&mut self, cx: &mut Cx<'_>, handle: HandleRef, event: &PeerEvent) {
+        if let Some(member) = self.members.get_mut(&handle) {
+            member.peer_event(cx, handle, event);
+        }
+    }
+
+    fn detach(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        if let Some(mut member) = self.members.remove(&handle) {
+            member.detach(cx, handle);
+        }
+    }
+
+    fn query(&self, handle: HandleRef) -> Value {
+        self.members.get(&handle).map_or(json!({}), Member::query)
+    }
+
+    fn remote(&mut self, cx: &mut Cx<'_>, from: ShardId, message: Box<dyn PluginMsg>) {
+        let message: Box<dyn Any> = message;
+        let message = message
+            .downcast::<Msg>()
+            .expect("instances of a plugin send each other its own messages");
+        match *message {
+            Msg::Home { room, act } => self.home.act(cx, from, &room, act),
+            Msg::Manage { ticket, request } => {
+                let answer = self.manage(cx, request);
+                cx.send(from, Msg::Managed { ticket, answer });
+            }
+            Msg::Managed { ticket, answer } => self.managed(cx, from, ticket, answer),
+            Msg::Member { handle, news } => self.news(cx, handle, news),
+        }
+    }
+}

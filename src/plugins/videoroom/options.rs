@@ -1,0 +1,393 @@
+//! What can be set of a room: by `create`, by `edit`, and in the configuration.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::config::RoomConfig;
+use crate::plugins::videoroom::fault::Fault;
+use crate::plugins::videoroom::fields::Fields;
+use crate::plugins::videoroom::ids::Id;
+
+/// Codecs that a room's list holds at most; more are ignored, as Janus does.
+const CODECS_MAX: usize = 5;
+
+/// The least cap of a publisher's bitrate other than none, in bit/s.
+const BITRATE_MIN: u64 = 64_000;
+
+const AUDIO_CODECS: [&str; 10] = [
+    "opus",
+    "multiopus",
+    "red",
+    "isac32",
+    "isac16",
+    "pcmu",
+    "pcma",
+    "g722",
+    "l16-48",
+    "l16",
+];
+const VIDEO_CODECS: [&str; 5] = ["vp8", "vp9", "h264", "av1", "h265"];
+
+/// The options of a room.
+#[derive(Clone, Debug)]
+pub(super) struct RoomOptions {
+    pub(super) description: String,
+    pub(super) secret: Option<Box<str>>,
+    pub(super) pin: Option<Box<str>>,
+    pub(super) is_private: bool,
+    /// Tokens of those who may publish; `None` lets everybody.
+    pub(super) allowed: Option<BTreeSet<Box<str>>>,
+    pub(super) require_pvtid: bool,
+    pub(super) require_e2ee: bool,
+    pub(super) signed_tokens: bool,
+    pub(super) publishers: u64,
+    pub(super) bitrate: u64,
+    pub(super) bitrate_cap: bool,
+    pub(super) fir_freq: u64,
+    pub(super) audio_codecs: Vec<String>,
+    pub(super) video_codecs: Vec<String>,
+    pub(super) vp9_profile: Option<String>,
+    pub(super) h264_profile: Option<String>,
+    pub(super) opus_fec: bool,
+    pub(super) opus_dtx: bool,
+    pub(super) audiolevel_ext: bool,
+    pub(super) audiolevel_event: bool,
+    pub(super) audio_active_packets: u64,
+    pub(super) audio_level_average: u64,
+    pub(super) videoorient_ext: bool,
+    pub(super) playoutdelay_ext: bool,
+    pub(super) transport_wide_cc_ext: bool,
+    pub(super) record: bool,
+    pub(super) rec_dir: Option<String>,
+    pub(super) lock_record: bool,
+    pub(super) notify_joining: bool,
+    pub(super) dummy_publisher: bool,
+}
+
+impl RoomOptions {
+    fn named(description: String) -> Self {
+        Self {
+            description,
+            secret: None,
+            pin: None,
+            is_private: false,
+            allowed: None,
+            require_pvtid: false,
+            require_e2ee: false,
+            signed_tokens: false,
+            publishers: 3,
+            bitrate: 0,
+            bitrate_cap: false,
+            fir_freq: 0,
+            audio_codecs: vec!["opus".to_owned()],
+            video_codecs: vec!["vp8".to_owned()],
+            vp9_profile: None,
+            h264_profile: None,
+            opus_fec: true,
+            opus_dtx: false,
+            audiolevel_ext: true,
+            audiolevel_event: false,
+            audio_active_packets: 100,
+            audio_level_average: 25,
+            videoorient_ext: true,
+            playoutdelay_ext: true,
+            transport_wide_cc_ext: true,
+            record: false,
+            rec_dir: None,
+            lock_record: false,
+            notify_joining: false,
+            dummy_publisher: false,
+        }
+    }
+
+    /// Reads the options of `create`. The description is empty if there is none.
+    ///
+    /// # Errors
+    ///
+    /// 430 for the first member of the wrong type or value.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        let mut options = Self::named(String::new());
+        let text = |name| Ok::<_, Fault>(fields.may_text(name)?.filter(|text| !text.is_empty()));
+        let flag = |name, option: &mut bool| {
+            if let Some(flag) = fields.may_flag(name)? {
+                *option = flag;
+            }
+            Ok::<_, Fault>(())
+        };
+        let count = |name, option: &mut u64| {
+            if let Some(count) = fields.may_count(name)? {
+                *option = count;
+            }
+            Ok::<_, Fault>(())
+        };
+        options.description = text("description")?.unwrap_or_default().to_owned();
+        flag("is_private", &mut options.is_private)?;
+        options.allowed = fields
+            .may_texts("allowed")?
+            .map(|tokens| tokens.into_iter().collect());
+        options.secret = text("secret")?.map(Box::from);
+        options.pin = text("pin")?.map(Box::from);
+        flag("require_pvtid", &mut options.require_pvtid)?;
+        flag("signed_tokens", &mut options.signed_tokens)?;
+        count("bitrate", &mut options.bitrate)?;
+        flag("bitrate_cap", &mut options.bitrate_cap)?;
+        count("fir_freq", &mut options.fir_freq)?;
+        count("publishers", &mut options.publishers)?;
+        if let Some(list) = text("audiocodec")? {
+            options.audio_codecs = codecs(list, &AUDIO_CODECS).ok_or_else(audio_fault)?;
+        }
+        if let Some(list) = text("videocodec")? {
+            options.video_codecs = codecs(list, &VIDEO_CODECS).ok_or_else(video_fault)?;
+        }
+        options.vp9_profile = text("vp9_profile")?.map(str::to_owned);
+        options.h264_profile = text("h264_profile")?.map(str::to_owned);
+        flag("opus_fec", &mut options.opus_fec)?;
+        flag("opus_dtx", &mut options.opus_dtx)?;
+        flag("audiolevel_ext", &mut options.audiolevel_ext)?;
+        flag("audiolevel_event", &mut options.audiolevel_event)?;
+        count("audio_active_packets", &mut options.audio_active_packets)?;
+        count("audio_level_average", &mut options.audio_level_average)?;
+        flag("videoorient_ext", &mut options.videoorient_ext)?;
+        flag("playoutdelay_ext", &mut options.playoutdelay_ext)?;
+        flag("transport_wide_cc_ext", &mut options.transport_wide_cc_ext)?;
+        flag("record", &mut options.record)?;
+        options.rec_dir = text("rec_dir")?.map(str::to_owned);
+        flag("lock_record", &mut options.lock_record)?;
+        flag("notify_joining", &mut options.notify_joining)?;
+        flag("require_e2ee", &mut options.require_e2ee)?;
+        flag("dummy_publisher", &mut options.dummy_publisher)?;
+        options.settle();
+        Ok(options)
+    }
+
+    /// Reads a room of the configuration. What cannot be read has its default, and is named.
+    pub(super) fn configured(room: &RoomConfig) -> (Self, Vec<String>) {
+        let mut options = Self::named(room.id.clone());
+        let mut odd = Vec::new();
+        for (name, value) in &room.settings {
+            if !options.configure(name, value.expose()) {
+                odd.push(name.clone());
+            }
+        }
+        options.settle();
+        (options, odd)
+    }
+
+    fn configure(&mut self, name: &str, value: &str) -> bool {
+        let flag = matches!(value.to_ascii_lowercase().as_str(), "yes" | "true" | "1");
+        let filled = (!value.is_empty()).then_some(value);
+        let count = |option: &mut u64| match value.parse() {
+            Ok(count) => {
+                *option = count;
+                true
+            }
+            Err(_) => false,
+        };
+        let set = |option: &mut bool| {
+            *option = flag;
+            true
+        };
+        match name {
+            "description" => filled.is_none_or(|text| {
+                self.description = text.to_owned();
+                true
+            }),
+            "secret" => {
+                self.secret = filled.map(Box::from);
+                true
+            }
+            "pin" => {
+                self.pin = filled.map(Box::from);
+                true
+            }
+            "audiocodec" | "videocodec" => {
+                let (known, option) = if name == "audiocodec" {
+                    (&AUDIO_CODECS[..], &mut self.audio_codecs)
+                } else {
+                    (&VIDEO_CODECS[..], &mut self.video_codecs)
+                };
+                let list = codecs(value, known);
+                let is_known = list.is_some();
+                *option = list.unwrap_or_else(|| option.clone());
+                is_known
+            }
+            "vp9_profile" => {
+                self.vp9_profile = filled.map(str::to_owned);
+                true
+            }
+            "h264_profile" => {
+                self.h264_profile = filled.map(str::to_owned);
+                true
+            }
+            "rec_dir" => {
+                self.rec_dir = filled.map(str::to_owned);
+                true
+            }
+            "is_private" => set(&mut self.is_private),
+            "require_pvtid" => set(&mut self.require_pvtid),
+            "require_e2ee" => set(&mut self.require_e2ee),
+            "signed_tokens" => set(&mut self.signed_tokens),
+            "bitrate_cap" => set(&mut self.bitrate_cap),
+            "opus_fec" => set(&mut self.opus_fec),
+            "opus_dtx" => set(&mut self.opus_dtx),
+            "audiolevel_ext" => set(&mut self.audiolevel_ext),
+            "audiolevel_event" => set(&mut self.audiolevel_event),
+            "videoorient_ext" => set(&mut self.videoorient_ext),
+            "playoutdelay_ext" => set(&mut self.playoutdelay_ext),
+            "transport_wide_cc_ext" => set(&mut self.transport_wide_cc_ext),
+            "record" => set(&mut self.record),
+            "lock_record" => set(&mut self.lock_record),
+            "notify_joining" => set(&mut self.notify_joining),
+            "dummy_publisher" => set(&mut self.dummy_publisher),
+            "publishers" => count(&mut self.publishers),
+            "bitrate" => count(&mut self.bitrate),
+            "fir_freq" => count(&mut self.fir_freq),
+            "audio_active_packets" => count(&mut self.audio_active_packets),
+            "audio_level_average" => count(&mut self.audio_level_average),
+            // Helper threads have no counterpart here.
+            "threads" => true,
+            _ => false,
+        }
+    }
+
+    /// Makes options agree with each other.
+    fn settle(&mut self) {
+        self.bitrate = raised(self.bitrate);
+        let has = |list: &[String], name: &str| list.iter().any(|codec| codec == name);
+        if !has(&self.video_codecs, "vp9") {
+            self.vp9_profile = None;
+        }
+        if !has(&self.video_codecs, "h264") {
+            self.h264_profile = None;
+        }
+        self.opus_fec &= has(&self.audio_codecs, "opus");
+    }
+
+    /// The room as `list` shows it.
+    pub(super) fn listed(&self, room: &Id, participants: usize) -> Value {
+        let mut entry = json!({
+            "room": room.json(),
+            "description": self.description,
+            "pin_required": self.pin.is_some(),
+            "is_private": self.is_private,
+            "max_publishers": self.publishers,
+            "bitrate": self.bitrate,
+            "fir_freq": self.fir_freq,
+            "require_pvtid": self.require_pvtid,
+            "require_e2ee": self.require_e2ee,
+            "dummy_publisher": self.dummy_publisher,
+            "notify_joining": self.notify_joining,
+            "audiocodec": self.audio_codecs.join(","),
+            "videocodec": self.video_codecs.join(","),
+            "record": self.record,
+            "lock_record": self.lock_record,
+            "num_participants": participants,
+            "audiolevel_ext": self.audiolevel_ext,
+            "audiolevel_event": self.audiolevel_event,
+            "videoorient_ext": self.videoorient_ext,
+            "playoutdelay_ext": self.playoutdelay_ext,
+            "transport_wide_cc_ext": self.transport_wide_cc_ext,
+        });
+        for (name, flag) in [
+            ("bitrate_cap", self.bitrate_cap),
+            ("opus_fec", self.opus_fec),
+            ("opus_dtx", self.opus_dtx),
+        ] {
+            if flag {
+                entry[name] = true.into();
+            }
+        }
+        if let Some(rec_dir) = &self.rec_dir {
+            entry["rec_dir"] = rec_dir.as_str().into();
+        }
+        if self.audiolevel_event {
+            entry["audio_active_packets"] = self.audio_active_packets.into();
+            entry["audio_level_average"] = self.audio_level_average.into();
+        }
+        entry
+    }
+}
+
+/// What `edit` changes; the rest stays.
+#[derive(Clone, Debug)]
+pub(super) struct Edit {
+    description: Option<String>,
+    secret: Option<Box<str>>,
+    pin: Option<Box<str>>,
+    is_private: Option<bool>,
+    require_pvtid: Option<bool>,
+    bitrate: Option<u64>,
+    fir_freq: Option<u64>,
+    publishers: Option<u64>,
+    lock_record: Option<bool>,
+    rec_dir: Option<String>,
+}
+
+impl Edit {
+    /// Reads the changes of `edit`. Empty texts change nothing.
+    ///
+    /// # Errors
+    ///
+    /// 430 for the first member of the wrong type.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        let text = |name| Ok::<_, Fault>(fields.may_text(name)?.filter(|text| !text.is_empty()));
+        Ok(Self {
+            description: text("new_description")?.map(str::to_owned),
+            is_private: fields.may_flag("new_is_private")?,
+            secret: text("new_secret")?.map(Box::from),
+            pin: text("new_pin")?.map(Box::from),
+            require_pvtid: fields.may_flag("new_require_pvtid")?,
+            bitrate: fields.may_count("new_bitrate")?,
+            fir_freq: fields.may_count("new_fir_freq")?,
+            publishers: fields.may_count("new_publishers")?,
+            lock_record: fields.may_flag("new_lock_record")?,
+            rec_dir: fields.may_text("new_rec_dir")?.map(str::to_owned),
+        })
+    }
+
+    pub(super) fn apply(self, options: &mut RoomOptions) {
+        fn take<T>(option: &mut T, new: Option<T>) {
+            if let Some(new) = new {
+                *option = new;
+            }
+        }
+        take(&mut options.description, self.description);
+        take(&mut options.is_private, self.is_private);
+        take(&mut options.secret, self.secret.map(Some));
+        take(&mut options.pin, self.pin.map(Some));
+        take(&mut options.require_pvtid, self.require_pvtid);
+        take(&mut options.bitrate, self.bitrate.map(raised));
+        take(&mut options.fir_freq, self.fir_freq);
+        take(&mut options.publishers, self.publishers);
+        take(&mut options.lock_record, self.lock_record);
+        take(&mut options.rec_dir, self.rec_dir.map(Some));
+    }
+}
+
+const fn raised(bitrate: u64) -> u64 {
+    if bitrate > 0 && bitrate < BITRATE_MIN {
+        BITRATE_MIN
+    } else {
+        bitrate
+    }
+}
+
+/// A list of codecs with commas in between, or nothing if one is not known.
+fn codecs(list: &str, known: &[&str]) -> Option<Vec<String>> {
+    let names = list.split(',').take(CODECS_MAX);
+    let known = |name: &str| known.contains(&name).then(|| name.to_owned());
+    names.map(known).collect()
+}
+
+fn audio_fault() -> Fault {
+    Fault::element(
+        "Invalid element (audiocodec can only be or contain opus, isac32, isac16, pcmu, pcma or g722)",
+    )
+}
+
+fn video_fault() -> Fault {
+    Fault::element(
+        "Invalid element (videocodec can only be or contain vp8, vp9, av1, h264 or h265)",
+    )
+}

@@ -1,0 +1,220 @@
+//! What a publisher's offer is answered with: every line in one codec that the room takes.
+
+use crate::base::id::PeerId;
+use crate::media::LineRef;
+use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
+use crate::wire::sdp::{
+    AnswerPlan, Codec, Direction, LinePlan, MediaDescription, MediaKind, MediaPlan, RidOrder,
+    SessionDescription, SimulcastPlan, accepted_extensions, answer_feedback, extension,
+    simulcast_layers,
+};
+
+/// The port that data channels use within DTLS (RFC 8841 section 5).
+const SCTP_PORT: u16 = 5000;
+
+/// The codecs that a publisher wants to be held to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Forced {
+    pub(super) audio: Option<Box<str>>,
+    pub(super) video: Option<Box<str>>,
+}
+
+/// Decides on every line of an offer, and names the streams that it makes. Their peer is not known
+/// yet; [`locate`] puts it in.
+pub(super) fn publication(
+    offer: &SessionDescription,
+    room: &RoomOptions,
+    name: &str,
+    forced: &Forced,
+    described: impl Fn(&str) -> Option<Box<str>>,
+) -> (AnswerPlan, Vec<StreamInfo>) {
+    let mut streams = Vec::new();
+    let lines = offer.media.iter().enumerate().map(|(index, media)| {
+        let mid = media.mid.clone().unwrap_or_default();
+        let Some(kind) = kind_of(media) else {
+            return LinePlan::Rejected;
+        };
+        let mut stream = StreamInfo {
+            kind,
+            mindex: index,
+            description: described(&mid),
+            mid: mid.into(),
+            codec: "".into(),
+            fmtp: None,
+            is_disabled: false,
+            is_moderated: false,
+            is_simulcast: false,
+            has_fec: false,
+            has_dtx: false,
+            is_stereo: false,
+            h264_profile: None,
+            vp9_profile: None,
+            audiolevel_ext_id: None,
+            videoorient_ext_id: None,
+            playoutdelay_ext_id: None,
+            line: LineRef {
+                peer: PeerId(0),
+                line: index,
+            },
+        };
+        let plan = match kind {
+            StreamKind::Data => LinePlan::Application {
+                sctp_port: SCTP_PORT,
+                max_message_size: None,
+            },
+            StreamKind::Audio | StreamKind::Video => match choose(media, kind, room, forced) {
+                Some(codec) => {
+                    let plan = media_plan(media, codec, room, &mut stream);
+                    LinePlan::Media(Box::new(plan))
+                }
+                None => {
+                    stream.is_disabled = true;
+                    LinePlan::Rejected
+                }
+            },
+        };
+        streams.push(stream);
+        plan
+    });
+    let lines = lines.collect();
+    let name = Some(name.to_owned());
+    (AnswerPlan { name, lines }, streams)
+}
+
+/// Notes which peer the streams come from.
+pub(super) fn locate(streams: &mut [StreamInfo], peer: PeerId) {
+    for stream in streams {
+        stream.line.peer = peer;
+    }
+}
+
+fn kind_of(media: &MediaDescription) -> Option<StreamKind> {
+    if media.is_rejected() {
+        return None;
+    }
+    match media.kind {
+        MediaKind::Audio if media.is_rtp() => Some(StreamKind::Audio),
+        MediaKind::Video if media.is_rtp() => Some(StreamKind::Video),
+        MediaKind::Application if media.is_data() => Some(StreamKind::Data),
+        MediaKind::Application | MediaKind::Audio | MediaKind::Other(_) | MediaKind::Video => None,
+    }
+}
+
+/// The codec of a line: the one the publisher names, or the first of the room's that it offers.
+fn choose<'a>(
+    media: &'a MediaDescription,
+    kind: StreamKind,
+    room: &RoomOptions,
+    forced: &Forced,
+) -> Option<&'a Codec> {
+    let (list, forced) = match kind {
+        StreamKind::Audio => (&room.audio_codecs, &forced.audio),
+        StreamKind::Data => return None,
+        StreamKind::Video => (&room.video_codecs, &forced.video),
+    };
+    let names: Vec<&str> = match forced {
+        Some(name) => vec![name],
+        None => list.iter().map(String::as_str).collect(),
+    };
+    names.iter().find_map(|name| {
+        let profile = match *name {
+            "vp9" => ("profile-id", &room.vp9_profile),
+            "h264" => ("profile-level-id", &room.h264_profile),
+            _ => ("", &None),
+        };
+        let offered = || media.codecs.iter().filter(|codec| codec.is(name));
+        let fits = |codec: &&Codec| match profile {
+            (parameter, Some(profile)) => codec
+                .parameter(parameter)
+                .is_some_and(|value| value.eq_ignore_ascii_case(profile)),
+            (_, None) => false,
+        };
+        offered().find(fits).or_else(|| offered().next())
+    })
+}
+
+fn media_plan(
+    media: &MediaDescription,
+    codec: &Codec,
+    room: &RoomOptions,
+    stream: &mut StreamInfo,
+) -> MediaPlan {
+    let extensions = accepted_extensions(media, &wanted_extensions(stream.kind, room));
+    let accepted = |uri| {
+        let id = media.extension_id(uri)?;
+        extensions.contains(&id).then_some(id)
+    };
+    let is_sending = media.direction.sends();
+    stream.codec = codec.name.to_ascii_lowercase().into();
+    stream.is_disabled = !is_sending;
+    stream.is_simulcast = simulcast_layers(media, RidOrder::default()).len() > 1;
+    stream.audiolevel_ext_id = accepted(extension::AUDIO_LEVEL);
+    stream.videoorient_ext_id = accepted(extension::ORIENTATION);
+    stream.playoutdelay_ext_id = accepted(extension::PLAYOUT_DELAY);
+    let fmtp = if codec.is("opus") {
+        let is_on = |name| codec.parameter(name) == Some("1");
+        stream.has_fec = room.opus_fec && is_on("useinbandfec");
+        stream.has_dtx = room.opus_dtx && is_on("usedtx");
+        stream.is_stereo = is_on("stereo");
+        let parameters = [
+            ("useinbandfec=1", stream.has_fec),
+            ("usedtx=1", stream.has_dtx),
+            ("stereo=1", stream.is_stereo),
+        ];
+        let taken = parameters.iter().filter(|(_, is_taken)| *is_taken);
+        let taken: Vec<&str> = taken.map(|(parameter, _)| *parameter).collect();
+        (!taken.is_empty()).then(|| taken.join(";"))
+    } else {
+        let profile = |name| codec.parameter(name).map(Box::from);
+        match &*stream.codec {
+            "h264" => stream.h264_profile = profile("profile-level-id"),
+            "vp9" => stream.vp9_profile = profile("profile-id"),
+            _ => {}
+        }
+        codec.fmtp.clone()
+    };
+    stream.fmtp = fmtp.as_deref().map(Box::from);
+    MediaPlan {
+        pt: codec.pt,
+        red: None,
+        fmtp,
+        feedback: answer_feedback(media, codec, &extensions),
+        direction: if is_sending {
+            Direction::RecvOnly
+        } else {
+            Direction::Inactive
+        },
+        extensions,
+        bandwidth: Vec::new(),
+        msid: None,
+        ssrc: None,
+        rtx_ssrc: None,
+        simulcast: SimulcastPlan::Accept,
+    }
+}
+
+fn wanted_extensions(kind: StreamKind, room: &RoomOptions) -> Vec<&'static str> {
+    let mut wanted = vec![extension::MID, extension::RID, extension::REPAIRED_RID];
+    if room.transport_wide_cc_ext {
+        wanted.push(extension::TRANSPORT_CC);
+    }
+    match kind {
+        StreamKind::Audio => {
+            if room.audiolevel_ext {
+                wanted.push(extension::AUDIO_LEVEL);
+            }
+        }
+        StreamKind::Data => {}
+        StreamKind::Video => {
+            wanted.push(extension::DEPENDENCY_DESCRIPTOR);
+            if room.videoorient_ext {
+                wanted.push(extension::ORIENTATION);
+            }
+            if room.playoutdelay_ext {
+                wanted.push(extension::PLAYOUT_DELAY);
+            }
+        }
+    }
+    wanted
+}
