@@ -279,7 +279,8 @@ impl Conn {
     }
 
     /// Says that the answer to the request in work waits for an event, so that a client that
-    /// closes its sending half counts as gone.
+    /// closes its sending half counts as gone. While [reading pauses](ConnAction::PauseRead), because
+    /// too much is pipelined behind the request, nobody sees that: its answer finds out.
     pub fn park(&mut self, shared: &mut Shared, now: Now) -> Parked {
         if self.phase == Phase::Work && !self.half_closed {
             self.phase = Phase::Parked;

@@ -36,7 +36,15 @@ impl Conn {
                         used += size;
                         self.begin_body(shared, now, head);
                     }
-                    Ok(None) => return used,
+                    Ok(None) => match self.head.skip_empty_line(rest) {
+                        // Some clients end a request with one: nothing has begun with it.
+                        Some(size) => {
+                            used += size;
+                            self.phase = Phase::Idle;
+                            self.since = now.monotonic;
+                        }
+                        None => return used,
+                    },
                     Err(refusal) => self.refuse(shared, now, refusal, Work::UNKNOWN),
                 },
                 Phase::Body => used += self.read_body(shared, now, rest),

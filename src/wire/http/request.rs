@@ -213,6 +213,8 @@ pub struct HeadReader {
     fields_count: usize,
     /// After the empty line that may come before the request line (RFC 9112 §2.2).
     request_start: usize,
+    /// That line came, and was taken off the bytes.
+    line_skipped: bool,
 }
 
 impl HeadReader {
@@ -238,6 +240,20 @@ impl HeadReader {
         )?;
         *self = Self::default();
         Ok(Some((head, end)))
+    }
+
+    /// Takes off the empty line before a request line, if it is all that came. Says how many of the
+    /// bytes are done with.
+    pub fn skip_empty_line(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_all = self.request_start != 0 && self.request_start == bytes.len();
+        if !is_all {
+            return None;
+        }
+        *self = Self {
+            line_skipped: true,
+            ..Self::default()
+        };
+        Some(bytes.len())
     }
 
     /// Looks for the end of the head in the bytes that were not looked at yet.
@@ -299,7 +315,7 @@ impl HeadReader {
             }
         } else if !empty {
             self.fields_start = self.line_start;
-        } else if self.request_start == 0 {
+        } else if self.request_start == 0 && !self.line_skipped {
             self.request_start = self.line_start;
         } else {
             return Err(Refusal::RequestLine);

@@ -366,3 +366,32 @@ fn draining_closes_idle_connections_at_once_and_others_with_their_answer() {
     assert_eq!(rig.take_actions(), [ConnAction::Close]);
     assert_eq!(rig.answers()[0].field("Connection"), None);
 }
+
+#[test]
+fn an_empty_line_between_requests_begins_none() {
+    let mut rig = Rig::new();
+    rig.receive(get("/"));
+    rig.echo();
+    rig.write(usize::MAX);
+    rig.receive("\r");
+    rig.receive("\n");
+    assert!(rig.conn.is_idle());
+    assert_eq!(rig.pass(Duration::from_secs(74)), None);
+    rig.receive(get("/later"));
+    rig.echo();
+    rig.write(usize::MAX);
+    rig.receive("\r\n");
+    assert_eq!(rig.pass(Duration::from_secs(75)), Some(Expired::Idle));
+    assert!(rig.conn.is_closed());
+    assert_eq!(rig.conn.take_refusal(), None);
+}
+
+#[test]
+fn a_second_empty_line_is_refused_however_late_it_comes() {
+    let mut rig = Rig::new();
+    rig.receive("\r\n");
+    rig.pass(Duration::from_secs(20));
+    rig.receive("\r\n");
+    let refusal = rig.conn.take_refusal().unwrap();
+    assert_eq!(refusal.status(), Status::BadRequest);
+}
