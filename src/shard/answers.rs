@@ -55,7 +55,7 @@ impl Shard {
                         client.waiting = Waiting::Nothing;
                     }
                     self.answer(now, origin.conn, &reply, Framing::Chunked);
-                    self.serve(now, origin.conn, out);
+                    self.revisits.push_back(origin.conn);
                 }
             }
             MeshMsg::Request {
@@ -157,7 +157,7 @@ impl Shard {
                         None => self.report(subscription, Outcome::Gone, out),
                     }
                 }
-                self.serve(now, origin.conn, out);
+                self.revisits.push_back(origin.conn);
             }
             Output::StreamBeat { origin } => {
                 // A beat that does not fit says nothing that the pending bytes do not say.
@@ -174,7 +174,7 @@ impl Shard {
                             .retain(|delivery| delivery.to.origin != origin);
                         client.conn.end_stream(shared, now)
                     });
-                    self.serve(now, origin.conn, out);
+                    self.revisits.push_back(origin.conn);
                 }
             }
             Output::StreamEvent {
@@ -193,7 +193,7 @@ impl Shard {
                             .respond(shared, now, &Response::empty(Status::NotFound))
                     });
                     *self.metrics.http_answers.status(404) += 1;
-                    self.serve(now, origin.conn, out);
+                    self.revisits.push_back(origin.conn);
                 }
             }
         }
@@ -232,7 +232,7 @@ impl Shard {
             }
             Some(Err(StreamError::Gone)) | None => {}
         }
-        self.serve(now, origin.conn, out);
+        self.revisits.push_back(origin.conn);
     }
 
     fn write_event(
@@ -266,7 +266,7 @@ impl Shard {
                             .retain(|delivery| delivery.to.origin != origin);
                         client.conn.end_stream(shared, now)
                     });
-                    self.serve(now, origin.conn, out);
+                    self.revisits.push_back(origin.conn);
                 }
             }
         }
@@ -317,7 +317,7 @@ impl Shard {
         *missing -= 1;
         if *missing == 0 {
             self.end_counting(now, origin.conn, out);
-            self.serve(now, origin.conn, out);
+            self.revisits.push_back(origin.conn);
         }
     }
 

@@ -87,6 +87,8 @@ pub struct Shard {
     timers: Timers<Key>,
     /// Messages of this shard to itself, which need no mesh.
     local: VecDeque<MeshMsg>,
+    /// Connections that may go on with their next request, because one was answered.
+    revisits: VecDeque<ConnId>,
     /// Requests that each shard has yet to take in.
     asked: Vec<usize>,
     serial: u64,
@@ -136,6 +138,7 @@ impl Shard {
             admin: Shared::new(config.limits.clone(), Cors::none()),
             timers: Timers::default(),
             local: VecDeque::new(),
+            revisits: VecDeque::new(),
             asked: vec![0; usize::from(shards)],
             serial: 0,
             phase: Phase::Running,
@@ -395,9 +398,17 @@ impl Shard {
         }
     }
 
+    /// Takes in this shard's messages to itself, and serves the connections that they answered.
+    /// One after the other: a client that pipelines polls must not decide on the stack's depth.
     fn take_local(&mut self, now: Now, out: &mut Outbox) {
-        while let Some(message) = self.local.pop_front() {
-            self.take_message(now, self.id, message, out);
+        loop {
+            if let Some(message) = self.local.pop_front() {
+                self.take_message(now, self.id, message, out);
+            } else if let Some(conn) = self.revisits.pop_front() {
+                self.serve(now, conn, out);
+            } else {
+                return;
+            }
         }
     }
 

@@ -42,7 +42,6 @@ impl Shard {
                 Listener::Admin => self.serve_admin(now, conn, &request, out),
                 Listener::Rest => self.serve_rest(now, conn, request, out),
             }
-            self.take_local(now, out);
         }
         self.report_gone(conn, out);
         self.act(conn, out);
@@ -203,6 +202,11 @@ impl Shard {
         }
         let session = SessionId(listen.session);
         let owner = owner_of(session, self.shards);
+        let parked = self.with_client(conn, |client, shared| client.conn.park(shared, now));
+        if parked != Some(Parked::Waiting) {
+            return;
+        }
+        // Not before: credit comes back with the answer to what was asked.
         if owner != self.id && !self.may_ask(owner) {
             self.refuse_busy(now, conn);
             return;
@@ -213,10 +217,6 @@ impl Shard {
             session,
             owner,
         };
-        let parked = self.with_client(conn, |client, shared| client.conn.park(shared, now));
-        if parked != Some(Parked::Waiting) {
-            return;
-        }
         let message = match listen.how {
             How::Poll(wanted) => MeshMsg::Poll {
                 origin,
