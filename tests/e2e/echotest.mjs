@@ -5,8 +5,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { serve } from '../../examples/serve.mjs';
 import { echoState, endCall, launch, openPage, startCall } from './lib/chromium.mjs';
-import { binaryUnderTest, startGateway } from './lib/process.mjs';
+import { Service, accepts, binaryUnderTest, isJanus, scratchDir, startGateway } from './lib/process.mjs';
 import { Report, checked } from './lib/report.mjs';
+
+const DEFAULT_PORT = 8088;
 
 const report = new Report('echotest');
 
@@ -100,7 +102,20 @@ async function switched(page, medium) {
   ];
 }
 
-const gateway = await startGateway(binaryUnderTest());
+// The first command of the README: no configuration, the default port, media on the host's addresses.
+async function withoutConfiguration(context, pages) {
+  const dir = scratchDir('defaults');
+  const service = new Service('defaults', binary, [], { dir });
+  await service.listening(DEFAULT_PORT);
+  const { page } = await openPage(context);
+  const missing = await startCall(page, pages, `http://127.0.0.1:${DEFAULT_PORT}/janus`);
+  await page.close();
+  await service.stop();
+  return missing;
+}
+
+const binary = binaryUnderTest();
+const gateway = await startGateway(binary);
 const pages = await serve();
 const context = await launch();
 
@@ -122,6 +137,12 @@ await checked(report, 'the lowest layer', () => layer(page, 0, '320 x 180'));
 await checked(report, 'the middle layer', () => layer(page, 1, '640 x 360'));
 await checked(report, 'temporal layers', () => temporalLayers(page));
 await checked(report, 'the call with simulcast ends', async () => { await endCall(page); return []; });
+
+await page.close();
+
+if (isJanus(binary)) report.skip('a call without configuration', 'Janus needs one');
+else if (await accepts(DEFAULT_PORT)) report.skip('a call without configuration', `port ${DEFAULT_PORT} is in use`);
+else await checked(report, 'a call without configuration', () => withoutConfiguration(context, pages.url));
 
 await context.close();
 await gateway.stop();

@@ -72,7 +72,8 @@ export async function freeUdpPorts(count) {
   throw new Error('no free UDP ports');
 }
 
-function accepts(port) {
+/** Whether something accepts connections on a port of loopback. */
+export function accepts(port) {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     socket.once('connect', () => { socket.destroy(); resolve(true); });
