@@ -2,7 +2,7 @@
 
 use crate::media::TrackKind;
 use crate::wire::sdp::{
-    AnswerPlan, Codec, Direction, LinePlan, MediaDescription, MediaKind, MediaPlan,
+    AnswerPlan, Codec, Direction, LinePlan, MediaDescription, MediaKind, MediaPlan, Msid,
     SessionDescription, SimulcastPlan, accepted_extensions, answer_feedback, answer_fmtp,
     extension, first_codec,
 };
@@ -50,7 +50,7 @@ pub(super) fn echo(offer: &SessionDescription, settings: &Settings) -> (AnswerPl
             let Some((kind, codec)) = choose(media, settings) else {
                 return without_media(media);
             };
-            let plan = media_plan(media, codec, settings);
+            let plan = media_plan(line, media, codec, settings);
             if plan.direction.receives() {
                 tracks.push(Track {
                     line,
@@ -121,7 +121,12 @@ fn with_profile<'a>(
         .find(fits)
 }
 
-fn media_plan(media: &MediaDescription, codec: &Codec, settings: &Settings) -> MediaPlan {
+fn media_plan(
+    line: usize,
+    media: &MediaDescription,
+    codec: &Codec,
+    settings: &Settings,
+) -> MediaPlan {
     let extensions = accepted_extensions(media, &EXTENSIONS);
     // There is nothing to echo to a client that sends nothing.
     let direction = match media.direction.reversed() {
@@ -136,9 +141,44 @@ fn media_plan(media: &MediaDescription, codec: &Codec, settings: &Settings) -> M
         direction,
         extensions,
         bandwidth: Vec::new(),
-        msid: None,
+        msid: Some(msid(line, media)),
         ssrc: None,
         rtx_ssrc: None,
         simulcast: SimulcastPlan::Accept,
+    }
+}
+
+/// Names what comes back, so that a browser puts its tracks into one stream.
+fn msid(line: usize, media: &MediaDescription) -> Msid {
+    let mid = media.mid.clone().unwrap_or_else(|| line.to_string());
+    Msid {
+        stream: "janus".to_owned(),
+        track: Some(format!("janus{mid}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    #[test]
+    fn tracks_of_an_answer_belong_to_one_stream() {
+        let offer = include_str!("../../../tests/fixtures/sdp/offers/chrome.sdp");
+        let offer = SessionDescription::parse(offer).unwrap();
+        let settings = Settings::read(&Map::<String, Value>::new(), true).unwrap();
+
+        let (plan, _) = echo(&offer, &settings);
+
+        let names = plan.lines.iter().map(|line| match line {
+            LinePlan::Media(plan) => plan.msid.as_ref().map(|msid| {
+                let track = msid.track.as_deref().unwrap_or_default();
+                format!("{} {track}", msid.stream)
+            }),
+            LinePlan::Application { .. } | LinePlan::Rejected => None,
+        });
+        let names: Vec<_> = names.map(Option::unwrap).collect();
+        assert_eq!(names, ["janus janus0", "janus janus1"]);
     }
 }
