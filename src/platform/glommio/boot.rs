@@ -16,7 +16,7 @@ use std::thread;
 use std::time::Duration;
 
 use glommio::{LocalExecutorBuilder, Placement};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use socket2::Socket;
 
@@ -211,6 +211,8 @@ impl Running {
                     }
                 }
                 Some(Event::Signal(SIGUSR1)) => (boot.reopen_logs)(),
+                // Left to the system, it would end the process.
+                Some(Event::Signal(SIGUSR2)) => tracing::warn!("there is no state dump yet"),
                 Some(Event::Signal(signal)) => {
                     let (control, within) = match until {
                         None => (Control::Drain, drain_timeout),
@@ -422,7 +424,7 @@ fn shard<C: Core>(
 
 fn spawn_signals(events: mpsc::Sender<Event>) -> Result<(), Trouble> {
     let trouble = |error| Trouble::new(format!("cannot listen for signals: {error}"));
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1]).map_err(trouble)?;
+    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2]).map_err(trouble)?;
     let body = move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {
