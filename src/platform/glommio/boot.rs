@@ -126,6 +126,8 @@ impl Running {
             .unwrap_or_else(|| u8::try_from(cores.len()).unwrap_or(u8::MAX))
             .max(1);
         let connections_max = host::check(shards)? / usize::from(shards);
+        // Heard from before the first connection on; acted upon when the shards are ready.
+        let signals = hear_signals()?;
         let sockets = Sockets::bind(config, shards)?;
         let listening = sockets.listening.clone();
 
@@ -168,7 +170,7 @@ impl Running {
                 Event::Signal(_) => unreachable!("signals are not heard yet"),
             }
         }
-        spawn_signals(event_sender)?;
+        spawn_signals(signals, event_sender)?;
         for start in starters {
             start.send(()).expect("a shard that is ready waits");
         }
@@ -422,9 +424,12 @@ fn shard<C: Core>(
     })
 }
 
-fn spawn_signals(events: mpsc::Sender<Event>) -> Result<(), Trouble> {
-    let trouble = |error| Trouble::new(format!("cannot listen for signals: {error}"));
-    let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2]).map_err(trouble)?;
+fn hear_signals() -> Result<Signals, Trouble> {
+    Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2])
+        .map_err(|error| Trouble::new(format!("cannot listen for signals: {error}")))
+}
+
+fn spawn_signals(mut signals: Signals, events: mpsc::Sender<Event>) -> Result<(), Trouble> {
     let body = move || {
         for signal in signals.forever() {
             if events.send(Event::Signal(signal)).is_err() {
@@ -436,7 +441,7 @@ fn spawn_signals(events: mpsc::Sender<Event>) -> Result<(), Trouble> {
         .name("signals".to_owned())
         .spawn(body)
         .map(drop)
-        .map_err(trouble)
+        .map_err(|error| Trouble::new(format!("no thread for signals: {error}")))
 }
 
 fn text_of(panic: &(dyn Any + Send)) -> String {
