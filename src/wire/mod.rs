@@ -4,3 +4,4 @@ pub mod http;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;
+pub mod ws;
