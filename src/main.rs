@@ -42,9 +42,6 @@ fn run(config: Config, warnings: &[Warning]) -> ExitCode {
         }
     };
     warn(&log, warnings);
-    if config.ws.enabled {
-        log.warn_at_start("the WebSocket API is not served yet");
-    }
     let (reload_log, reopen_log) = (Rc::clone(&log), Rc::clone(&log));
     let boot = Boot {
         config: Arc::new(config),

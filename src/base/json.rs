@@ -33,6 +33,33 @@ pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
     })
 }
 
+/// Parses several values in a row, with white space between them or without, as the messages of
+/// a WebSocket may hold them. At least one; more than `count_max` are a fault.
+///
+/// # Errors
+///
+/// As [`parse`]; then none of the values counts.
+pub fn parse_row(text: &[u8], depth_max: usize, count_max: usize) -> Result<Vec<Value>, JsonError> {
+    scan(text, depth_max)?;
+    let mut values = Vec::new();
+    let mut row = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
+    while let Some(value) = row.next() {
+        let value = value.map_err(|error| JsonError {
+            line: error.line(),
+            column: error.column(),
+            detail: describe(&error),
+        })?;
+        if values.len() == count_max {
+            return Err(fault(text, row.byte_offset(), "too many values"));
+        }
+        values.push(value);
+    }
+    if values.is_empty() {
+        return Err(fault(text, text.len(), "EOF while parsing a value"));
+    }
+    Ok(values)
+}
+
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());

@@ -33,6 +33,22 @@ pub struct Limits {
     pub pipelined_bytes: usize,
     /// Output of one connection that the kernel has yet to take, bytes.
     pub out_bytes: usize,
+    /// Message of a WebSocket client, and so each frame of it, bytes. Beyond it: close 1009.
+    pub ws_message_bytes: usize,
+    /// Frames of a WebSocket client's message. Beyond it: close 1009.
+    pub ws_fragments_count: usize,
+    /// Requests in one WebSocket message. Beyond it: error 454.
+    pub ws_batch_count: usize,
+    /// Requests of one WebSocket that wait for replies of other shards. Beyond it reading pauses.
+    pub ws_requests_count: usize,
+    /// Messages to one WebSocket that the kernel has yet to take. Beyond it: close 1013.
+    pub ws_out_messages_count: usize,
+    /// Messages of a WebSocket client a second. Faster for `ws_flood_span`: close 1008.
+    pub ws_messages_rate_count: usize,
+    /// Pings of a WebSocket client a second. Faster for `ws_flood_span`: close 1008.
+    pub ws_pings_rate_count: usize,
+    /// How long a WebSocket client may be too fast.
+    pub ws_flood_span: Duration,
     /// Depth of a JSON text. Beyond it: error 454.
     pub json_depth: usize,
 
@@ -119,6 +135,14 @@ impl Default for Limits {
             bodies_bytes: 64 * MIB,
             pipelined_bytes: 64 * KIB,
             out_bytes: 2 * MIB,
+            ws_message_bytes: MIB,
+            ws_fragments_count: 1_024,
+            ws_batch_count: 256,
+            ws_requests_count: 64,
+            ws_out_messages_count: 1_024,
+            ws_messages_rate_count: 200,
+            ws_pings_rate_count: 50,
+            ws_flood_span: Duration::from_secs(5),
             json_depth: 64,
             first_byte_timeout: Duration::from_secs(10),
             head_timeout: Duration::from_secs(10),

@@ -101,6 +101,8 @@ pub struct HttpConfig {
     pub bind: Vec<SocketAddr>,
     /// Path of the API: begins with `/` and, unless it is `/` itself, does not end with one.
     pub base_path: String,
+    /// Path at which these listeners serve the WebSocket API too; `None` is nowhere.
+    pub ws_path: Option<String>,
     pub json: Form,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
@@ -286,6 +288,7 @@ impl Default for HttpConfig {
             enabled: true,
             bind: vec![loopback(8088)],
             base_path: "/janus".to_owned(),
+            ws_path: None,
             json: Form::Compact,
             acl: Vec::new(),
             acl_forwarded: false,

@@ -8,12 +8,13 @@ use tracing::warn;
 use crate::base::clock::Now;
 use crate::base::id::SessionId;
 use crate::gateway::reply::{Message, Reply};
-use crate::gateway::session::{Origin, Poll, PollEnd, SessionEnd, Stream, Wanted};
+use crate::gateway::session::{Origin, Owner, Poll, PollEnd, SessionEnd, Stream, Wanted};
 use crate::gateway::{Gateway, Key, Output};
 use crate::metrics::Metrics;
 
-/// Events that may be on their way on one stream. More wait until the kernel takes some.
-const STREAM_WINDOW: usize = 64;
+/// Events of one session that may be on their way on one stream or socket. More wait until the
+/// kernel takes some.
+pub(super) const STREAM_WINDOW: usize = 64;
 
 impl Gateway {
     /// Takes in a long poll. It counts as a sign of life.
@@ -29,7 +30,8 @@ impl Gateway {
         let limit = self.config.limits.session_polls_count;
         let deadline = now.monotonic + self.config.limits.poll_timeout;
         let is_accepting = self.is_accepting;
-        let Some(session) = self.sessions.get_mut(&id) else {
+        let session = self.sessions.get_mut(&id);
+        let Some(session) = session.filter(|session| session.owner == Owner::Http) else {
             self.outputs.push(Output::Unknown { origin });
             return;
         };
@@ -107,7 +109,8 @@ impl Gateway {
         metrics: &mut Metrics,
     ) {
         metrics.gateway_requests.poll += 1;
-        if !self.is_accepting || !self.sessions.contains_key(&id) {
+        let session = self.sessions.get(&id);
+        if !self.is_accepting || session.is_none_or(|session| session.owner != Owner::Http) {
             self.outputs.push(Output::Unknown { origin });
             return;
         }
@@ -137,8 +140,8 @@ impl Gateway {
         self.awaited.push(id);
     }
 
-    /// The kernel took all bytes of a stream up to an event.
-    pub fn stream_taken(
+    /// The kernel took all bytes of a stream, or of a socket, up to an event.
+    pub fn event_taken(
         &mut self,
         id: SessionId,
         origin: Origin,
@@ -148,7 +151,8 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.stream.is_some_and(|stream| stream.origin == origin) {
+        let is_stream = session.stream.is_some_and(|stream| stream.origin == origin);
+        if is_stream || session.owner == Owner::Socket(origin) {
             metrics.gateway_events_delivered += session.events.delivered(number) as u64;
             self.awaited.push(id);
         }
@@ -184,6 +188,9 @@ impl Gateway {
         let awaited = std::mem::take(&mut self.awaited);
         for &id in &awaited {
             self.deliver_to(id, metrics);
+            if self.is_slow(id) {
+                continue;
+            }
             let limits = &self.config.limits;
             let overflows = self.sessions.get(&id).is_some_and(|session| {
                 session.events.queued() > limits.session_events_count
@@ -205,7 +212,9 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if let Some(stream) = session.stream {
+        if let Owner::Socket(origin) = session.owner {
+            self.deliver_to_socket(id, origin);
+        } else if let Some(stream) = session.stream {
             while session.events.out() < STREAM_WINDOW {
                 let Some(event) = session.events.take() else {
                     break;
@@ -326,7 +335,11 @@ impl Gateway {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.stream.is_some() {
+        if let Owner::Socket(origin) = session.owner {
+            session.events.push(text);
+            metrics.gateway_events_pushed += 1;
+            self.tell_socket_all(id, origin);
+        } else if session.stream.is_some() {
             session.events.push(text);
             metrics.gateway_events_pushed += 1;
             self.deliver_to(id, metrics);

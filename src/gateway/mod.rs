@@ -11,6 +11,7 @@ mod handles;
 mod info;
 mod jsep;
 mod listeners;
+mod owners;
 pub mod plugin;
 pub mod reply;
 pub mod request;
@@ -18,7 +19,7 @@ pub mod session;
 mod trickle;
 pub mod verb;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use tracing::{debug, warn};
@@ -56,6 +57,22 @@ pub enum Output {
         /// Why it ends.
         why: PollEnd,
     },
+    /// Closes a socket that does not take what is due to it.
+    SocketClose {
+        /// Which one.
+        origin: Origin,
+    },
+    /// Sends one event to the socket that owns the session; [`Gateway::event_taken`] must follow.
+    SocketEvent {
+        /// Which socket.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// The event's number.
+        number: u64,
+        /// Compact JSON.
+        text: Box<str>,
+    },
     /// Tells a stream that nothing happened.
     StreamBeat {
         /// Which one.
@@ -73,7 +90,7 @@ pub enum Output {
         /// Which one.
         origin: Origin,
     },
-    /// Sends one event; [`Gateway::stream_taken`] must follow.
+    /// Sends one event; [`Gateway::event_taken`] must follow.
     StreamEvent {
         /// Which stream.
         origin: Origin,
@@ -139,6 +156,8 @@ pub struct Gateway {
     media: Media,
     plugins: Vec<Box<dyn Plugin>>,
     sessions: BTreeMap<SessionId, Session>,
+    /// The sessions of each socket, wherever that is.
+    owned: BTreeSet<(Origin, SessionId)>,
     timers: Timers<Key>,
     /// Sessions with events that somebody may be waiting for.
     awaited: Vec<SessionId>,
@@ -167,6 +186,7 @@ impl Gateway {
             media: parts.media,
             plugins: parts.plugins,
             sessions: BTreeMap::new(),
+            owned: BTreeSet::new(),
             timers: Timers::default(),
             awaited: Vec::new(),
             acts: VecDeque::new(),
@@ -287,7 +307,7 @@ impl Gateway {
                 Ok(kind(&request, "success").finish())
             }
             Verb::Claim => {
-                self.release_listeners(id, PollEnd::Claimed, metrics);
+                self.claim(id, via, metrics);
                 Ok(kind(&request, "success").finish())
             }
             Verb::Detach => Ok(self.detach(now, handle, &request, metrics)),
@@ -302,7 +322,8 @@ impl Gateway {
     }
 
     fn create(&mut self, now: Now, via: Via, request: &Envelope, metrics: &mut Metrics) -> Reply {
-        if self.sessions.len() >= self.config.limits.sessions_count {
+        // The shard that took the request in may not have begun to drain yet.
+        if !self.is_accepting || self.sessions.len() >= self.config.limits.sessions_count {
             return request.fail(&not_accepting());
         }
         let id = match request.fields().may_u64("id").ok().flatten() {
@@ -332,6 +353,9 @@ impl Gateway {
             self.timers.arm(Key::Session(id), at);
         }
         self.sessions.insert(id, session);
+        if let Via::Socket(origin) = via {
+            self.owned.insert((origin, id));
+        }
         metrics.gateway_sessions += 1;
         metrics.gateway_sessions_created += 1;
         debug!(session = %id, "session created");
@@ -367,12 +391,14 @@ impl Gateway {
         }
         self.publish(now, metrics);
         if let Some(session) = self.sessions.remove(&id) {
+            self.disown(id, session.owner, metrics);
             let drops = &mut metrics.gateway_events_dropped;
             let counter = match end {
                 SessionEnd::Overflow => &mut drops.overflow,
-                SessionEnd::Destroyed | SessionEnd::Shutdown | SessionEnd::Timeout => {
-                    &mut drops.session_ended
-                }
+                SessionEnd::Destroyed
+                | SessionEnd::Shutdown
+                | SessionEnd::Timeout
+                | SessionEnd::TransportGone => &mut drops.session_ended,
             };
             *counter += session.events.queued() as u64;
         }
@@ -409,6 +435,9 @@ impl Gateway {
         match session.expires() {
             None => {}
             Some(at) if at > now.monotonic => self.timers.arm(Key::Session(id), at),
+            Some(_) if session.is_unclaimed(now.monotonic) => {
+                self.end_session(now, id, SessionEnd::TransportGone, metrics);
+            }
             Some(_) => {
                 self.tell_timeout(id, metrics);
                 self.end_session(now, id, SessionEnd::Timeout, metrics);

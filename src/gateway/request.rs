@@ -66,6 +66,38 @@ impl Envelope {
         Self::check(members, path, limits)
     }
 
+    /// Reads the requests of one WebSocket message, several objects in a row.
+    ///
+    /// # Errors
+    ///
+    /// The reply to the message as a whole, if any part of it is not JSON. Otherwise each request
+    /// is there with its own success or fault.
+    pub fn parse_row(text: &[u8], limits: &Limits) -> Result<Vec<Result<Self, Reply>>, Reply> {
+        let malformed = |line: usize, column: usize, detail: &str| {
+            let reason = format!("Invalid Janus API request - <string>({line},{column}): {detail}");
+            error(None, None, &ApiError::new(ErrorCode::InvalidJson, reason))
+        };
+        let values = json::parse_row(text, limits.json_depth, limits.ws_batch_count)
+            .map_err(|fault| malformed(fault.line, fault.column, &fault.detail))?;
+        let is_object_or_array = |value: &Value| value.is_object() || value.is_array();
+        if !values.iter().all(is_object_or_array) {
+            return Err(malformed(1, 1, "'[' or '{' expected"));
+        }
+        let read = |value| match value {
+            Value::Object(members) => Self::check(members, Path::default(), limits),
+            // Janus looks for the members of an array, too.
+            Value::Array(_)
+            | Value::Bool(_)
+            | Value::Null
+            | Value::Number(_)
+            | Value::String(_) => {
+                let fault = ApiError::missing("transaction");
+                Err(error(None, None, &fault))
+            }
+        };
+        Ok(values.into_iter().map(read).collect())
+    }
+
     fn check(members: Map<String, Value>, path: Path, limits: &Limits) -> Result<Self, Reply> {
         let in_payload = integer(members.get("session_id")).unwrap_or(0);
         let session = agree(path.session, in_payload)

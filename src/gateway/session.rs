@@ -40,8 +40,8 @@ pub enum Owner {
     Http,
     /// Nobody: the socket that owned the session was lost.
     Nobody {
-        /// When that was noticed.
-        since: Monotonic,
+        /// The session ends then unless it is claimed.
+        until: Monotonic,
     },
     /// One WebSocket.
     Socket(Origin),
@@ -146,6 +146,8 @@ pub enum SessionEnd {
     Shutdown,
     /// Its client was silent.
     Timeout,
+    /// Its socket was lost, and nobody claimed it in time.
+    TransportGone,
 }
 
 impl SessionEnd {
@@ -157,6 +159,7 @@ impl SessionEnd {
             Self::Overflow => &mut ends.overflow,
             Self::Shutdown => &mut ends.shutdown,
             Self::Timeout => &mut ends.timeout,
+            Self::TransportGone => &mut ends.transport_gone,
         }
     }
 }
@@ -246,9 +249,21 @@ impl Session {
         last.map(|last| (body, last, count))
     }
 
-    /// When the session ends if it stays silent.
+    /// Whether it lost its socket, and nobody claimed it in time.
+    pub fn is_unclaimed(&self, now: Monotonic) -> bool {
+        match self.owner {
+            Owner::Http | Owner::Socket(_) => false,
+            Owner::Nobody { until } => until <= now,
+        }
+    }
+
+    /// When the session ends if it stays silent, and unclaimed if nobody owns it.
     pub fn expires(&self) -> Option<Monotonic> {
-        self.timeout.map(|timeout| self.last_activity + timeout)
+        let silent = self.timeout.map(|timeout| self.last_activity + timeout);
+        match self.owner {
+            Owner::Http | Owner::Socket(_) => silent,
+            Owner::Nobody { until } => Some(silent.map_or(until, |silent| silent.min(until))),
+        }
     }
 }
 

@@ -46,6 +46,19 @@ metrics! {
     /// Event streams that were resumed after the events of which the client had the last id.
     counter http_streams_resumed,
 
+    /// WebSockets that are open.
+    gauge ws_sockets_open,
+    /// WebSockets that were opened.
+    counter ws_sockets_opened,
+    /// WebSockets that have ended.
+    counter ws_sockets_closed: SocketEnds,
+    /// Opening handshakes of WebSockets that were refused.
+    counter ws_handshakes_refused,
+    /// Messages received on WebSockets.
+    counter ws_received_messages,
+    /// Messages written to WebSockets.
+    counter ws_sent_messages,
+
     /// Requests of the Janus API.
     counter gateway_requests: Verbs,
     /// Requests of the Janus API that were refused, by error code.
@@ -56,6 +69,10 @@ metrics! {
     counter gateway_sessions_created,
     /// Sessions that have ended.
     counter gateway_sessions_destroyed: SessionEnds,
+    /// Sessions that lost their socket and wait to be claimed.
+    gauge gateway_sessions_orphaned,
+    /// Sessions that a connection claimed.
+    counter gateway_sessions_claimed,
     /// Handles that live.
     gauge gateway_handles,
     /// Handles attached.
@@ -185,6 +202,7 @@ family!(kind: HttpTimeouts {
     head = "head",
     idle = "idle",
     linger = "linger",
+    silence = "silence",
     write = "write",
 });
 
@@ -197,6 +215,16 @@ family!(reason: PollEnds {
     shutdown = "shutdown",
     superseded = "superseded",
     timeout = "timeout",
+});
+
+family!(reason: SocketEnds {
+    client = "client",
+    fault = "fault",
+    flood = "flood",
+    lost = "lost",
+    shutdown = "shutdown",
+    silent = "silent",
+    slow = "slow",
 });
 
 family!(verb: Verbs {

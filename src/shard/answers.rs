@@ -1,12 +1,13 @@
 //! Messages between shards: requests executed, answers given, deliveries settled.
 
 use crate::base::clock::Now;
-use crate::base::id::{ConnId, ShardId};
+use crate::base::id::{ConnId, ShardId, owner_of};
 use crate::gateway::session::{Origin, PollEnd};
 use crate::gateway::{Outcome, Output};
 use crate::metrics::Metrics;
 use crate::shard::client::{Client, Delivery, Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
+use crate::shard::sockets::SocketEvent;
 use crate::shard::{Outbox, Shard};
 use crate::transport::conn::StreamError;
 use crate::wire::http::{Framing, Response, Status, response};
@@ -26,6 +27,15 @@ impl Shard {
                 self.post(from, MeshMsg::Counted { origin, metrics }, out);
             }
             MeshMsg::Counted { origin, metrics } => self.counted(now, origin, &metrics, out),
+            MeshMsg::Emptied => self.count_emptied(),
+            MeshMsg::EventTaken {
+                origin,
+                session,
+                number,
+            } => {
+                self.gateway
+                    .event_taken(session, origin, number, &mut self.metrics);
+            }
             MeshMsg::Plugin(parcel) => {
                 self.gateway.remote(now, from, parcel, &mut self.metrics);
                 self.tell_listeners(out);
@@ -50,7 +60,9 @@ impl Shard {
             }
             MeshMsg::Reply { origin, reply } => {
                 self.asked[usize::from(from.0)] -= 1;
-                if self.waits_as(origin) {
+                if self.fill_line(now, origin, &reply) {
+                    self.serve(now, origin.conn, out);
+                } else if self.waits_as(origin) {
                     if let Some(client) = self.clients.get_mut(origin.conn) {
                         client.waiting = Waiting::Nothing;
                     }
@@ -70,6 +82,9 @@ impl Shard {
                     self.post(from, MeshMsg::Reply { origin, reply }, out);
                 }
             }
+            MeshMsg::SocketLost { origin } => {
+                self.gateway.socket_lost(now, origin, &mut self.metrics);
+            }
             MeshMsg::Stream {
                 origin,
                 session,
@@ -82,14 +97,6 @@ impl Shard {
             }
             MeshMsg::StreamGone { origin, session } => {
                 self.gateway.stream_gone(session, origin, &mut self.metrics);
-            }
-            MeshMsg::StreamTaken {
-                origin,
-                session,
-                number,
-            } => {
-                self.gateway
-                    .stream_taken(session, origin, number, &mut self.metrics);
             }
             MeshMsg::Tell(output) => self.told(now, output, out),
             MeshMsg::TookIn => self.asked[usize::from(from.0)] -= 1,
@@ -113,6 +120,8 @@ impl Shard {
         for output in self.gateway.take_outputs() {
             let origin = match &output {
                 Output::PollAnswer { origin, .. }
+                | Output::SocketClose { origin }
+                | Output::SocketEvent { origin, .. }
                 | Output::StreamBeat { origin }
                 | Output::StreamBegin { origin, .. }
                 | Output::StreamEnd { origin }
@@ -158,6 +167,20 @@ impl Shard {
                     }
                 }
                 self.revisits.push_back(origin.conn);
+            }
+            Output::SocketClose { origin } => self.close_slow(now, origin, out),
+            Output::SocketEvent {
+                origin,
+                session,
+                number,
+                text,
+            } => {
+                let event = SocketEvent {
+                    owner: owner_of(session, self.shards),
+                    session,
+                    number,
+                };
+                self.tell_socket(now, origin, event, text, out);
             }
             Output::StreamBeat { origin } => {
                 // A beat that does not fit says nothing that the pending bytes do not say.
@@ -342,7 +365,7 @@ impl Shard {
         }
     }
 
-    fn expect(&mut self, conn: ConnId, delivery: Delivery) {
+    pub(super) fn expect(&mut self, conn: ConnId, delivery: Delivery) {
         if let Some(client) = self.clients.get_mut(conn) {
             client.deliveries.push_back(delivery);
         } else {
@@ -365,7 +388,7 @@ impl Shard {
                     let (origin, session) = (to.origin, to.session);
                     self.post(
                         to.owner,
-                        MeshMsg::StreamTaken {
+                        MeshMsg::EventTaken {
                             origin,
                             session,
                             number,
@@ -392,25 +415,7 @@ impl Shard {
     }
 
     /// Tells the owners of sessions what a lost connection means for them.
-    pub(super) fn report_loss(&mut self, mut client: Client, out: &mut Outbox) {
-        while let Some(delivery) = client.next_taken() {
-            let to = delivery.to;
-            match delivery.number {
-                Some(number) => {
-                    let (origin, session) = (to.origin, to.session);
-                    self.post(
-                        to.owner,
-                        MeshMsg::StreamTaken {
-                            origin,
-                            session,
-                            number,
-                        },
-                        out,
-                    );
-                }
-                None => self.report(to, Outcome::Taken, out),
-            }
-        }
+    pub(super) fn report_loss(&mut self, client: &Client, out: &mut Outbox) {
         for delivery in client
             .deliveries
             .iter()

@@ -6,9 +6,10 @@ use crate::base::id::{SessionId, ShardId};
 use crate::gateway::session::Origin;
 use crate::metrics::Metrics;
 use crate::shard::Listener;
+use crate::shard::sockets::Lines;
 use crate::transport::conn::{Conn, Receipt};
 
-/// One HTTP connection and its open questions.
+/// One connection and its open questions.
 #[derive(Debug)]
 pub(super) struct Client {
     pub(super) conn: Conn,
@@ -16,6 +17,8 @@ pub(super) struct Client {
     pub(super) waiting: Waiting,
     /// Answers with events that the kernel has yet to take, oldest first.
     pub(super) deliveries: VecDeque<Delivery>,
+    /// What an upgraded connection has to say, in order.
+    pub(super) lines: Option<Box<Lines>>,
 }
 
 /// What the request in work waits for.
@@ -51,7 +54,7 @@ pub(super) struct Delivery {
     /// The position of its last byte.
     pub(super) end: Receipt,
     pub(super) to: Subscription,
-    /// The number of the event for a stream; `None` for a poll.
+    /// The number of the event for a stream or a socket; `None` for a poll.
     pub(super) number: Option<u64>,
 }
 
@@ -62,6 +65,7 @@ impl Client {
             listener,
             waiting: Waiting::Nothing,
             deliveries: VecDeque::new(),
+            lines: None,
         }
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 use tracing::info;
 
 use crate::base::clock::Now;
-use crate::base::id::ConnId;
+use crate::base::id::{ConnId, ShardId};
 use crate::config::Config;
+use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Key, Outbox, Shard, TcpAction, cors};
 use crate::wire::http::Cors;
 
@@ -24,6 +25,9 @@ pub(super) enum Phase {
     Running,
     /// Nothing new begins; sessions may end by themselves.
     Draining,
+    /// As before, with no sessions left here; other shards may have some, and their clients
+    /// connections here.
+    Empty,
     /// Sessions have ended; connections take what is due to them.
     Closing,
     /// It is done.
@@ -40,15 +44,22 @@ impl Shard {
             Control::Drain => {}
             Control::Stop => match self.phase {
                 Phase::Running => self.begin_draining(now, Duration::ZERO, out),
-                Phase::Draining => self.timers.arm(Key::Drain, now.monotonic),
+                Phase::Draining | Phase::Empty => self.timers.arm(Key::Drain, now.monotonic),
                 Phase::Closing | Phase::Stopped => {}
             },
         }
     }
 
     fn configure(&mut self, config: Arc<Config>) {
-        self.rest.reload(config.limits.clone(), cors(&config));
-        self.admin.reload(config.limits.clone(), Cors::none());
+        let limits = &config.limits;
+        self.rest
+            .reload(limits.clone(), cors(config.http.allow_origin.as_deref()));
+        self.admin.reload(limits.clone(), Cors::none());
+        self.ws
+            .reload(limits.clone(), cors(config.ws.allow_origin.as_deref()));
+        for shared in [&mut self.rest, &mut self.ws] {
+            shared.ping_every(config.ws.ping_interval);
+        }
         self.gateway.configure(Arc::clone(&config));
         self.config = config;
     }
@@ -75,7 +86,7 @@ impl Shard {
     /// The time of a phase is over.
     pub(super) fn drain_further(&mut self, now: Now, out: &mut Outbox) {
         match self.phase {
-            Phase::Draining => self.begin_closing(now, out),
+            Phase::Draining | Phase::Empty => self.begin_closing(now, out),
             Phase::Closing => {
                 let conns: Vec<ConnId> = self.clients.keys().collect();
                 for conn in conns {
@@ -91,12 +102,28 @@ impl Shard {
         self.phase = Phase::Closing;
         self.gateway.end_all(now, &mut self.metrics);
         self.tell_listeners(out);
+        self.take_local(now, out);
+        self.close_sockets(now, out);
         self.timers.arm(Key::Drain, now.monotonic + CLOSING);
+    }
+
+    /// A shard that drains, be it this one, has no sessions left.
+    pub(super) const fn count_emptied(&mut self) {
+        self.emptied += 1;
     }
 
     /// Goes on as soon as there is nothing left to wait for.
     pub(super) fn drain_on(&mut self, now: Now, out: &mut Outbox) {
         if self.phase == Phase::Draining && !self.gateway.has_sessions() {
+            self.phase = Phase::Empty;
+            self.count_emptied();
+            for shard in (0..self.shards).map(ShardId) {
+                if shard != self.id {
+                    self.post(shard, MeshMsg::Emptied, out);
+                }
+            }
+        }
+        if self.phase == Phase::Empty && self.emptied == self.shards {
             self.begin_closing(now, out);
         }
         if self.phase == Phase::Closing && self.clients.is_empty() {

@@ -78,6 +78,8 @@ pub enum Listener {
     Admin,
     /// The Janus API over HTTP.
     Rest,
+    /// The Janus API over WebSocket.
+    WebSocket,
 }
 
 /// An operator's wish. Every shard gets it from the driver.

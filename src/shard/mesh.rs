@@ -28,6 +28,17 @@ pub enum MeshMsg {
         /// The counters.
         metrics: Box<Metrics>,
     },
+    /// The sender drains, and has no sessions left.
+    Emptied,
+    /// The kernel took the bytes of a stream or a socket up to an event.
+    EventTaken {
+        /// The stream or socket.
+        origin: Origin,
+        /// The session.
+        session: SessionId,
+        /// The event.
+        number: u64,
+    },
     /// What a plugin tells its like.
     Plugin(Parcel),
     /// Wants to wait for events of a session that the receiver owns.
@@ -80,16 +91,12 @@ pub enum MeshMsg {
         /// The session.
         session: SessionId,
     },
-    /// The kernel took a stream's bytes up to an event.
-    StreamTaken {
-        /// The stream.
+    /// A socket, which may own sessions of the receiver, is no more.
+    SocketLost {
+        /// The socket.
         origin: Origin,
-        /// The session.
-        session: SessionId,
-        /// The event.
-        number: u64,
     },
-    /// Tells a poll or a stream something.
+    /// Tells a poll, a stream or a socket something.
     Tell(Output),
     /// A poll or stream was taken in: its credit comes back.
     TookIn,

@@ -10,6 +10,7 @@ pub mod input;
 pub mod mesh;
 pub mod outbox;
 mod serve;
+mod sockets;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -84,6 +85,7 @@ pub struct Shard {
     admin_clients: usize,
     rest: Shared,
     admin: Shared,
+    ws: Shared,
     timers: Timers<Key>,
     /// Messages of this shard to itself, which need no mesh.
     local: VecDeque<MeshMsg>,
@@ -93,6 +95,8 @@ pub struct Shard {
     asked: Vec<usize>,
     serial: u64,
     phase: Phase,
+    /// Shards, this one included, that drain and have no sessions left.
+    emptied: u8,
     metrics: Metrics,
 }
 
@@ -109,6 +113,16 @@ impl Shard {
             certificate,
             crypto,
         } = setup;
+        let mut ws = Shared::new(
+            config.limits.clone(),
+            cors(config.ws.allow_origin.as_deref()),
+        );
+        ws.ping_every(config.ws.ping_interval);
+        let mut rest = Shared::new(
+            config.limits.clone(),
+            cors(config.http.allow_origin.as_deref()),
+        );
+        rest.ping_every(config.ws.ping_interval);
         let rng = Rng::from_seed(seed);
         let media = Media::new(MediaSetup {
             config: Arc::new(config.media.clone()),
@@ -134,14 +148,16 @@ impl Shard {
             clients: SlabMap::default(),
             sources: BTreeMap::new(),
             admin_clients: 0,
-            rest: Shared::new(config.limits.clone(), cors(&config)),
+            rest,
             admin: Shared::new(config.limits.clone(), Cors::none()),
+            ws,
             timers: Timers::default(),
             local: VecDeque::new(),
             revisits: VecDeque::new(),
             asked: vec![0; usize::from(shards)],
             serial: 0,
             phase: Phase::Running,
+            emptied: 0,
             metrics: Metrics::default(),
             config,
         }
@@ -280,6 +296,7 @@ impl Shard {
         let shared = match client.listener {
             Listener::Admin => &mut self.admin,
             Listener::Rest => &mut self.rest,
+            Listener::WebSocket => &mut self.ws,
         };
         Some(act(client, shared))
     }
@@ -295,6 +312,7 @@ impl Shard {
         let (acl, shared) = match listener {
             Listener::Admin => (&self.config.admin.acl, &self.admin),
             Listener::Rest => (&self.config.http.acl, &self.rest),
+            Listener::WebSocket => (&self.config.ws.acl, &self.ws),
         };
         let is_admitted = acl.is_empty() || acl.iter().any(|prefix| prefix.admits(peer.ip()));
         let refused = &mut self.metrics.http_connections_refused;
@@ -369,6 +387,10 @@ impl Shard {
 
     /// Forgets a connection, and tells whoever counts on it.
     fn forget(&mut self, conn: ConnId, out: &mut Outbox) {
+        // What was taken counts as delivered; then whatever is left of a socket ends.
+        self.settle_deliveries(conn, out);
+        self.with_client(conn, |client, shared| client.conn.reset(shared));
+        self.end_socket(conn, out);
         let Some(client) = self.clients.remove(conn) else {
             return;
         };
@@ -384,7 +406,7 @@ impl Shard {
         self.metrics.http_connections_closed += 1;
         self.timers.cancel(Key::Conn(conn));
         self.timers.cancel(Key::Counters(conn));
-        self.report_loss(client, out);
+        self.report_loss(&client, out);
         debug!(shard = %self.id, %conn, "connection closed");
     }
 
@@ -432,12 +454,13 @@ fn count_of(expired: Expired, timeouts: &mut HttpTimeouts) -> &mut u64 {
         Expired::Head => &mut timeouts.head,
         Expired::Idle => &mut timeouts.idle,
         Expired::Linger => &mut timeouts.linger,
+        Expired::Silence => &mut timeouts.silence,
         Expired::Write => &mut timeouts.write,
     }
 }
 
-fn cors(config: &Config) -> Cors {
-    match config.http.allow_origin.as_deref() {
+fn cors(allow_origin: Option<&str>) -> Cors {
+    match allow_origin {
         None | Some("*") => Cors::any(),
         Some(origin) => Cors::only(origin).unwrap_or_else(Cors::none),
     }

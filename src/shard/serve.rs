@@ -1,8 +1,11 @@
 //! Requests on connections: read, answered here, or passed to the shard that owns the session.
 
+use std::net::IpAddr;
+
 use crate::base::clock::Now;
 use crate::base::id::{ConnId, SessionId, ShardId, owner_of};
 use crate::base::json::{Form, layout};
+use crate::config::Prefix;
 use crate::gateway::Route;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
@@ -14,7 +17,9 @@ use crate::shard::{Key, Listener, Outbox, Shard};
 use crate::transport::conn::{Parked, Receipt, Request};
 use crate::transport::rest::{Asked, How, Listen};
 use crate::transport::{admin, rest};
-use crate::wire::http::{Connection, Framing, Method, Response, Status, response};
+use crate::wire::http::{
+    Connection, Field, Framing, Method, RequestHead, Response, Status, response,
+};
 
 /// Requests of one connection that are served in one turn; what is left follows the next input.
 const REQUESTS_PER_TURN: usize = 64;
@@ -29,6 +34,12 @@ impl Shard {
             let Some(client) = self.clients.get_mut(conn) else {
                 return;
             };
+            if client.lines.is_some() {
+                if self.serve_socket(now, conn, out) {
+                    continue;
+                }
+                break;
+            }
             if client.waiting.origin().is_some() {
                 break;
             }
@@ -40,10 +51,15 @@ impl Shard {
             count_method(&mut self.metrics, request.head.method());
             match listener {
                 Listener::Admin => self.serve_admin(now, conn, &request, out),
+                Listener::Rest if self.is_socket_path(&request.head) => {
+                    self.serve_handshake(now, conn, &request.head);
+                }
                 Listener::Rest => self.serve_rest(now, conn, request, out),
+                Listener::WebSocket => self.serve_handshake(now, conn, &request.head),
             }
         }
         self.report_gone(conn, out);
+        self.end_socket(conn, out);
         self.act(conn, out);
     }
 
@@ -127,17 +143,9 @@ impl Shard {
     }
 
     /// Whether the access list admits the client that the nearest proxy names.
-    fn admits_forwarded(&self, head: &crate::wire::http::RequestHead) -> bool {
+    fn admits_forwarded(&self, head: &RequestHead) -> bool {
         let http = &self.config.http;
-        if !http.acl_forwarded || http.acl.is_empty() {
-            return true;
-        }
-        let Some(forwarded) = head.text(crate::wire::http::Field::XForwardedFor) else {
-            return true;
-        };
-        let nearest = forwarded.rsplit(',').next().unwrap_or_default().trim();
-        let address: Result<std::net::IpAddr, _> = nearest.parse();
-        address.is_ok_and(|address| http.acl.iter().any(|prefix| prefix.admits(address)))
+        !http.acl_forwarded || admits_forwarded(&http.acl, head)
     }
 
     fn serve_api(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
@@ -239,7 +247,7 @@ impl Shard {
     }
 
     /// Takes credit for a request to another shard; `false` when that one is too far behind.
-    fn may_ask(&mut self, owner: ShardId) -> bool {
+    pub(super) fn may_ask(&mut self, owner: ShardId) -> bool {
         let asked = &mut self.asked[usize::from(owner.0)];
         let has_room = *asked < self.config.limits.mesh_requests_count;
         *asked += usize::from(has_room);
@@ -363,7 +371,12 @@ impl Shard {
         )
     }
 
-    fn respond(&mut self, now: Now, conn: ConnId, response: &Response<'_>) -> Option<Receipt> {
+    pub(super) fn respond(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        response: &Response<'_>,
+    ) -> Option<Receipt> {
         *self.metrics.http_answers.status(response.status.code()) += 1;
         self.with_client(conn, |client, shared| {
             client.conn.respond(shared, now, response)
@@ -374,6 +387,16 @@ impl Shard {
     fn transaction(&mut self) -> String {
         self.gateway.draw_transaction()
     }
+}
+
+/// Whether an access list admits the client that the nearest proxy names, if there is one.
+pub(super) fn admits_forwarded(acl: &[Prefix], head: &RequestHead) -> bool {
+    let Some(forwarded) = head.text(Field::XForwardedFor).filter(|_| !acl.is_empty()) else {
+        return true;
+    };
+    let nearest = forwarded.rsplit(',').next().unwrap_or_default().trim();
+    let address: Result<IpAddr, _> = nearest.parse();
+    address.is_ok_and(|address| acl.iter().any(|prefix| prefix.admits(address)))
 }
 
 fn count_method(metrics: &mut Metrics, method: Method) {

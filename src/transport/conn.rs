@@ -1,4 +1,5 @@
-//! The state machine of one HTTP connection: bytes and time in, requests and bytes out.
+//! The state machine of one connection: bytes and time in, requests and bytes out. It begins with
+//! HTTP, and may be [upgraded](Conn::upgrade) to WebSocket.
 //!
 //! After each call that takes something in ([`Conn::receive`], [`Conn::eof`], [`Conn::wrote`],
 //! [`Conn::timeout`], [`Conn::respond`] and so on) the owner asks for [`Conn::next_request`] until
@@ -24,15 +25,18 @@ mod answering;
 mod input;
 mod parsing;
 mod shared;
+mod socket;
 mod timeouts;
 
 pub use action::ConnAction;
 pub use shared::{ChunkedCounts, Shared};
+pub use socket::{SendError, SocketEnd};
 pub use timeouts::Expired;
 
 use action::Actions;
 use answering::put_head;
 use input::Input;
+use socket::Socket;
 
 /// A complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,7 +79,7 @@ pub enum StreamError {
     Unsupported,
 }
 
-/// One HTTP connection. Lives on: the shard that accepted it.
+/// One connection. Lives on: the shard that accepted it.
 #[derive(Debug)]
 pub struct Conn {
     peer: SocketAddr,
@@ -91,6 +95,9 @@ pub struct Conn {
     /// The request that was handed out last.
     work: Work,
     stream: Option<OpenBody>,
+    /// What an upgraded connection has beside a plain one, until it ends.
+    socket: Option<Box<Socket>>,
+    socket_end: Option<SocketEnd>,
     out: OutBuf,
     /// When the kernel last took something, or output became pending.
     write_progress: Monotonic,
@@ -124,6 +131,8 @@ enum Phase {
     Parked,
     /// An answer goes on for a long time.
     Streaming,
+    /// Upgraded: messages go both ways.
+    Socket,
     /// The last answer was written, but not taken yet.
     Flushing,
     /// The sending half is closed; input is drained until the client closes too.
@@ -191,6 +200,8 @@ impl Conn {
             ready: None,
             work: Work::UNKNOWN,
             stream: None,
+            socket: None,
+            socket_end: None,
             out: OutBuf::new(shared.limits.out_bytes),
             write_progress: now.monotonic,
             actions: Actions::default(),
@@ -218,6 +229,7 @@ impl Conn {
             | Phase::Work
             | Phase::Parked
             | Phase::Streaming => {}
+            Phase::Socket => self.heard_client(now),
         }
         if self.input.is_empty() {
             let used = self.parse(shared, now, bytes);
@@ -247,6 +259,11 @@ impl Conn {
             Phase::Streaming => {
                 self.gone = true;
                 self.finish_stream(shared, now);
+                self.end(shared, now);
+            }
+            Phase::Socket => {
+                self.gone = true;
+                self.lose_socket(SocketEnd::Lost);
                 self.end(shared, now);
             }
             Phase::Flushing | Phase::Closed => {}
@@ -382,6 +399,7 @@ impl Conn {
         if count > 0 {
             self.write_progress = now.monotonic;
         }
+        self.count_taken_messages();
         if !self.out.is_empty() {
             self.actions.push(ConnAction::Write);
             return;
@@ -398,13 +416,15 @@ impl Conn {
             | Phase::Work
             | Phase::Parked
             | Phase::Streaming
+            | Phase::Socket
             | Phase::Lingering
             | Phase::Closed => {}
         }
     }
 
     /// Ends the connection as soon as nobody waits for an answer on it: at once if it is idle,
-    /// else with the next answer. An open stream is for its owner to end.
+    /// else with the next answer. An open stream is for its owner to end,
+    /// and so is an upgraded connection.
     pub fn close_when_done(&mut self, shared: &mut Shared) {
         self.draining = true;
         self.close_if_drained(shared);

@@ -1,6 +1,7 @@
-//! How requests reach the gateway: HTTP connections and the REST API.
+//! How requests reach the gateway: connections, the REST API and WebSockets.
 
 pub mod admin;
 pub mod conn;
 pub mod rest;
 mod url;
+pub mod websocket;

@@ -5,7 +5,7 @@
     reason = "each test file includes this and uses a part of it"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -223,22 +223,34 @@ impl Lockstep {
     }
 
     fn carry_out(&mut self, shard: usize, out: &mut Outbox) {
+        // The messages of each pair of shards arrive in the order in which they were sent.
+        let mut under_way = VecDeque::new();
+        self.carry_out_here(shard, out, &mut under_way);
+        while let Some((from, to, message)) = under_way.pop_front() {
+            let mut answers = Outbox::default();
+            self.shards[to].handle(self.now, Input::Mesh { from, message }, &mut answers);
+            self.shards[to].flush(self.now, &mut answers);
+            self.carry_out_here(to, &mut answers, &mut under_way);
+        }
+    }
+
+    fn carry_out_here(
+        &mut self,
+        shard: usize,
+        out: &mut Outbox,
+        under_way: &mut VecDeque<(ShardId, usize, MeshMsg)>,
+    ) {
         out.datagrams.clear();
         while !out.tcp.is_empty() || !out.mesh.is_empty() {
+            for (to, message) in std::mem::take(&mut out.mesh) {
+                let (from, to) = (ShardId(shard as u8), usize::from(to.0));
+                match self.mesh {
+                    Mesh::Delivers => under_way.push_back((from, to, message)),
+                    Mesh::Holds => self.held.push((to, from, message)),
+                }
+            }
             for (conn, action) in std::mem::take(&mut out.tcp) {
                 self.act(shard, conn, action, out);
-            }
-            for (to, message) in std::mem::take(&mut out.mesh) {
-                let to = usize::from(to.0);
-                let from = ShardId(shard as u8);
-                if self.mesh == Mesh::Holds {
-                    self.held.push((to, from, message));
-                    continue;
-                }
-                let mut answers = Outbox::default();
-                self.shards[to].handle(self.now, Input::Mesh { from, message }, &mut answers);
-                self.shards[to].flush(self.now, &mut answers);
-                self.carry_out(to, &mut answers);
             }
         }
     }

@@ -286,9 +286,11 @@ impl Sockets {
         };
         let rest = config.http.bind.iter().filter(|_| config.http.enabled);
         let admin = config.admin.bind.iter().filter(|_| config.admin.enabled);
+        let socket = config.ws.bind.iter().filter(|_| config.ws.enabled);
         let wanted = rest
             .map(|address| (Listener::Rest, *address))
-            .chain(admin.map(|address| (Listener::Admin, *address)));
+            .chain(admin.map(|address| (Listener::Admin, *address)))
+            .chain(socket.map(|address| (Listener::WebSocket, *address)));
         for (speaks, address) in wanted {
             let bound = bind::tcp(address, shards)?;
             let address = local_address(&bound[0])?;

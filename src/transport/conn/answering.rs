@@ -1,6 +1,6 @@
 //! The sending half of a connection: answers, and the ways in which a connection ends.
 
-use super::{Conn, ConnAction, Phase, Shared, Work};
+use super::{Conn, ConnAction, Phase, Shared, SocketEnd, Work};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::Full;
 use crate::wire::http::response::{BodyEnd, ConnectionField, write_head};
@@ -179,6 +179,7 @@ impl Conn {
         self.ready = None;
         // The stream is lost together with the buffer that holds room for its end.
         self.stream = None;
+        self.lose_socket(SocketEnd::Lost);
         self.phase = Phase::Closed;
         self.actions.push(action);
     }

@@ -49,6 +49,7 @@ impl Conn {
                 },
                 Phase::Body => used += self.read_body(shared, now, rest),
                 Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming => return used,
+                Phase::Socket => return used + self.read_frames(shared, now, rest),
                 Phase::Flushing | Phase::Lingering | Phase::Closed => return bytes.len(),
             }
         }
@@ -142,6 +143,7 @@ impl Conn {
             | Phase::Work
             | Phase::Parked
             | Phase::Streaming
+            | Phase::Socket
             | Phase::Flushing
             | Phase::Lingering
             | Phase::Closed => {}
@@ -154,6 +156,7 @@ impl Conn {
             Phase::Idle => self.is_backed_up(shared),
             Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming => true,
             Phase::Head | Phase::Body => false,
+            Phase::Socket => self.has_message() || self.is_backed_up(shared),
             Phase::Flushing | Phase::Lingering | Phase::Closed => return,
         };
         if waits && self.input.bytes().len() >= shared.limits.pipelined_bytes {
@@ -178,7 +181,7 @@ impl Conn {
     }
 
     /// Whether so much output is pending that no further request is taken on.
-    fn is_backed_up(&self, shared: &Shared) -> bool {
+    pub(super) fn is_backed_up(&self, shared: &Shared) -> bool {
         self.out.pending().len() > shared.limits.out_bytes / 4
     }
 }

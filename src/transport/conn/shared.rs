@@ -1,5 +1,7 @@
 //! What the HTTP connections of one listener share.
 
+use std::time::Duration;
+
 use crate::base::limits::Limits;
 use crate::wire::http::{Cors, HttpDate};
 
@@ -24,6 +26,8 @@ pub struct Shared {
     /// Bytes of the bodies that are being read.
     pub(super) bodies_bytes: usize,
     pub(super) chunked: ChunkedCounts,
+    /// Silence of an upgraded connection after which its client is asked whether it is there.
+    pub(super) ping_interval: Duration,
 }
 
 impl Shared {
@@ -36,7 +40,14 @@ impl Shared {
             head: Vec::new(),
             bodies_bytes: 0,
             chunked: ChunkedCounts::default(),
+            ping_interval: PING_INTERVAL,
         }
+    }
+
+    /// Changes how long an upgraded connection may be silent before its client is asked whether
+    /// it is there.
+    pub const fn ping_every(&mut self, interval: Duration) {
+        self.ping_interval = interval;
     }
 
     /// The bounds.
@@ -60,3 +71,6 @@ impl Shared {
         self.bodies_bytes
     }
 }
+
+/// Shorter than what middleboxes commonly keep a silent connection for.
+const PING_INTERVAL: Duration = Duration::from_secs(30);

@@ -21,6 +21,8 @@ pub enum Expired {
     Idle,
     /// The client's closing.
     Linger,
+    /// Any sign of life of an upgraded connection.
+    Silence,
     /// The taking of output.
     Write,
 }
@@ -53,6 +55,7 @@ impl Conn {
                 .partial
                 .as_ref()
                 .map(|body| body.progress.min(body.window_start) + limits.body_timeout),
+            Phase::Socket => self.ping_due(shared),
             Phase::Lingering => Some(self.since + limits.linger_timeout),
             Phase::Closed => return None,
             Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming | Phase::Flushing => None,
@@ -92,6 +95,7 @@ impl Conn {
                 Some(Expired::Head)
             }
             Phase::Body => self.check_body_rate(shared, now),
+            Phase::Socket => self.ask_for_life(shared, now),
             Phase::Lingering => {
                 self.close(shared);
                 Some(Expired::Linger)

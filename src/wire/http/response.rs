@@ -215,6 +215,9 @@ pub(crate) fn write_head(
     if let Some(allow) = response.allow {
         put(&[b"Allow: ", allow.as_bytes(), b"\r\n"]);
     }
+    if response.status == Status::UpgradeRequired {
+        put(&[b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"]);
+    }
     if let Some(seconds) = response.retry_after_s {
         put(&[b"Retry-After: ", number.format(seconds).as_bytes(), b"\r\n"]);
     }
@@ -236,6 +239,31 @@ pub(crate) fn write_head(
             b"\r\n\r\n",
         ]),
         BodyEnd::NoBody => put(&[b"\r\n"]),
+    }
+}
+
+/// Appends the head that accepts an upgrade to WebSocket (RFC 6455 §4.2.2). `protocol` is a token
+/// of our own.
+pub(crate) fn write_upgrade(
+    head: &mut Vec<u8>,
+    date: &[u8],
+    accept: &[u8],
+    protocol: &str,
+    cors: &Cors,
+) {
+    for part in [
+        Status::SwitchingProtocols.line().as_bytes(),
+        b"Date: ",
+        date,
+        b"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: ",
+        accept,
+        b"\r\nSec-WebSocket-Protocol: ",
+        protocol.as_bytes(),
+        b"\r\n",
+        &cors.fields,
+        b"\r\n",
+    ] {
+        head.extend_from_slice(part);
     }
 }
 

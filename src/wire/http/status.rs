@@ -4,6 +4,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u16)]
 pub enum Status {
+    /// 101; never has a body.
+    SwitchingProtocols = 101,
     /// 200.
     Ok = 200,
     /// 204; never has a body.
@@ -30,6 +32,8 @@ pub enum Status {
     UriTooLong = 414,
     /// 417.
     ExpectationFailed = 417,
+    /// 426; goes with `Upgrade`, which is WebSocket here.
+    UpgradeRequired = 426,
     /// 429.
     TooManyRequests = 429,
     /// 431.
@@ -52,12 +56,16 @@ impl Status {
 
     /// Whether an answer with this status can have a body (RFC 9110 §6.4.1).
     pub const fn may_have_body(self) -> bool {
-        !matches!(self, Self::NoContent | Self::NotModified)
+        !matches!(
+            self,
+            Self::SwitchingProtocols | Self::NoContent | Self::NotModified
+        )
     }
 
     /// The status line with its CRLF.
     pub(crate) const fn line(self) -> &'static str {
         match self {
+            Self::SwitchingProtocols => "HTTP/1.1 101 Switching Protocols\r\n",
             Self::Ok => "HTTP/1.1 200 OK\r\n",
             Self::NoContent => "HTTP/1.1 204 No Content\r\n",
             Self::Found => "HTTP/1.1 302 Found\r\n",
@@ -71,6 +79,7 @@ impl Status {
             Self::ContentTooLarge => "HTTP/1.1 413 Content Too Large\r\n",
             Self::UriTooLong => "HTTP/1.1 414 URI Too Long\r\n",
             Self::ExpectationFailed => "HTTP/1.1 417 Expectation Failed\r\n",
+            Self::UpgradeRequired => "HTTP/1.1 426 Upgrade Required\r\n",
             Self::TooManyRequests => "HTTP/1.1 429 Too Many Requests\r\n",
             Self::FieldsTooLarge => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
             Self::InternalServerError => "HTTP/1.1 500 Internal Server Error\r\n",
