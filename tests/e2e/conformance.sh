@@ -104,7 +104,7 @@ start_profiles() {
 	is_janus && preload=(env "LD_PRELOAD=${JANUS_PRELOAD:-}")
 	for name in "${profiles[@]}"; do
 		http=$((first + 3 * index))
-		is_janus || flags=(--media-port $((first + 10000 + 4 * index)) --shards 2)
+		is_janus || flags=(--media-port $((first + 4 * index)) --shards 2)
 		write_profile "$name" "$http" $((http + 1)) $((http + 2))
 		"${preload[@]}" "$binary" -F "$scratch/$name" -C "$scratch/$name/janus.jcfg" "${flags[@]}" \
 			>"$scratch/$name/log" 2>&1 </dev/null &

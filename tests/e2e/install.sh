@@ -14,19 +14,24 @@ want cc gcc
 want node nodejs
 want npm
 want python3
+python3 -c 'import ensurepip' 2>/dev/null || missing+=(python3-venv)
 if (( ${#missing[@]} )) && command -v apt-get >/dev/null; then
 	echo "installing ${missing[*]}"
 	export DEBIAN_FRONTEND=noninteractive
-	apt-get update -qq &&
-		apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null ||
-		echo "could not install all of: ${missing[*]}"
+	apt-get update -qq
+	for package in "${missing[@]}"; do
+		apt-get install -y -qq --no-install-recommends "$package" >/dev/null || echo "could not install $package"
+	done
 fi
 
 # npm_install FOLDER: its packages, unless they are there already in the wanted versions
 npm_install() {
 	cmp -s "$1/package-lock.json" "$1/node_modules/.installed" && return
-	(cd "$1" && npm ci --no-progress --loglevel=error) && cp "$1/package-lock.json" "$1/node_modules/.installed" ||
+	if (cd "$1" && npm ci --no-progress --loglevel=error); then
+		cp "$1/package-lock.json" "$1/node_modules/.installed"
+	else
 		echo "could not install the npm packages of $1"
+	fi
 }
 npm_install "$here"
 npm_install "$here/../../examples"

@@ -17,6 +17,7 @@ if [[ ! -x $binary ]]; then
 fi
 "$here/install.sh"
 cd "$here" || exit 1
+rm -rf ../../target/e2e/run-*
 
 # start NAME COMMAND...: begins a part in the background
 declare -A running=()
