@@ -69,7 +69,8 @@ pub struct Limits {
     /// A long poll without events. Browsers' libraries and reverse proxies give up after 60 s.
     pub poll_timeout: Duration,
 
-    /// Connections of one shard. Beyond it: 503 and close.
+    /// Connections of one shard, those of the admin listener aside. Beyond it: 503 and close. Cut
+    /// at the start to what there are descriptors for.
     pub connections_count: usize,
     /// Connections of one source address and shard. Beyond it: 429 and close.
     pub connections_source_count: usize,

@@ -14,11 +14,21 @@ use crate::transport::conn::{Conn, Receipt};
 pub(super) struct Client {
     pub(super) conn: Conn,
     pub(super) listener: Listener,
+    pub(super) admission: Admission,
     pub(super) waiting: Waiting,
     /// Answers with events that the kernel has yet to take, oldest first.
     pub(super) deliveries: VecDeque<Delivery>,
     /// What an upgraded connection has to say, in order.
     pub(super) lines: Option<Box<Lines>>,
+}
+
+/// Whether a connection counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It does.
+    Admitted,
+    /// It is only told that there is no room for it.
+    TurnedAway,
 }
 
 /// What the request in work waits for.
@@ -59,10 +69,11 @@ pub(super) struct Delivery {
 }
 
 impl Client {
-    pub(super) fn new(conn: Conn, listener: Listener) -> Self {
+    pub(super) fn new(conn: Conn, listener: Listener, admission: Admission) -> Self {
         Self {
             conn,
             listener,
+            admission,
             waiting: Waiting::Nothing,
             deliveries: VecDeque::new(),
             lines: None,

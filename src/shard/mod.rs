@@ -13,7 +13,7 @@ mod serve;
 mod sockets;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::debug;
@@ -31,9 +31,9 @@ use crate::metrics::Metrics;
 use crate::metrics::names::HttpTimeouts;
 use crate::plugins;
 use crate::transport::conn::{Conn, ConnAction, Expired, Shared};
-use crate::wire::http::Cors;
+use crate::wire::http::{Cors, Response, Status};
 
-use client::{Client, Waiting};
+use client::{Admission, Client, Waiting};
 use drain::Phase;
 use mesh::MeshMsg;
 
@@ -83,6 +83,8 @@ pub struct Shard {
     /// Connections of each source address, to share them out.
     sources: BTreeMap<IpAddr, usize>,
     admin_clients: usize,
+    /// Connections that are only told that there is no room.
+    turned_away: usize,
     rest: Shared,
     admin: Shared,
     ws: Shared,
@@ -148,6 +150,7 @@ impl Shard {
             clients: SlabMap::default(),
             sources: BTreeMap::new(),
             admin_clients: 0,
+            turned_away: 0,
             rest,
             admin: Shared::new(config.limits.clone(), Cors::none()),
             ws,
@@ -276,7 +279,7 @@ impl Shard {
     /// The counters of this shard, those of its connections and of media included.
     pub fn metrics(&self) -> Metrics {
         let mut metrics = self.metrics.clone();
-        for shared in [&self.rest, &self.admin] {
+        for shared in [&self.rest, &self.admin, &self.ws] {
             let chunked = shared.chunked();
             metrics.http_chunked_begun += chunked.begun_count;
             metrics.http_chunked_finished += chunked.finished_count;
@@ -306,45 +309,78 @@ impl Shard {
         now: Now,
         conn: ConnId,
         listener: Listener,
-        peer: std::net::SocketAddr,
+        peer: SocketAddr,
         out: &mut Outbox,
     ) {
-        let (acl, shared) = match listener {
-            Listener::Admin => (&self.config.admin.acl, &self.admin),
-            Listener::Rest => (&self.config.http.acl, &self.rest),
-            Listener::WebSocket => (&self.config.ws.acl, &self.ws),
+        let acl = match listener {
+            Listener::Admin => &self.config.admin.acl,
+            Listener::Rest => &self.config.http.acl,
+            Listener::WebSocket => &self.config.ws.acl,
         };
         let is_admitted = acl.is_empty() || acl.iter().any(|prefix| prefix.admits(peer.ip()));
         let refused = &mut self.metrics.http_connections_refused;
         let limits = &self.config.limits;
-        let from_source = self.sources.get(&peer.ip()).copied().unwrap_or(0);
-        let counter = if !is_admitted {
-            Some(&mut refused.acl)
+        let source = source_of(peer.ip());
+        let from_source = self.sources.get(&source).copied().unwrap_or(0);
+        let in_use = self.clients.len() - self.turned_away - self.admin_clients;
+        let (counter, status) = if !is_admitted {
+            refused.acl += 1;
+            out.tcp.push((conn, TcpAction::Abort));
+            return;
         } else if self.phase != Phase::Running {
-            Some(&mut refused.draining)
+            (&mut refused.draining, Status::ServiceUnavailable)
         } else if listener == Listener::Admin
             && self.admin_clients >= limits.admin_connections_count
         {
-            Some(&mut refused.admin_quota)
-        } else if self.clients.len() >= limits.connections_count {
-            Some(&mut refused.connections)
+            (&mut refused.admin_quota, Status::ServiceUnavailable)
+        } else if listener != Listener::Admin && in_use >= limits.connections_count {
+            (&mut refused.connections, Status::ServiceUnavailable)
         } else if from_source >= limits.connections_source_count {
-            Some(&mut refused.source_quota)
+            (&mut refused.source_quota, Status::TooManyRequests)
         } else {
-            None
+            self.metrics.http_connections_opened += 1;
+            self.metrics.http_connections_open += 1;
+            *self.sources.entry(source).or_default() += 1;
+            self.admin_clients += usize::from(listener == Listener::Admin);
+            self.hold(now, conn, listener, peer, Admission::Admitted);
+            self.arm(conn);
+            return;
         };
-        if let Some(counter) = counter {
-            *counter += 1;
+        *counter += 1;
+        // While it stops, nothing may hold it up that is not a client's due.
+        if self.turned_away >= TURNED_AWAY_MAX || self.phase > Phase::Draining {
             out.tcp.push((conn, TcpAction::Abort));
             return;
         }
-        self.metrics.http_connections_opened += 1;
-        self.metrics.http_connections_open += 1;
-        *self.sources.entry(peer.ip()).or_default() += 1;
-        self.admin_clients += usize::from(listener == Listener::Admin);
-        let client = Client::new(Conn::new(shared, now, peer), listener);
-        self.clients.insert(conn, client);
-        self.arm(conn);
+        self.turned_away += 1;
+        self.hold(now, conn, listener, peer, Admission::TurnedAway);
+        *self.metrics.http_answers.status(status.code()) += 1;
+        let answer = Response {
+            retry_after_s: Some(1),
+            ..Response::text(status, "too many connections, try again\n")
+        };
+        self.with_client(conn, |client, shared| {
+            client.conn.turn_away(shared, now, &answer);
+        });
+        self.act(conn, out);
+    }
+
+    fn hold(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        listener: Listener,
+        peer: SocketAddr,
+        admission: Admission,
+    ) {
+        let shared = match listener {
+            Listener::Admin => &self.admin,
+            Listener::Rest => &self.rest,
+            Listener::WebSocket => &self.ws,
+        };
+        let state = Conn::new(shared, now, peer);
+        self.clients
+            .insert(conn, Client::new(state, listener, admission));
     }
 
     /// Carries out what a connection wants of its socket, and forgets it when it is over.
@@ -394,7 +430,19 @@ impl Shard {
         let Some(client) = self.clients.remove(conn) else {
             return;
         };
-        let source = client.conn.peer().ip();
+        match client.admission {
+            Admission::Admitted => self.release(&client),
+            Admission::TurnedAway => self.turned_away -= 1,
+        }
+        self.timers.cancel(Key::Conn(conn));
+        self.timers.cancel(Key::Counters(conn));
+        self.report_loss(&client, out);
+        debug!(shard = %self.id, %conn, "connection closed");
+    }
+
+    /// Gives back what a connection had a share of.
+    fn release(&mut self, client: &Client) {
+        let source = source_of(client.conn.peer().ip());
         if let Some(count) = self.sources.get_mut(&source) {
             *count -= 1;
             if *count == 0 {
@@ -404,10 +452,6 @@ impl Shard {
         self.admin_clients -= usize::from(client.listener == Listener::Admin);
         self.metrics.http_connections_open -= 1;
         self.metrics.http_connections_closed += 1;
-        self.timers.cancel(Key::Conn(conn));
-        self.timers.cancel(Key::Counters(conn));
-        self.report_loss(&client, out);
-        debug!(shard = %self.id, %conn, "connection closed");
     }
 
     /// Sends a message to a shard, be it this one.
@@ -441,6 +485,19 @@ impl Shard {
             conn,
             serial: self.serial,
         }
+    }
+}
+
+/// Connections beyond the limit that may be told so at a time; more are reset. They live until
+/// their clients have read that, so whoever opens sockets for a shard has that many to spare.
+pub const TURNED_AWAY_MAX: usize = 32;
+
+/// What counts as one source: an IPv4 address, or the network that a site has of IPv6, which is
+/// no less than a /64. A socket for both families writes IPv4 in IPv6 form.
+fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => IpAddr::V4(v4),
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
     }
 }
 

@@ -217,6 +217,15 @@ impl Conn {
         }
     }
 
+    /// Answers before anything was asked, and ends the connection.
+    pub fn turn_away(&mut self, shared: &mut Shared, now: Now, response: &Response<'_>) {
+        self.work = Work::UNKNOWN;
+        match self.write_response(shared, now, response, ConnectionField::Close) {
+            Ok(_) => self.end(shared, now),
+            Err(Full) => self.abort(shared),
+        }
+    }
+
     /// Takes in what the client sent.
     pub fn receive(&mut self, shared: &mut Shared, now: Now, bytes: &[u8]) {
         match self.phase {

@@ -6,6 +6,7 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -120,6 +121,10 @@ impl Lockstep {
     }
 
     pub fn connect_to(&mut self, shard: usize, listener: Listener) -> Conn {
+        self.connect_from([127, 0, 0, 1].into(), shard, listener)
+    }
+
+    pub fn connect_from(&mut self, from: IpAddr, shard: usize, listener: Listener) -> Conn {
         let conn = ConnId::from_parts(self.opened, 0);
         self.opened += 1;
         let client = Client {
@@ -129,7 +134,7 @@ impl Lockstep {
             ended: None,
         };
         self.clients.insert(conn, client);
-        let peer = ([127, 0, 0, 1], 40_000).into();
+        let peer = (from, 40_000).into();
         self.input(
             shard,
             Input::TcpOpened {

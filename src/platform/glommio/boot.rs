@@ -28,7 +28,7 @@ use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig};
 use crate::driver::{Arrival, Core, Counters, Io, run};
 use crate::media::{Certificate, LocalSocket};
-use crate::shard::{Control, Listener, Setup};
+use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
 
 /// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
 pub const EXIT_CONFIG: u8 = 78;
@@ -95,6 +95,8 @@ enum Failure {
 /// The shards, seen from the main thread.
 struct Running {
     clocks: Clocks,
+    /// Connections that one shard has descriptors for.
+    sockets_max: usize,
     events: mpsc::Receiver<Event>,
     senders: Vec<Sender<Arrival>>,
     ended: Vec<bool>,
@@ -118,14 +120,21 @@ impl Running {
         boot: &Boot,
         make: impl Fn(Setup, Now) -> C + Clone + Send + 'static,
     ) -> Result<Self, Trouble> {
-        let config = &boot.config;
+        let mut config = Config::clone(&boot.config);
         let clocks = Clocks::default();
         let cores = host::cores();
         let shards = config
             .shards
             .unwrap_or_else(|| u8::try_from(cores.len()).unwrap_or(u8::MAX))
             .max(1);
-        let connections_max = host::check(shards)? / usize::from(shards);
+        config
+            .media
+            .check(shards)
+            .map_err(|error| Trouble::new(error.to_string()))?;
+        let sockets_max = host::check(shards)? / usize::from(shards);
+        fit(&mut config, sockets_max);
+        let config = &Arc::new(config);
+        let connections_max = config.limits.connections_count + spare(config, sockets_max);
         // Heard from before the first connection on; acted upon when the shards are ready.
         let signals = hear_signals()?;
         let sockets = Sockets::bind(config, shards)?;
@@ -179,6 +188,7 @@ impl Running {
         }
         Ok(Self {
             clocks,
+            sockets_max,
             events,
             ended: vec![false; senders.len()],
             senders,
@@ -245,7 +255,8 @@ impl Running {
 
     fn reload(&self, boot: &mut Boot) -> Option<Arc<Config>> {
         match (boot.reload)() {
-            Ok(config) => {
+            Ok(mut config) => {
+                fit(&mut config, self.sockets_max);
                 let config = Arc::new(config);
                 let configure = || Control::Configure(Arc::clone(&config));
                 self.tell_all(|| Arrival::Control(configure()));
@@ -264,6 +275,28 @@ impl Running {
             sender.send(what());
         }
     }
+}
+
+/// Cuts the limit of connections to what there are descriptors for, so that who comes beyond it
+/// gets an answer.
+fn fit(config: &mut Config, sockets_max: usize) {
+    let most = sockets_max - spare(config, sockets_max);
+    let count = &mut config.limits.connections_count;
+    if *count > most {
+        tracing::info!(
+            configured = *count,
+            most,
+            "connections of a shard are limited by descriptors"
+        );
+        *count = most;
+    }
+}
+
+/// Connections of a shard that its limit leaves out: the operator's, and those that are turned
+/// away. Few descriptors are shared out evenly.
+fn spare(config: &Config, sockets_max: usize) -> usize {
+    let wished = config.limits.admin_connections_count + TURNED_AWAY_MAX;
+    wished.min(sockets_max / 2)
 }
 
 /// Every socket of the process.
@@ -474,6 +507,32 @@ mod tests {
         Arc::make_mut(&mut boot.config).http.bind = vec![local_address(&other[0]).unwrap()];
         let status = boot.run(|_, _| -> Scripted { panic!("no shard is made") });
         assert_ends(status, EXIT_CONFIG);
+    }
+
+    #[test]
+    fn nothing_is_served_when_shards_have_too_few_media_ports() {
+        let mut boot = boot(2);
+        let media = &mut Arc::make_mut(&mut boot.config).media;
+        (media.port_base, media.port_last) = (Some(41_000), Some(41_000));
+        let status = boot.run(|_, _| -> Scripted { panic!("no shard is made") });
+        assert_ends(status, EXIT_CONFIG);
+    }
+
+    #[test]
+    fn connections_are_limited_by_descriptors() {
+        for (configured, sockets_max, wanted) in [
+            (16_384, 100_000, 16_384),
+            (16_384, 1_000, 904),
+            (100, 1_000, 100),
+            (16_384, 100, 50),
+        ] {
+            let mut config = Config::default();
+            config.limits.connections_count = configured;
+            fit(&mut config, sockets_max);
+            assert_eq!(config.limits.connections_count, wanted);
+            let held = wanted + spare(&config, sockets_max);
+            assert!(held <= sockets_max, "{configured} of {sockets_max}");
+        }
     }
 
     fn boot(shards: u8) -> Boot {
