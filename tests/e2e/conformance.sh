@@ -5,7 +5,7 @@
 #
 # The suite is not part of this repository; BIFRONS_CONFORMANCE names its folder, and without that
 # it is looked for in ../shared/conformance beside the checkout. The profiles are written here,
-# with what the suite's README says of each, and HTTP as the only transport.
+# with what the suite's README says of each, HTTP and WebSocket.
 set -euo pipefail
 area=conformance
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh" "$@"
@@ -14,7 +14,7 @@ suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
 profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
-groups=('core/*' 'http/*' 'echotest/*' 'media/echotest*')
+groups=('core/*' 'http/*' 'ws/*' 'echotest/*' 'media/echotest*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info)
 # What Janus fails and this gateway must not.
@@ -30,9 +30,9 @@ general_settings() {
 	esac
 }
 
-# write_profile NAME HTTP_PORT ADMIN_PORT SINK_PORT
+# write_profile NAME HTTP_PORT ADMIN_PORT SINK_PORT WS_PORT
 write_profile() {
-	local name=$1 http=$2 admin=$3 sink=$4 dir=$scratch/$1
+	local name=$1 http=$2 admin=$3 sink=$4 ws=$5 dir=$scratch/$1
 	local strings=false broadcast=false locked='' cors='' plugin
 	[[ $name == strings ]] && strings=true locked='admin_key = "conformance-plugin-admin"'
 	[[ $name == events ]] && broadcast=true
@@ -52,7 +52,7 @@ write_profile() {
 		full_trickle = $strings
 	}
 	plugins: { disable = "libjanus_sip.so,libjanus_nosip.so,libjanus_lua.so,libjanus_duktape.so,libjanus_voicemail.so" }
-	transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_websockets.so" }
+	transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so" }
 	loggers: { disable = "libjanus_jsonlog.so" }
 	events: {
 		broadcast = $broadcast
@@ -79,6 +79,19 @@ write_profile() {
 		$cors
 	}
 	CFG
+	cat >"$dir/janus.transport.websockets.jcfg" <<-CFG
+	general: {
+		json = "indented"
+		ws = true
+		ws_port = $ws
+		ws_ip = "127.0.0.1"
+		wss = false
+	}
+	admin: {
+		admin_ws = false
+		admin_wss = false
+	}
+	CFG
 	for plugin in videoroom audiobridge streaming textroom; do
 		printf 'general: {\n\t%s\n\tstring_ids = %s\n}\n' "$locked" "$strings" >"$dir/janus.plugin.$plugin.jcfg"
 	done
@@ -96,35 +109,35 @@ write_profile() {
 	CFG
 }
 
-# Each profile gets three TCP ports (HTTP, Admin, sink) and four UDP ports.
+# Each profile gets four TCP ports (HTTP, Admin, sink, WebSocket) and four UDP ports.
 start_profiles() {
 	local name index=0 first http pid
 	local -a preload=() flags=() entries=()
-	first=$(free_ports $((3 * ${#profiles[@]})))
+	first=$(free_ports $((4 * ${#profiles[@]})))
 	is_janus && preload=(env "LD_PRELOAD=${JANUS_PRELOAD:-}")
 	for name in "${profiles[@]}"; do
-		http=$((first + 3 * index))
+		http=$((first + 4 * index))
 		is_janus || flags=(--media-port $((first + 4 * index)) --shards 2)
-		write_profile "$name" "$http" $((http + 1)) $((http + 2))
+		write_profile "$name" "$http" $((http + 1)) $((http + 2)) $((http + 3))
 		"${preload[@]}" "$binary" -F "$scratch/$name" -C "$scratch/$name/janus.jcfg" "${flags[@]}" \
 			>"$scratch/$name/log" 2>&1 </dev/null &
 		pid=$!
 		pids+=("$pid")
-		if wait_for "$pid" "$http"; then
+		if wait_for "$pid" "$http" $((http + 3)); then
 			ok "profile $name starts"
 		else
 			bad "profile $name starts" "$(tail -n 5 "$scratch/$name/log")"
 		fi
-		entries+=("\"$name\": {\"base\": \"http://127.0.0.1:$http/janus\", \"sink\": $((http + 2))}")
+		entries+=("\"$name\": {\"base\": \"http://127.0.0.1:$http/janus\", \"ws\": \"ws://127.0.0.1:$((http + 3))\", \"sink\": $((http + 2))}")
 		index=$((index + 1))
 	done
 	local IFS=,
 	echo "{${entries[*]}}" >"$scratch/targets.json"
 }
 
-# over_http PATTERN...: `--only` for the scenarios that fit, without those of other transports
-over_http() {
-	"$python" -B "$suite/run.py" --list "${@/#/--only=}" | awk '$1 !~ /@ws$/ { print "--only=" $1 }'
+# listed PATTERN...: `--only` for each scenario that fits, over every transport that it runs over
+listed() {
+	"$python" -B "$suite/run.py" --list "${@/#/--only=}" | awk '{ print "--only=" $1 }'
 }
 
 # without_videoroom NAME: whether the scenario needs a plugin that the gateway says it has not
@@ -160,7 +173,7 @@ start_profiles
 plugins=$("$python" -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read())' \
 	"$(sed -E 's/.*"plain": \{"base": "([^"]*)".*/\1/' "$scratch/targets.json")/info")
 only=()
-for option in $(over_http "${groups[@]}"); do
+for option in $(listed "${groups[@]}"); do
 	if without_videoroom "${option#--only=}"; then
 		skip "${option#--only=}" 'the gateway has no video room'
 	else
