@@ -68,13 +68,14 @@ else
 		finish browser
 		start faulty-front node faulty_front.mjs "$binary"
 		start echotest node echotest.mjs "$binary"
-		finish faulty-front echotest
+		start websocket node websocket.mjs "$binary"
+		finish faulty-front echotest websocket
 		start event-stream node event_stream.mjs "$binary"
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish event-stream aiortc delivery
 	else
-		without 'browser, faulty front, echotest, event stream' 'chromium, playwright-core or janus-gateway'
+		without 'browser, faulty front, echotest, WebSocket, event stream' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish aiortc delivery

@@ -19,7 +19,8 @@ const report = new Report('startup');
 const binary = binaryUnderTest();
 
 async function flags(port) {
-  return ['--http', `127.0.0.1:${port}`, '--media-ip', '127.0.0.1', '--media-port', String(await freeUdpPorts(2)), '--shards', '2'];
+  const ws = `127.0.0.1:${await freePort()}`;
+  return ['--http', `127.0.0.1:${port}`, '--ws', ws, '--media-ip', '127.0.0.1', '--media-port', String(await freeUdpPorts(2)), '--shards', '2'];
 }
 
 async function answers(base) {

@@ -141,23 +141,27 @@ export class Service {
 }
 
 // Janus takes a folder; bifrons takes flags. The tests are tried out against both.
-function janusConfig(port, dir) {
+function janusConfig(port, wsPort, dir) {
   writeFileSync(join(dir, 'janus.jcfg'), `
 general: { debug_level = 3, debug_colors = false, interface = "127.0.0.1" }
 media: { ipv6 = false }
 nat: { ice_enforce_list = "127.0.0.1" }
 plugins: { disable = "libjanus_sip.so,libjanus_nosip.so,libjanus_lua.so,libjanus_duktape.so,libjanus_voicemail.so,libjanus_streaming.so,libjanus_audiobridge.so" }
-transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_websockets.so" }
+transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so" }
 `);
   writeFileSync(join(dir, 'janus.transport.http.jcfg'), `
 general: { http = true, port = ${port}, ip = "127.0.0.1", https = false }
 `);
+  writeFileSync(join(dir, 'janus.transport.websockets.jcfg'), `
+general: { ws = true, ws_port = ${wsPort}, ws_ip = "127.0.0.1", wss = false }
+`);
   return ['-F', dir, '-C', join(dir, 'janus.jcfg')];
 }
 
-async function bifronsFlags(port, shards) {
+async function bifronsFlags(port, wsPort, shards) {
   return [
     '--http', `127.0.0.1:${port}`,
+    '--ws', `127.0.0.1:${wsPort}`,
     '--media-ip', '127.0.0.1',
     '--media-port', String(await freeUdpPorts(shards)),
     '--shards', String(shards),
@@ -172,11 +176,12 @@ async function bifronsFlags(port, shards) {
 export async function startGateway(binary, { shards = 2, name = 'gateway', env = {}, wrap = [], preload } = {}) {
   const dir = scratchDir(name);
   const port = await freePort();
-  const args = isJanus(binary) ? janusConfig(port, dir) : await bifronsFlags(port, shards);
+  const wsPort = await freePort();
+  const args = isJanus(binary) ? janusConfig(port, wsPort, dir) : await bifronsFlags(port, wsPort, shards);
   const preloads = [preload, isJanus(binary) && process.env.JANUS_PRELOAD].filter(Boolean);
   if (preloads.length > 0) env = { ...env, LD_PRELOAD: preloads.join(':') };
   const [command, ...rest] = [...wrap, binary, ...args];
   const service = new Service(name, command, rest, { env, dir });
   await service.listening(port);
-  return Object.assign(service, { port, base: `http://127.0.0.1:${port}/janus` });
+  return Object.assign(service, { port, base: `http://127.0.0.1:${port}/janus`, ws: `ws://127.0.0.1:${wsPort}` });
 }
