@@ -6,6 +6,7 @@ pub mod id;
 pub mod index;
 pub mod json;
 pub mod limits;
+pub mod mutant;
 pub mod outbuf;
 pub mod rng;
 pub mod slab;

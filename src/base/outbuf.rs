@@ -4,6 +4,8 @@
 //! under a hold can always be ended. Nothing is dropped: bytes leave only through
 //! [`OutBuf::consume`], which says how many the kernel took.
 
+use crate::mutant;
+
 /// There is not enough room; nothing was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -96,6 +98,12 @@ impl OutBuf {
         );
         self.taken += count;
         self.taken_total += count as u64;
+        if mutant!(ShortWriteDrops) {
+            self.bytes.truncate(self.taken);
+        }
+        if mutant!(ChunkEndLost) && self.pending().ends_with(b"\r\n0\r\n\r\n") {
+            self.bytes.truncate(self.bytes.len() - 5);
+        }
         if self.taken == self.bytes.len() {
             self.taken = 0;
             self.bytes.clear();

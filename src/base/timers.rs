@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 
 use crate::base::clock::Monotonic;
+use crate::mutant;
 
 /// The armed deadlines of one shard, each under a key that says whose it is.
 #[derive(Debug)]
@@ -40,12 +41,17 @@ impl<K: Copy + Ord> Timers<K> {
         if let Some(place) = self.by_key.remove(&key) {
             self.by_time.remove(&place);
         }
+        if mutant!(CancelForgets)
+            && let Some((_, key)) = self.by_time.pop_first()
+        {
+            self.by_key.remove(&key);
+        }
     }
 
     /// Takes out the next key that is due at `now`, earliest first.
     pub fn expire(&mut self, now: Monotonic) -> Option<K> {
         let (&(at, _), _) = self.by_time.first_key_value()?;
-        if at > now {
+        if at > now || at == now && mutant!(TimerStrict) {
             return None;
         }
         let (_, key) = self.by_time.pop_first()?;

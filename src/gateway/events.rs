@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use crate::mutant;
+
 /// One event, with its number within the session, from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -40,7 +42,11 @@ impl Events {
 
     /// Takes the oldest event out for delivery.
     pub fn take(&mut self) -> Option<&Event> {
-        let event = self.queue.pop_front()?;
+        let event = if mutant!(EventsReversed) {
+            self.queue.pop_back()?
+        } else {
+            self.queue.pop_front()?
+        };
         self.queue_bytes -= event.text.len();
         self.out.push_back(event);
         self.out.back()

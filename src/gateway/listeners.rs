@@ -11,6 +11,7 @@ use crate::gateway::reply::{Message, Reply};
 use crate::gateway::session::{Origin, Owner, Poll, PollEnd, SessionEnd, Stream, Wanted};
 use crate::gateway::{Gateway, Key, Output};
 use crate::metrics::Metrics;
+use crate::mutant;
 
 /// Events of one session that may be on their way on one stream or socket. More wait until the
 /// kernel takes some.
@@ -29,13 +30,18 @@ impl Gateway {
         metrics.gateway_requests.poll += 1;
         let limit = self.config.limits.session_polls_count;
         let deadline = now.monotonic + self.config.limits.poll_timeout;
+        #[cfg(feature = "mutants")]
+        let deadline =
+            crate::base::mutant::poll_deadline(now, deadline.saturating_since(now.monotonic));
         let is_accepting = self.is_accepting;
         let session = self.sessions.get_mut(&id);
         let Some(session) = session.filter(|session| session.owner == Owner::Http) else {
             self.outputs.push(Output::Unknown { origin });
             return;
         };
-        session.last_activity = now.monotonic;
+        if !mutant!(PollNoLife) {
+            session.last_activity = now.monotonic;
+        }
         let stream = session.stream.take();
         session.polls.push_back(Poll {
             origin,
@@ -44,7 +50,7 @@ impl Gateway {
         });
         metrics.http_polls_opened += 1;
         metrics.http_polls_parked += 1;
-        let oldest = (session.polls.len() > limit)
+        let oldest = (session.polls.len() > limit && !mutant!(PollsUnbounded))
             .then(|| session.polls.pop_front())
             .flatten();
         if self.timers.deadline_of(Key::Poll(id)).is_none() {
@@ -82,6 +88,9 @@ impl Gateway {
                     Outcome::Taken => {
                         let count = session.events.delivered(delivery.last);
                         metrics.gateway_events_delivered += count as u64;
+                    }
+                    Outcome::Gone if mutant!(EventsInFlightLost) => {
+                        session.events.delivered(delivery.last);
                     }
                     Outcome::Gone => {
                         metrics.gateway_events_requeued += session.events.requeue() as u64;

@@ -32,6 +32,7 @@ use crate::base::timers::Timers;
 use crate::config::Config;
 use crate::media::Media;
 use crate::metrics::Metrics;
+use crate::mutant;
 
 use acts::Owed;
 use auth::Auth;
@@ -405,7 +406,9 @@ impl Gateway {
         for key in [Key::Poll(id), Key::Session(id), Key::Stream(id)] {
             self.timers.cancel(key);
         }
-        metrics.gateway_sessions -= 1;
+        if !(end == SessionEnd::Timeout && mutant!(SessionMiscounted)) {
+            metrics.gateway_sessions -= 1;
+        }
         *end.counter(metrics) += 1;
         debug!(session = %id, ?end, "session ended");
     }
@@ -434,6 +437,7 @@ impl Gateway {
         };
         match session.expires() {
             None => {}
+            Some(_) if mutant!(SessionNeverEnds) => {}
             Some(at) if at > now.monotonic => self.timers.arm(Key::Session(id), at),
             Some(_) if session.is_unclaimed(now.monotonic) => {
                 self.end_session(now, id, SessionEnd::TransportGone, metrics);

@@ -5,6 +5,7 @@ use crate::base::id::{ConnId, ShardId, owner_of};
 use crate::gateway::session::{Origin, PollEnd};
 use crate::gateway::{Outcome, Output};
 use crate::metrics::Metrics;
+use crate::mutant;
 use crate::shard::client::{Client, Delivery, Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::sockets::SocketEvent;
@@ -149,6 +150,18 @@ impl Shard {
                     self.with_client(origin.conn, |client, shared| {
                         client.conn.close_when_done(shared);
                     });
+                }
+                if why == PollEnd::Keepalive && mutant!(UptimeTeardown) {
+                    let head = Response {
+                        framing: Framing::Chunked,
+                        ..Response::json(b"")
+                    };
+                    self.with_client(origin.conn, |client, shared| {
+                        let _ = client.conn.begin_stream(shared, now, &head);
+                        client.conn.reset(shared);
+                    });
+                    self.serve(now, origin.conn, out);
+                    return;
                 }
                 // Janus gives a length where it answers at once and a chunk where it waited; the
                 // client cannot tell, so every answer with events is one whole chunk.

@@ -29,6 +29,7 @@ use crate::gateway::{Gateway, Parts};
 use crate::media::{Certificate, Crypto, LocalSocket, Media, MediaSetup};
 use crate::metrics::Metrics;
 use crate::metrics::names::HttpTimeouts;
+use crate::mutant;
 use crate::plugins;
 use crate::transport::conn::{Conn, ConnAction, Expired, Shared};
 use crate::wire::http::{Cors, Response, Status};
@@ -105,6 +106,8 @@ pub struct Shard {
 impl Shard {
     /// Makes a shard that owns nothing yet.
     pub fn new(setup: Setup, _now: Now) -> Self {
+        #[cfg(feature = "mutants")]
+        crate::base::mutant::note_start(_now);
         let Setup {
             id,
             shards,
@@ -179,12 +182,16 @@ impl Shard {
                 self.take_message(now, from, message, out);
             }
             Input::TcpBytes { conn, bytes } => {
+                if mutant!(DeliveredAgain) {
+                    self.settle_deliveries(conn, out);
+                }
                 self.metrics.http_read_bytes += bytes.len() as u64;
                 self.with_client(conn, |client, shared| {
                     client.conn.receive(shared, now, bytes)
                 });
                 self.serve(now, conn, out);
             }
+            Input::TcpClosed { .. } if mutant!(ConnectionKept) => {}
             Input::TcpClosed { conn } => {
                 self.with_client(conn, |client, shared| client.conn.reset(shared));
                 self.forget(conn, out);
@@ -204,7 +211,9 @@ impl Shard {
             Input::Wrote { conn, count } => {
                 self.metrics.http_written_bytes += count as u64;
                 self.with_client(conn, |client, shared| client.conn.wrote(shared, now, count));
-                self.settle_deliveries(conn, out);
+                if !mutant!(DeliveredAgain) {
+                    self.settle_deliveries(conn, out);
+                }
                 self.serve(now, conn, out);
             }
         }
@@ -378,6 +387,13 @@ impl Shard {
             Listener::Rest => &self.rest,
             Listener::WebSocket => &self.ws,
         };
+        if mutant!(EarlierUnchecked) {
+            let idle = self.config.limits.idle_timeout.as_nanos();
+            assert!(
+                u128::from(now.monotonic.as_nanos()) >= idle,
+                "now minus a limit underflows"
+            );
+        }
         let state = Conn::new(shared, now, peer);
         self.clients
             .insert(conn, Client::new(state, listener, admission));

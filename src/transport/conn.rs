@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::{Full, OutBuf};
+use crate::mutant;
 use crate::wire::http::response::{BodyEnd, ConnectionField};
 use crate::wire::http::{
     BodyReader, ChunkedBody, Connection, Finished, HeadReader, Method, OpenBody, Refusal,
@@ -253,6 +254,9 @@ impl Conn {
     /// The client closed its sending half. A request that is complete is still answered, unless
     /// it is [parked](Self::park): then the client counts as gone.
     pub fn eof(&mut self, shared: &mut Shared, now: Now) {
+        if mutant!(HalfCloseAborts) {
+            return self.reset(shared);
+        }
         self.half_closed = true;
         match self.phase {
             Phase::Idle | Phase::Head => {

@@ -66,7 +66,7 @@ fn sweep(profile: Profile, from: u64, seeds: u64, jobs: usize, most: usize) -> S
             if seed >= from + seeds {
                 break;
             }
-            let outcome = World::new(&profile.scenario(seed), Trace::hashing()).run();
+            let outcome = World::run_caught(&profile.scenario(seed), Trace::hashing());
             let mut sum = sum.lock().expect("no run panics while it holds the lock");
             sum.runs += 1;
             sum.events += outcome.events;

@@ -100,6 +100,29 @@ impl World {
         }
     }
 
+    /// Runs a scenario to its end. A panic is a rule that was broken, too.
+    pub fn run_caught(scenario: &Scenario, trace: Trace) -> Outcome {
+        let caught = std::panic::catch_unwind(|| Self::new(scenario, trace).run());
+        caught.unwrap_or_else(|payload| {
+            let text = payload
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| payload.downcast_ref::<&str>().copied());
+            Outcome {
+                violation: Some(Violation {
+                    invariant: "no-panic",
+                    at: SimTime::START,
+                    detail: text.unwrap_or("a panic").to_owned(),
+                }),
+                hash: 0,
+                events: 0,
+                lasted: SimTime::START,
+                delivered: 0,
+                trace: Trace::hashing(),
+            }
+        })
+    }
+
     /// Runs to the end, or to the first rule that is broken.
     pub fn run(mut self) -> Outcome {
         self.gateway.start(&mut self.physics);

@@ -3,6 +3,7 @@
 use super::{Conn, ConnAction, Phase, Shared, SocketEnd, Work};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::Full;
+use crate::mutant;
 use crate::wire::http::response::{BodyEnd, ConnectionField, write_head};
 use crate::wire::http::{
     ChunkedBody, Connection, Finished, Framing, Refusal, Response, Status, Version,
@@ -136,7 +137,10 @@ impl Conn {
     /// client closes too: closing at once would reset the connection if there is unread input,
     /// and the client might lose the answer (RFC 9112 §9.6).
     pub(super) fn flushed(&mut self, shared: &mut Shared, now: Monotonic) {
-        if self.half_closed || self.drained_bytes > shared.limits.linger_bytes {
+        if self.half_closed
+            || mutant!(CloseAtOnce)
+            || self.drained_bytes > shared.limits.linger_bytes
+        {
             return self.close(shared);
         }
         self.phase = Phase::Lingering;

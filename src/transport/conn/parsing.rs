@@ -2,6 +2,7 @@
 
 use super::{CONTINUE, Conn, ConnAction, Partial, Phase, Reading, Request, Shared, Work};
 use crate::base::clock::Now;
+use crate::mutant;
 use crate::wire::http::{BodyLength, BodyProgress, BodyReader, Refusal, RequestHead};
 
 /// Most memory set aside for a body because its length was announced. The rest has to come first.
@@ -36,6 +37,9 @@ impl Conn {
                         used += size;
                         self.begin_body(shared, now, head);
                     }
+                    Ok(None) if mutant!(HeadInOneRead) => {
+                        self.refuse(shared, now, Refusal::SlowHead, Work::UNKNOWN);
+                    }
                     Ok(None) => match self.head.skip_empty_line(rest) {
                         // Some clients end a request with one: nothing has begun with it.
                         Some(size) => {
@@ -48,6 +52,7 @@ impl Conn {
                     Err(refusal) => self.refuse(shared, now, refusal, Work::UNKNOWN),
                 },
                 Phase::Body => used += self.read_body(shared, now, rest),
+                Phase::Ready if mutant!(PipelinedDropped) => return bytes.len(),
                 Phase::Ready | Phase::Work | Phase::Parked | Phase::Streaming => return used,
                 Phase::Socket => return used + self.read_frames(shared, now, rest),
                 Phase::Flushing | Phase::Lingering | Phase::Closed => return bytes.len(),
@@ -102,6 +107,14 @@ impl Conn {
                     body: partial.body,
                 });
                 used
+            }
+            Ok(BodyProgress::Partial) if mutant!(BodyWithHead) => {
+                let partial = self.release_body(shared).expect("it was just read");
+                self.complete(Request {
+                    head: partial.head,
+                    body: partial.body,
+                });
+                rest.len()
             }
             Ok(BodyProgress::Partial) if over_budget => {
                 let work = Work::of(&partial.head);
@@ -182,6 +195,6 @@ impl Conn {
 
     /// Whether so much output is pending that no further request is taken on.
     pub(super) fn is_backed_up(&self, shared: &Shared) -> bool {
-        self.out.pending().len() > shared.limits.out_bytes / 4
+        self.out.pending().len() > shared.limits.out_bytes / 4 && !mutant!(BoundlessOutput)
     }
 }

@@ -6,6 +6,7 @@
 
 use super::{Conn, Phase, Shared, Work};
 use crate::base::clock::{Monotonic, Now};
+use crate::mutant;
 use crate::wire::http::Refusal;
 
 /// A client that was too slow, and what was waited for. The connection is over, or about to be.
@@ -50,6 +51,7 @@ impl Conn {
         let phase = match self.phase {
             Phase::Idle if self.heard => Some(self.since + limits.idle_timeout),
             Phase::Idle => Some(self.since + limits.first_byte_timeout),
+            Phase::Head if mutant!(SlowHeadWaits) => None,
             Phase::Head => Some(self.since + limits.head_timeout),
             Phase::Body => self
                 .partial

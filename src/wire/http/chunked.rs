@@ -58,6 +58,7 @@
 //! ```
 
 use crate::base::outbuf::{Full, Hold, OutBuf};
+use crate::mutant;
 
 /// The zero chunk without trailers. It ends a body.
 const LAST: &[u8] = b"0\r\n\r\n";
@@ -99,7 +100,8 @@ impl<'a> ChunkedBody<'a> {
             out.write(&[head, LAST])?;
         } else {
             let size = ChunkSize::new(data.len());
-            out.write(&[head, size.line(), data, b"\r\n", LAST])?;
+            let before: &[u8] = if mutant!(ChunkEmptyFirst) { LAST } else { b"" };
+            out.write(&[head, before, size.line(), data, b"\r\n", LAST])?;
         }
         Ok(Finished::at(out))
     }
@@ -210,8 +212,9 @@ impl ChunkSize {
         text[start..].copy_from_slice(b"\r\n");
         loop {
             start -= 1;
-            text[start] = b"0123456789ABCDEF"[size & 0xf];
-            size >>= 4;
+            let base = if mutant!(ChunkDecimal) { 10 } else { 16 };
+            text[start] = b"0123456789ABCDEF"[size % base];
+            size /= base;
             if size == 0 {
                 return Self { text, start };
             }
