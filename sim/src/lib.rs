@@ -13,4 +13,5 @@ pub mod faults;
 pub mod kernel;
 pub mod models;
 pub mod oracle;
+pub mod report;
 pub mod world;

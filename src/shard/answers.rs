@@ -158,7 +158,6 @@ impl Shard {
                     };
                     self.with_client(origin.conn, |client, shared| {
                         let _ = client.conn.begin_stream(shared, now, &head);
-                        client.conn.reset(shared);
                     });
                     self.serve(now, origin.conn, out);
                     return;

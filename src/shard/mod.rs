@@ -211,6 +211,16 @@ impl Shard {
             Input::Wrote { conn, count } => {
                 self.metrics.http_written_bytes += count as u64;
                 self.with_client(conn, |client, shared| client.conn.wrote(shared, now, count));
+                if mutant!(UptimeTeardown) {
+                    self.with_client(conn, |client, shared| {
+                        let is_bodiless = matches!(client.waiting, client::Waiting::Nothing)
+                            && !client.conn.is_waiting()
+                            && !client.conn.is_idle();
+                        if is_bodiless && client.conn.pending().is_empty() {
+                            client.conn.reset(shared);
+                        }
+                    });
+                }
                 if !mutant!(DeliveredAgain) {
                     self.settle_deliveries(conn, out);
                 }

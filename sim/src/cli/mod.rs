@@ -1,6 +1,9 @@
 //! The command line: what to run, and how to show what came of it.
 
 pub mod args;
+mod determinism;
+mod marks;
+mod mutants;
 mod replay;
 mod run;
 
@@ -26,7 +29,16 @@ pub enum Exit {
 const HELP: &str = "\
 bifrons-sim: the whole gateway under network and clock faults, by seed
 
-  run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N]
+  run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N] [--most N]
+  replay       --seed N [--profile P] | --scenario-file F   [--trace] [--timeline out.html]
+  explain      F.scn                   the sequence chart of a scenario, with clocks
+  shrink       --seed N | --scenario-file F   [--invariant ID] [-o F.scn]
+  faults       [--faults '@11s clock.wall-step seconds=60; …']
+  mutants      [--seeds N] [--mutant ID] [--matrix out.md] [--corpus DIR]
+  determinism  [--seeds N] [--from N] [--against OTHER-BINARY]
+  hashes       [--seeds N] [--from N] | --steps-of SEED
+  diff         A B                     where two outputs of `hashes --steps-of` part
+  marks        [--seeds N] [--from N]  which rare branches were reached
 
 Exit status: 0 clean, 1 violation, 2 usage, 3 nondeterminism, 4 a mutant survived,
 5 a mark was never hit.
@@ -36,7 +48,15 @@ Exit status: 0 clean, 1 violation, 2 usage, 3 nondeterminism, 4 a mutant survive
 pub fn main(words: impl Iterator<Item = String>) -> Exit {
     let mut args = Args::new(words);
     let outcome = match args.command().as_deref() {
+        Some("determinism") => determinism::determinism(args),
+        Some("diff") => determinism::diff(args),
+        Some("explain") => replay::explain(args),
+        Some("faults") => replay::faults(args),
+        Some("hashes") => determinism::hashes(args),
+        Some("marks") => marks::marks(args),
+        Some("mutants") => mutants::mutants(args),
         Some("replay") => replay::replay(args),
+        Some("shrink") => replay::shrink_one(args),
         Some("run") => run::run(args),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");

@@ -2,3 +2,5 @@
 
 pub mod profile;
 pub mod scenario;
+pub mod shrink;
+pub mod text;

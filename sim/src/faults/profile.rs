@@ -148,7 +148,7 @@ fn client(draws: &mut Draws) -> ClientPlan {
         0 => Role::Abuser,
         1 => Role::HalfCloser,
         2 => Role::Pipeliner,
-        3 => Role::Polls2,
+        3 => Role::ManyPolls,
         4 => Role::SlowReader,
         5 => Role::SlowSender,
         6..=8 => Role::Stream,

@@ -30,6 +30,38 @@ pub struct Scenario {
     pub heal: SimTime,
 }
 
+impl Scenario {
+    /// Whether anything happens to the wall clock.
+    pub fn has_wall_faults(&self) -> bool {
+        self.faults
+            .iter()
+            .any(|fault| fault.what.is_of_wall_clock())
+    }
+
+    /// The same scenario, in which what happens to the wall clock moves it by nothing. The faults
+    /// stay where they are, so that nothing else is drawn differently.
+    #[must_use]
+    pub fn without_wall_faults(&self) -> Self {
+        let mut calm = self.clone();
+        for fault in &mut calm.faults {
+            match &mut fault.what {
+                FaultKind::ClockSlew { ppm, .. } => *ppm = 0,
+                FaultKind::ClockStrobe { by, .. } => *by = Duration::ZERO,
+                FaultKind::ClockWallStep { seconds } => *seconds = 0,
+                FaultKind::ClockDrift { .. }
+                | FaultKind::ClockSuspend { .. }
+                | FaultKind::Descriptors { .. }
+                | FaultKind::MeshDelay { .. }
+                | FaultKind::Refuse { .. }
+                | FaultKind::ShardFreeze { .. }
+                | FaultKind::TcpHold { .. }
+                | FaultKind::TcpReset { .. } => {}
+            }
+        }
+        calm
+    }
+}
+
 /// The clocks of the gateway's host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockPlan {
@@ -97,8 +129,8 @@ pub enum Role {
     HalfCloser,
     /// A browser that sends its messages without waiting for answers.
     Pipeliner,
-    /// A browser that keeps two polls open.
-    Polls2,
+    /// A browser that keeps several polls open.
+    ManyPolls,
     /// Lets bytes pile up before it reads.
     SlowReader,
     /// Sends its requests byte by byte.
@@ -114,7 +146,7 @@ impl Role {
         Self::Browser,
         Self::HalfCloser,
         Self::Pipeliner,
-        Self::Polls2,
+        Self::ManyPolls,
         Self::SlowReader,
         Self::SlowSender,
         Self::Stream,
@@ -127,7 +159,7 @@ impl Role {
             Self::Browser => "browser",
             Self::HalfCloser => "half-closer",
             Self::Pipeliner => "pipeliner",
-            Self::Polls2 => "two-polls",
+            Self::ManyPolls => "many-polls",
             Self::SlowReader => "slow-reader",
             Self::SlowSender => "slow-sender",
             Self::Stream => "stream",
@@ -283,6 +315,15 @@ pub enum FaultKind {
         /// Which of its connections.
         which: Link,
     },
+}
+
+impl FaultKind {
+    const fn is_of_wall_clock(self) -> bool {
+        matches!(
+            self,
+            Self::ClockSlew { .. } | Self::ClockStrobe { .. } | Self::ClockWallStep { .. }
+        )
+    }
 }
 
 /// One of a client's connections.

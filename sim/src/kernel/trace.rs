@@ -4,6 +4,9 @@
 //! build profile. The lines are kept for replays only.
 
 use std::fmt::Write as _;
+use std::time::Duration;
+
+use bifrons::base::clock::Now;
 
 use crate::kernel::time::SimTime;
 
@@ -12,6 +15,9 @@ use crate::kernel::time::SimTime;
 pub struct Line {
     /// True time.
     pub at: SimTime,
+    /// What the clocks of the gateway's first shard showed: monotonic, and realtime in
+    /// microseconds.
+    pub shown: (Duration, i64),
     /// The host, or the pair of hosts, that it concerns.
     pub lane: Lane,
     /// What happened, in plain words.
@@ -41,6 +47,7 @@ pub struct Trace {
     hash: u64,
     count: u64,
     lines: Option<Vec<Line>>,
+    shown: (Duration, i64),
 }
 
 impl Trace {
@@ -50,6 +57,7 @@ impl Trace {
             hash: EMPTY,
             count: 0,
             lines: None,
+            shown: (Duration::ZERO, 0),
         }
     }
 
@@ -59,6 +67,7 @@ impl Trace {
             hash: EMPTY,
             count: 0,
             lines: Some(Vec::new()),
+            shown: (Duration::ZERO, 0),
         }
     }
 
@@ -82,10 +91,17 @@ impl Trace {
         if let Some(lines) = &mut self.lines {
             lines.push(Line {
                 at,
+                shown: self.shown,
                 lane,
                 text: text(),
             });
         }
+    }
+
+    /// Notes what the gateway's clocks show, for lines that follow.
+    pub fn show(&mut self, now: Now) {
+        let monotonic = Duration::from_nanos(now.monotonic.as_nanos());
+        self.shown = (monotonic, now.realtime.unix_micros());
     }
 
     /// The hash of all events so far.

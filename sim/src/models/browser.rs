@@ -70,7 +70,11 @@ const FAILURES_MAX: u32 = 4;
 impl Browser {
     /// A page on host `me` that talks to `to`.
     pub fn new(index: u32, plan: ClientPlan, me: HostId, to: HostId) -> Self {
-        let polls = if plan.role == Role::Polls2 { 2 } else { 1 };
+        let polls = if plan.role == Role::ManyPolls {
+            1 + 2 * plan.handles as usize
+        } else {
+            1
+        };
         let poller = || Poller {
             link: Link::new(me, to),
             failures: 0,
@@ -163,7 +167,7 @@ impl Browser {
         let request =
             Request::new("GET", target).with("accept", "application/json, text/plain, */*");
         state.link.send(world, &request);
-        let token = token(POLL_TIMEOUT, state.count << 1 | poller as u64);
+        let token = token(POLL_TIMEOUT, state.count << 4 | poller as u64);
         world.wake(self.me, POLL_TIMEOUT_AFTER, token);
     }
 
@@ -191,15 +195,16 @@ impl Browser {
             return;
         }
         self.polls[poller].failures = 0;
+        // Polls beyond the bound push each other out: at once, they would do nothing else.
         let think = if self.polls.len() > 1 {
-            Duration::ZERO
+            Duration::from_millis(1_500)
         } else {
             self.plan.think
         };
         if think.is_zero() {
             self.poll(world, poller);
         } else {
-            let token = token(POLL, self.life << 1 | poller as u64);
+            let token = token(POLL, self.life << 4 | poller as u64);
             world.wake(self.me, think, token);
         }
         let events = value
@@ -326,10 +331,10 @@ impl Model for Browser {
         let (kind, rest) = (token & 7, token >> 3);
         match kind {
             MESSAGE if rest == self.life => self.message(world),
-            POLL if rest >> 1 == self.life => self.poll(world, (rest & 1) as usize),
+            POLL if rest >> 4 == self.life => self.poll(world, (rest & 15) as usize),
             POLL_TIMEOUT => {
-                let poller = (rest & 1) as usize;
-                if self.polls[poller].count == rest >> 1 && self.polls[poller].link.is_busy() {
+                let poller = (rest & 15) as usize;
+                if self.polls[poller].count == rest >> 4 && self.polls[poller].link.is_busy() {
                     self.polls[poller].link.abort(world);
                     self.poll_failed(world, poller, "timeout");
                 }

@@ -64,6 +64,10 @@ impl Progress {
         world
             .trace
             .event(at, "event", u64::from(client), session.unwrap_or_default());
+        let text = event.to_string();
+        world
+            .transcript
+            .bytes(at, "event", u64::from(client), text.as_bytes());
         if verb_of(event) != "event" {
             return;
         }

@@ -157,9 +157,7 @@ impl Oracle for PollsBounded {
         let now = exchange.asked;
         let waiting = session.listeners.values().filter(|listener| {
             let tolerance = ledger.tolerance(listener.asked.sim, now.sim);
-            // Answers on their way through a stalled connection do not wait.
-            !listener.is_stream
-                && now.since(listener.asked) > tolerance * 2 + ledger.limits.write_timeout
+            !listener.is_stream && !listener.is_offered && now.since(listener.asked) > tolerance
         });
         let count = waiting.count();
         if count > ledger.limits.session_polls_count {

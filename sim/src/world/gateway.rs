@@ -14,6 +14,7 @@ use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::Slab;
 use bifrons::config::Config;
 use bifrons::media::{Certificate, LocalSocket};
+use bifrons::metrics::Metrics;
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 
@@ -293,6 +294,13 @@ impl Gateway {
         for shard in 0..self.count() {
             let host = &mut self.shards[usize::from(shard)];
             host.clock.apply(physics.now(), change);
+            // The wall clock is nobody's business: nothing at all may follow from it.
+            if matches!(
+                change,
+                ClockChange::WallSlew { .. } | ClockChange::WallStep { .. }
+            ) {
+                continue;
+            }
             host.armed = None;
             self.arm(physics, shard);
             self.schedule_turn(physics, shard);
@@ -316,6 +324,11 @@ impl Gateway {
         self.mesh_delay = (by, until);
     }
 
+    /// What the clocks of the first shard show.
+    pub fn shown(&self, at: SimTime) -> Now {
+        self.shards[0].clock.read(at)
+    }
+
     /// How many shards there are.
     pub fn count(&self) -> u8 {
         u8::try_from(self.shards.len()).expect("shards are counted in a byte")
@@ -324,6 +337,15 @@ impl Gateway {
     /// The shards.
     pub fn shards(&self) -> impl Iterator<Item = &Shard> {
         self.shards.iter().map(|host| &host.shard)
+    }
+
+    /// What all shards have counted.
+    pub fn metrics(&self) -> Metrics {
+        let mut sum = Metrics::default();
+        for host in &self.shards {
+            sum.merge(&host.shard.metrics());
+        }
+        sum
     }
 
     /// Connections that the drivers hold.

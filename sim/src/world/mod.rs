@@ -10,6 +10,7 @@ use std::time::Duration;
 use bifrons::metrics::Metrics;
 
 use crate::faults::scenario::{ClientPlan, Role, Scenario, Via};
+use crate::kernel::key::Key;
 use crate::kernel::tcp::HostId;
 use crate::kernel::time::SimTime;
 use crate::kernel::trace::{Lane, Trace};
@@ -42,6 +43,10 @@ pub struct Outcome {
     pub violation: Option<Violation>,
     /// The hash of everything that happened.
     pub hash: u64,
+    /// The hash of what reached the clients' applications.
+    pub transcript: u64,
+    /// What the gateway has counted.
+    pub metrics: Metrics,
     /// How many events there were.
     pub events: u64,
     /// How long the world lasted, in true time.
@@ -115,6 +120,8 @@ impl World {
                     detail: text.unwrap_or("a panic").to_owned(),
                 }),
                 hash: 0,
+                transcript: 0,
+                metrics: Metrics::default(),
                 events: 0,
                 lasted: SimTime::START,
                 delivered: 0,
@@ -123,8 +130,31 @@ impl World {
         })
     }
 
+    /// Runs a scenario, and for a share of those with wall-clock faults checks that these change
+    /// nothing that a client sees.
+    pub fn judge(scenario: &Scenario) -> Outcome {
+        let mut outcome = Self::run_caught(scenario, Trace::hashing());
+        let is_drawn = Key::of_seed(scenario.seed).named("inert").chance(1, 4);
+        if outcome.violation.is_none() && is_drawn && scenario.has_wall_faults() {
+            let calm = Self::run_caught(&scenario.without_wall_faults(), Trace::hashing());
+            if calm.transcript != outcome.transcript {
+                outcome.violation = Some(Violation {
+                    invariant: "wall-step-inert",
+                    at: outcome.lasted,
+                    detail: "without its wall-clock faults clients see something else".to_owned(),
+                });
+            }
+        }
+        outcome
+    }
+
     /// Runs to the end, or to the first rule that is broken.
-    pub fn run(mut self) -> Outcome {
+    pub fn run(self) -> Outcome {
+        self.run_watched(|_, _, _| {})
+    }
+
+    /// The same, and tells of each step: when, which, and the hash after it.
+    pub fn run_watched(mut self, mut tell: impl FnMut(SimTime, Event, u64)) -> Outcome {
         self.gateway.start(&mut self.physics);
         self.schedule_faults();
         let mut events = 0;
@@ -139,7 +169,12 @@ impl World {
                 self.physics.watch.report("no-livelock", at, detail);
                 break;
             }
+            if self.physics.trace.is_keeping() {
+                let now = self.gateway.shown(self.physics.now());
+                self.physics.trace.show(now);
+            }
             self.step(event);
+            tell(self.physics.now(), event, self.physics.trace.hash());
             for happening in self.physics.watch.take_happenings() {
                 self.strike_on(happening);
             }
@@ -154,6 +189,8 @@ impl World {
         Outcome {
             violation: self.physics.watch.violation().cloned(),
             hash: self.physics.trace.hash(),
+            transcript: self.physics.transcript.hash(),
+            metrics: self.gateway.metrics(),
             events,
             lasted: self.physics.now(),
             delivered: delivered.sum(),
@@ -241,10 +278,7 @@ impl World {
     /// Nothing is left of anybody, and the gateway's own books say so.
     fn check_empty(&mut self) {
         let at = self.physics.now();
-        let mut metrics = Metrics::default();
-        for shard in self.gateway.shards() {
-            metrics.merge(&shard.metrics());
-        }
+        let metrics = self.gateway.metrics();
         for (invariant, what, count) in books::leftovers(&metrics) {
             if count != 0 {
                 let detail = format!("{what}: {count}");
@@ -284,7 +318,7 @@ fn client(index: u32, plan: ClientPlan, host: HostId) -> Box<dyn Model> {
     };
     match plan.role {
         Role::Abuser => Box::new(Abuser::new(index, plan, host, GATEWAY)),
-        Role::Browser | Role::HalfCloser | Role::Pipeliner | Role::Polls2 => {
+        Role::Browser | Role::HalfCloser | Role::Pipeliner | Role::ManyPolls => {
             Box::new(Browser::new(index, plan, host, to))
         }
         Role::SlowReader | Role::SlowSender => Box::new(Slow::new(index, plan, host, to)),

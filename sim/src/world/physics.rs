@@ -103,6 +103,9 @@ pub struct Physics {
     pub trace: Trace,
     /// Who watches.
     pub watch: Watch,
+    /// What reached the clients' applications, and when: the part of the record that must not
+    /// depend on what nobody may look at.
+    pub transcript: Trace,
     /// The root of all draws.
     pub key: Key,
 }
@@ -116,6 +119,7 @@ impl Physics {
             tcp: Tcp::new(network, key.named("tcp")),
             trace,
             watch,
+            transcript: Trace::hashing(),
             key,
         }
     }
