@@ -48,7 +48,7 @@ pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, LayerTarget, LineRef, MediaError, OfferOptions,
     PeerEvent, PeerOwner, RouteId, TrackKind,
 };
-pub use peer_cert::{Certificate, Crypto};
+pub use peer_cert::{Certificate, CertificateError, Crypto};
 pub use setup::{LocalSocket, MediaSetup};
 
 /// A datagram to send.

@@ -88,6 +88,7 @@ impl Call {
         let mut config = MediaConfig::default();
         let mut limits = Limits::default();
         configure(&mut config, &mut limits);
+        let (certificate, key) = crate::media::peer_cert::tests::pem_files();
         let media = Media::new(MediaSetup {
             config: Arc::new(config),
             limits,
@@ -97,7 +98,7 @@ impl Call {
             }],
             rng: Rng::from_seed([9; 32]),
             anchor,
-            certificate: Certificate::generate(),
+            certificate: Certificate::from_pem(&certificate, &key).unwrap(),
             crypto: None,
         });
         let address = "192.0.2.20:30000".parse().unwrap();

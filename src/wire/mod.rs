@@ -1,6 +1,7 @@
 //! Wire formats: bytes in, values out, and back. No state beyond one message or connection.
 
 pub mod http;
+pub mod pem;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;

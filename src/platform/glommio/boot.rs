@@ -9,6 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -143,7 +144,7 @@ impl Running {
         let (event_sender, events) = mpsc::channel();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| inbox()).unzip();
         let anchor = clocks.anchor();
-        let certificate = Certificate::generate();
+        let certificate = certificate(&config.media)?;
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
         for (id, (sockets, inbox)) in (0..shards).zip(shards_io) {
@@ -370,6 +371,21 @@ fn setup(
             .collect::<Result<_, _>>()?,
         certificate: certificate.clone(),
         crypto: None,
+    })
+}
+
+/// The DTLS certificate of the process: from files, or made for this run.
+fn certificate(media: &MediaConfig) -> Result<Certificate, Trouble> {
+    let (Some(certificate), Some(key)) = (&media.dtls_cert, &media.dtls_key) else {
+        return Ok(Certificate::generate());
+    };
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Trouble::new(format!("{}: {error}", path.display())))
+    };
+    Certificate::from_pem(&read(certificate)?, &read(key)?).map_err(|error| {
+        let (certificate, key) = (certificate.display(), key.display());
+        Trouble::new(format!("{certificate} with {key}: {error}"))
     })
 }
 
