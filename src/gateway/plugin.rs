@@ -19,8 +19,8 @@ use crate::base::id::{HandleRef, PeerId, SessionId, ShardId};
 use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::gateway::session::Session;
-use crate::media::{Media, MediaError, OfferOptions, PeerEvent, PeerOwner};
-use crate::wire::sdp::{AnswerPlan, SessionDescription};
+use crate::media::{IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner};
+use crate::wire::sdp::{AnswerPlan, OfferPlan, SessionDescription};
 
 /// How a plugin introduces itself in `info`.
 #[derive(Clone, Copy, Debug)]
@@ -245,6 +245,51 @@ impl Cx<'_> {
             self.acts.push_back(Act::Opened(handle));
         }
         Ok(accepted.answer)
+    }
+}
+
+impl Cx<'_> {
+    /// Makes an offer: sets up a handle's PeerConnection, or changes it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Media::make_offer`]; [`MediaError::NoPeer`] if the handle is gone.
+    pub fn make_offer(
+        &mut self,
+        handle: HandleRef,
+        plan: OfferPlan,
+        restart: IceRestart,
+    ) -> Result<SessionDescription, MediaError> {
+        let session = self.sessions.get_mut(&handle.session);
+        let entry = session.and_then(|session| session.handles.get_mut(&handle.handle));
+        let entry = entry.ok_or(MediaError::NoPeer)?;
+        let owner = PeerOwner {
+            session: handle.session,
+            handle: handle.handle,
+        };
+        // As in answers, the gateway takes the candidates out where they are to be trickled.
+        let trickle = OfferOptions::default().trickle;
+        let offered = self
+            .media
+            .make_offer(self.now, entry.peer, owner, plan, restart, trickle)?;
+        if entry.peer.replace(offered.peer).is_none() {
+            self.acts.push_back(Act::Opened(handle));
+        }
+        Ok(offered.offer)
+    }
+
+    /// Takes the answer to the last offer that a handle was made.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Media::accept_answer`]; [`MediaError::NoPeer`] if there is no PeerConnection.
+    pub fn accept_answer(
+        &mut self,
+        handle: HandleRef,
+        answer: &SessionDescription,
+    ) -> Result<(), MediaError> {
+        let peer = self.peer(handle).ok_or(MediaError::NoPeer)?;
+        self.media.accept_answer(self.now, peer, answer)
     }
 }
 

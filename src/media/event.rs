@@ -113,6 +113,24 @@ pub struct Accepted {
     pub candidates: Vec<Candidate>,
 }
 
+/// An offer that was made.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// The peer; that of the renegotiation, or a new one.
+    pub peer: PeerId,
+    /// The offer.
+    pub offer: SessionDescription,
+}
+
+/// Whether an offer of ours asks for new ICE credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IceRestart {
+    /// Addresses stay as they are.
+    No,
+    /// All is found out anew.
+    Yes,
+}
+
 /// The layers that a route should deliver; what is not there is replaced by what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerTarget {

@@ -19,6 +19,8 @@ pub(crate) struct Line {
     /// The source of what we send, and that of its retransmissions.
     pub(crate) ssrc: u32,
     pub(crate) rtx_ssrc: u32,
+    /// The remote takes what we send.
+    pub(crate) is_taken: bool,
     pub(crate) rewriter: Rewriter,
     /// What arrived of each encoding; always one at least.
     pub(crate) watches: Vec<Watch>,
@@ -157,6 +159,7 @@ impl Line {
         Self {
             ssrc,
             rtx_ssrc,
+            is_taken: true,
             rewriter: Rewriter::new(offer.clock_rate, first),
             watches: vec![Watch::default(); offer.encodings.len()],
             sent: Traffic::default(),

@@ -14,11 +14,13 @@ mod line;
 mod offers;
 mod packet;
 mod peer;
+mod peer_answer;
 mod peer_cert;
 mod peer_config;
 mod peer_events;
 mod peer_ext;
 mod peer_offer;
+mod relay;
 mod rewriter;
 mod run;
 mod selector;
@@ -39,16 +41,18 @@ use crate::media::demux::{Demux, Source, Trust};
 use crate::media::keyframes::{EncodingRef, Keyframes};
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
+use crate::media::relay::Relays;
 use crate::media::switch::Switch;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
 pub use counters::{DropReason, MediaCounters, PeerEnd};
 pub use event::{
-    Accepted, ChannelNumber, DataForm, Enabled, LayerTarget, LineRef, MediaError, OfferOptions,
-    PeerEvent, PeerOwner, RouteId, TrackKind,
+    Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
+    OfferOptions, Offered, PeerEvent, PeerOwner, RouteId, TrackKind,
 };
 pub use peer_cert::{Certificate, CertificateError, Crypto};
+pub use relay::Relay;
 pub use setup::{LocalSocket, MediaSetup};
 
 /// A datagram to send.
@@ -115,6 +119,7 @@ pub struct Media {
     peers: SlabMap<PeerId, Peer>,
     demux: Demux,
     switch: Switch,
+    relays: Relays,
     keyframes: Keyframes,
     timers: Timers<PeerId>,
     events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
@@ -142,6 +147,7 @@ impl Media {
             peers: SlabMap::default(),
             demux,
             switch: Switch::default(),
+            relays: Relays::default(),
             keyframes: Keyframes::default(),
             timers: Timers::default(),
             events: VecDeque::new(),
@@ -253,8 +259,13 @@ impl Media {
     /// Forwards what arrives on one line to another; the same line is an echo. Each line is fed by
     /// one route at most: a later one takes the place of an earlier one.
     pub fn route(&mut self, now: Now, from: LineRef, to: LineRef) -> Option<RouteId> {
-        self.peers.get(from.peer)?;
+        if !self.relays.is_stand_in(from.peer) {
+            self.peers.get(from.peer)?;
+        }
         self.peers.get(to.peer)?;
+        if self.switch.routes_from(from).is_empty() {
+            self.relays.want(from);
+        }
         let route = self.switch.route(from, to);
         self.request_keyframe(now, from);
         Some(route)
@@ -300,6 +311,9 @@ impl Media {
 
     /// Asks the sender of a line for a key frame, of all its encodings.
     pub fn request_keyframe(&mut self, now: Now, line: LineRef) {
+        if self.relays.ask_keyframe(line, None) {
+            return;
+        }
         let Some(sender) = self
             .peers
             .get(line.peer)

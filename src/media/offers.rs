@@ -7,14 +7,15 @@ use crate::base::clock::Now;
 use crate::base::id::PeerId;
 use crate::base::rng::Rng;
 use crate::media::counters::PeerEnd;
-use crate::media::event::{Accepted, MediaError, OfferOptions, PeerOwner};
-use crate::media::peer::{Peer, PeerSettings};
+use crate::media::event::{Accepted, IceRestart, MediaError, OfferOptions, Offered, PeerOwner};
+use crate::media::peer::{Peer, PeerSettings, Stage};
+use crate::media::peer_answer::CheckedAnswer;
 use crate::media::peer_config::PeerDefaults;
 use crate::media::peer_offer::{CheckedOffer, NewPeer};
 use crate::media::{LocalSocket, Media};
 use crate::wire::sdp::{
     AnswerPlan, Candidate, CandidateAddress, CandidateKind, CandidateProtocol, IceParameters,
-    LocalTransport, SessionDescription, build_answer,
+    LocalTransport, OfferPlan, SessionDescription, Setup, Trickle, build_answer, build_offer,
 };
 
 /// How long a lost connection may take to come back.
@@ -75,12 +76,104 @@ impl Media {
         })
     }
 
+    /// Makes an offer: with a new peer, or to change `peer`. Sources are drawn here, so those of
+    /// the plan are ignored. Sections are those of the last offer and more.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::Limit`] if there are too many peers, [`MediaError::NoPeer`] if `peer` is gone.
+    pub fn make_offer(
+        &mut self,
+        now: Now,
+        peer: Option<PeerId>,
+        owner: PeerOwner,
+        mut plan: OfferPlan,
+        restart: IceRestart,
+        trickle: Trickle,
+    ) -> Result<Offered, MediaError> {
+        let id = match peer {
+            Some(id) => id,
+            None => {
+                let is_lite = self.setup.config.ice_lite;
+                self.insert(now, owner, is_lite, |new| {
+                    Peer::offering(now.monotonic, new)
+                })?
+            }
+        };
+        let known = self.peers.get(id).ok_or(MediaError::NoPeer)?;
+        // What was never answered needs no other credentials.
+        let restarts = restart == IceRestart::Yes && known.stage != Stage::Offered;
+        let new_ice = restarts.then(|| self.draw_ice(id));
+        let mut seed = [0; 32];
+        self.setup.rng.fill(&mut seed);
+        let mut rng = Rng::from_seed(seed);
+        let offered = self.run(now.monotonic, id, |peer, out| {
+            peer.offer_lines(now.monotonic, &mut plan.lines, &mut rng, out);
+            if new_ice.is_some() {
+                peer.next_ice = new_ice;
+            }
+        });
+        let peer = offered.and_then(|()| self.peers.get(id));
+        let peer = peer.ok_or(MediaError::NoPeer)?;
+        let options = OfferOptions {
+            trickle,
+            ..OfferOptions::default()
+        };
+        let mut transport = self.transport(peer, options);
+        transport.setup = Setup::Actpass;
+        if let Some(ice) = &peer.next_ice {
+            transport.ice = ice.clone();
+        }
+        Ok(Offered {
+            peer: id,
+            offer: build_offer(&plan, &transport),
+        })
+    }
+
+    /// Takes the answer to the last offer that was made with a peer.
+    ///
+    /// # Errors
+    ///
+    /// [`MediaError::Offer`] if it does not fit, [`MediaError::NoPeer`] if the peer is gone.
+    pub fn accept_answer(
+        &mut self,
+        now: Now,
+        peer: PeerId,
+        answer: &SessionDescription,
+    ) -> Result<(), MediaError> {
+        let known = self.peers.get(peer).ok_or(MediaError::NoPeer)?;
+        let checked = CheckedAnswer::new(answer, known.lines.len())?;
+        let limits = &self.setup.limits;
+        let until = now.monotonic + limits.ice_timeout;
+        let max = limits.candidates_count;
+        let taken = self.run(now.monotonic, peer, |peer, out| {
+            let new_ice = peer.next_ice.take();
+            peer.take_answer(now.monotonic, checked, new_ice, until, max, out);
+        });
+        taken.ok_or(MediaError::NoPeer)
+    }
+
     fn open(
         &mut self,
         now: Now,
         owner: PeerOwner,
         mut checked: CheckedOffer,
     ) -> Result<(PeerId, CheckedOffer), MediaError> {
+        // Two lite agents would wait for each other.
+        let is_lite = self.setup.config.ice_lite && !checked.is_lite();
+        let id = self.insert(now, owner, is_lite, |new| {
+            Peer::from_offer(now.monotonic, &mut checked, new)
+        })?;
+        Ok((id, checked))
+    }
+
+    fn insert(
+        &mut self,
+        now: Now,
+        owner: PeerOwner,
+        is_ice_lite: bool,
+        make: impl FnOnce(NewPeer<'_>) -> Peer,
+    ) -> Result<PeerId, MediaError> {
         if self.ids.len() >= self.setup.limits.peers_count {
             return Err(MediaError::Limit("PeerConnections"));
         }
@@ -99,14 +192,11 @@ impl Media {
                 limits: &setup.limits,
                 dtls_mtu: setup.config.dtls_mtu,
             },
-            // Two lite agents would wait for each other.
-            is_ice_lite: setup.config.ice_lite && !checked.is_lite(),
+            is_ice_lite,
             ice,
             until: now.monotonic + setup.limits.ice_timeout,
         };
-        let made = catch_unwind(AssertUnwindSafe(|| {
-            Peer::from_offer(now.monotonic, &mut checked, new)
-        }));
+        let made = catch_unwind(AssertUnwindSafe(|| make(new)));
         let Ok(peer) = made else {
             self.ids.remove(id);
             self.counters.peers_opened += 1;
@@ -116,7 +206,7 @@ impl Media {
         };
         self.peers.insert(id, peer);
         self.counters.peers_opened += 1;
-        Ok((id, checked))
+        Ok(id)
     }
 
     fn draw_ice(&mut self, id: PeerId) -> IceParameters {

@@ -24,7 +24,7 @@ use crate::media::line::{EncodingSource, Line};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_config::Numbers;
 use crate::media::rewriter::Vp8Numbers;
-use crate::wire::sdp::{IceParameters, Setup};
+use crate::wire::sdp::{Candidate, IceParameters, Setup};
 
 /// One PeerConnection.
 pub(crate) struct Peer {
@@ -39,6 +39,11 @@ pub(crate) struct Peer {
     /// Our part in the DTLS handshake.
     pub(crate) setup: Setup,
     pub(crate) candidates_count: usize,
+    /// Candidates that came before the answer that they belong to.
+    pub(crate) early_candidates: Vec<Candidate>,
+    pub(crate) has_sctp: bool,
+    /// Our credentials from the answer to the last offer on.
+    pub(crate) next_ice: Option<IceParameters>,
     pub(crate) stage: Stage,
     pub(super) sources: Vec<KnownSource>,
     pub(super) unsignalled_count: usize,
@@ -75,6 +80,8 @@ pub(crate) enum Stage {
     Handshake { until: Monotonic },
     /// ICE lost the pair.
     Lost { until: Monotonic },
+    /// An offer of ours waits for its answer; its handle's client decides how long.
+    Offered,
     /// Media flows.
     Up,
 }
@@ -142,6 +149,9 @@ impl Peer {
             is_ice_lite: false,
             setup,
             candidates_count: 0,
+            early_candidates: Vec::new(),
+            has_sctp: false,
+            next_ice: None,
             stage: Stage::Checking { until },
             sources: Vec::new(),
             unsignalled_count: 0,
@@ -217,7 +227,7 @@ impl Peer {
             Stage::Checking { until } | Stage::Handshake { until } | Stage::Lost { until } => {
                 Some(until)
             }
-            Stage::Up => None,
+            Stage::Offered | Stage::Up => None,
         };
         let cap = self.bitrate.map(|cap| cap.due);
         let others = [stage, self.second_due, cap].into_iter().flatten();
@@ -423,7 +433,7 @@ impl Peer {
             Stage::Checking { until } => (until, PeerEnd::IceFailed),
             Stage::Handshake { until } => (until, PeerEnd::DtlsTimeout),
             Stage::Lost { until } => (until, PeerEnd::IceFailed),
-            Stage::Up => return,
+            Stage::Offered | Stage::Up => return,
         };
         if until <= now {
             out.hangup.get_or_insert(reason);

@@ -10,7 +10,9 @@ use str0m::media::Frequency;
 use crate::base::limits::Limits;
 use crate::media::peer_cert::{Certificate, Crypto};
 use crate::media::peer_ext::{self, extension};
-use crate::wire::sdp::{AnswerPlan, LinePlan, MediaDescription, MediaKind, SessionDescription};
+use crate::wire::sdp::{
+    AnswerPlan, LinePlan, MediaDescription, MediaKind, SessionDescription, all_offered,
+};
 
 /// Which payload types and extension identifiers a peer's state was built with.
 #[derive(Debug, Default)]
@@ -45,6 +47,18 @@ impl Numbers {
             }
         }
         numbers.guess(offer);
+        numbers
+    }
+
+    /// Those of the offers that we make, which are always the same.
+    pub(crate) fn of_our_offers() -> Self {
+        let mut numbers = Self::default();
+        for media in all_offered() {
+            numbers.add_payloads(&media);
+            for each in &media.extensions {
+                numbers.add_extension(each.id, &each.uri);
+            }
+        }
         numbers
     }
 

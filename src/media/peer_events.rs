@@ -124,7 +124,11 @@ impl Peer {
                 };
                 out.events.push(PeerEvent::IceFailed);
             }
-            Stage::Checking { .. } | Stage::Handshake { .. } | Stage::Lost { .. } | Stage::Up => {}
+            Stage::Checking { .. }
+            | Stage::Handshake { .. }
+            | Stage::Lost { .. }
+            | Stage::Offered
+            | Stage::Up => {}
         }
     }
 

@@ -5,14 +5,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use str0m::config::Fingerprint;
-use str0m::{Candidate as RtcCandidate, IceCreds};
+use str0m::{Candidate as RtcCandidate, IceCreds, Rtc};
 
 use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
 use crate::media::counters::DropReason;
 use crate::media::event::{MediaError, PeerOwner, TrackKind};
 use crate::media::line::{EncodingSource, Line, LineOffer};
-use crate::media::peer::{Peer, PeerOutput, PeerSettings, mid_of};
+use crate::media::peer::{Peer, PeerOutput, PeerSettings, Stage, mid_of};
 use crate::media::peer_config::{Numbers, PeerDefaults, rtc_config};
 use crate::wire::sdp::{
     AnswerPlan, Candidate, CandidateKind, CandidateProtocol, IceParameters, LinePlan, RidOrder,
@@ -145,14 +145,7 @@ impl Peer {
         let mut rtc = config
             .set_local_ice_credentials(creds(&new.ice))
             .build(new.settings.anchor.instant(now));
-        for base in &new.settings.bases {
-            match RtcCandidate::host(*base, "udp") {
-                Ok(candidate) => {
-                    rtc.add_local_candidate(candidate);
-                }
-                Err(error) => tracing::warn!(%error, "an address cannot be a candidate"),
-            }
-        }
+        add_bases(&mut rtc, &new.settings.bases);
         let setup = offer.setup.answer();
         let mut api = rtc.direct_api();
         api.set_ice_controlling(offer.is_lite);
@@ -197,6 +190,7 @@ impl Peer {
             self.set_line(index, line, rng);
         }
         if offer.has_data {
+            self.has_sctp = true;
             self.rtc
                 .direct_api()
                 .start_sctp(self.setup == Setup::Active);
@@ -220,6 +214,15 @@ impl Peer {
         max: usize,
         out: &mut PeerOutput,
     ) {
+        if self.stage == Stage::Offered {
+            // It cannot be told yet whether it belongs to the answer.
+            if self.early_candidates.len() < max {
+                self.early_candidates.push(candidate.clone());
+            } else {
+                out.drops.push(DropReason::CandidateLimit);
+            }
+            return;
+        }
         let Some(usable) = self.usable(candidate) else {
             out.drops.push(DropReason::CandidateUnusable);
             return;
@@ -255,7 +258,7 @@ impl Peer {
         }
     }
 
-    fn set_line(&mut self, index: usize, offer: Option<LineOffer>, rng: &mut Rng) {
+    pub(crate) fn set_line(&mut self, index: usize, offer: Option<LineOffer>, rng: &mut Rng) {
         let keeps = match (self.line(index), &offer) {
             (Some(line), Some(offer)) => {
                 line.offer.mid == offer.mid
@@ -350,7 +353,19 @@ impl Peer {
     }
 }
 
-fn creds(ice: &IceParameters) -> IceCreds {
+/// Makes the addresses of the sockets known to the ICE agent.
+pub(crate) fn add_bases(rtc: &mut Rtc, bases: &[SocketAddr]) {
+    for base in bases {
+        match RtcCandidate::host(*base, "udp") {
+            Ok(candidate) => {
+                rtc.add_local_candidate(candidate);
+            }
+            Err(error) => tracing::warn!(%error, "an address cannot be a candidate"),
+        }
+    }
+}
+
+pub(crate) fn creds(ice: &IceParameters) -> IceCreds {
     IceCreds {
         ufrag: ice.ufrag.clone(),
         pass: ice.pwd.clone(),

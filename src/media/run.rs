@@ -15,7 +15,7 @@ use crate::media::switch::Route;
 use crate::wire::stun;
 
 /// Packets that one turn may bring: those of 64 datagrams, and what retransmissions fill in.
-const BATCH_MAX: usize = 512;
+pub(super) const BATCH_MAX: usize = 512;
 
 impl Media {
     /// Sends the batch on, one receiver at a time: its state is big, and one visit keeps it in the
@@ -35,6 +35,7 @@ impl Media {
             if self.switch.is_muted(line) {
                 continue;
             }
+            self.relays.push(line, packet);
             for id in self.switch.routes_from(line) {
                 let route = self
                     .switch
@@ -43,6 +44,7 @@ impl Media {
                 work.push((route.to.peer, *id, index));
             }
         }
+        self.relays.seal();
         // Stable: the packets of one receiver stay in order.
         work.sort_by_key(|(peer, ..)| *peer);
         let mut switch = std::mem::take(&mut self.switch);
@@ -85,6 +87,9 @@ impl Media {
         let mut due = std::mem::take(&mut self.due_keyframes);
         self.keyframes.expire(now, &mut due);
         for EncodingRef { line, encoding } in due.drain(..) {
+            if self.relays.ask_keyframe(line, Some(encoding)) {
+                continue;
+            }
             let asked = self.run(now, line.peer, |peer, out| {
                 peer.request_keyframe(now, line.line, encoding, out)
             });
@@ -193,6 +198,7 @@ impl Media {
         self.timers.cancel(id);
         self.keyframes.forget(id);
         self.switch.forget(id);
+        self.relays.forget(id);
         self.batch.retain(|(peer, _)| *peer != id);
     }
 }
@@ -211,7 +217,7 @@ fn deliver(
     let is_up = peer.is_up();
     let Some(line) = peer
         .line_mut(index)
-        .filter(|line| is_up && line.offer.sends)
+        .filter(|line| is_up && line.offer.sends && line.is_taken)
     else {
         return false;
     };

@@ -132,6 +132,15 @@ impl Switch {
         self.by_source.get(&line).map_or(&[], Vec::as_slice)
     }
 
+    /// Whether any line of a peer feeds a route.
+    pub(crate) fn has_routes_from(&self, peer: PeerId) -> bool {
+        let lines = LineRef { peer, line: 0 }..=LineRef {
+            peer,
+            line: usize::MAX,
+        };
+        self.by_source.range(lines).next().is_some()
+    }
+
     /// The route that feeds a line.
     pub(crate) fn route_to(&self, line: LineRef) -> Option<RouteId> {
         self.by_target.get(&line).copied()

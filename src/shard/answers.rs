@@ -37,6 +37,7 @@ impl Shard {
                 self.gateway
                     .event_taken(session, origin, number, &mut self.metrics);
             }
+            MeshMsg::Media(relay) => self.gateway.media_mut().relayed(now, from, relay),
             MeshMsg::Plugin(parcel) => {
                 self.gateway.remote(now, from, parcel, &mut self.metrics);
                 self.tell_listeners(out);
@@ -112,6 +113,7 @@ impl Shard {
 
     /// Passes what the gateway has to say to the shards that it concerns.
     pub(super) fn tell_listeners(&mut self, out: &mut Outbox) {
+        self.relay(out);
         for (to, parcel) in self.gateway.take_parcels() {
             self.post(to, MeshMsg::Plugin(parcel), out);
         }
@@ -130,6 +132,13 @@ impl Shard {
                 | Output::Unknown { origin } => *origin,
             };
             self.post(origin.shard, MeshMsg::Tell(output), out);
+        }
+    }
+
+    /// Passes what media has for other shards.
+    pub(super) fn relay(&mut self, out: &mut Outbox) {
+        for (to, relay) in self.gateway.media_mut().take_relays() {
+            self.post(to, MeshMsg::Media(relay), out);
         }
     }
 

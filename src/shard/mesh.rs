@@ -11,6 +11,7 @@ use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via, Wanted};
 use crate::gateway::{Outcome, Output};
+use crate::media::Relay;
 use crate::metrics::Metrics;
 
 /// A message from one shard to another.
@@ -39,6 +40,8 @@ pub enum MeshMsg {
         /// The event.
         number: u64,
     },
+    /// What media tells its like.
+    Media(Relay),
     /// What a plugin tells its like.
     Plugin(Parcel),
     /// Wants to wait for events of a session that the receiver owns.

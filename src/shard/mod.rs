@@ -262,6 +262,7 @@ impl Shard {
         }
         // What plugins did on the way may have given media something to send.
         self.gateway.media_mut().flush(now, &mut out.datagrams);
+        self.relay(out);
         self.drain_on(now, out);
     }
 

@@ -14,7 +14,7 @@ suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
 profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
-groups=('core/*' 'http/*' 'ws/*' 'echotest/*' 'media/echotest*')
+groups=('core/*' 'http/*' 'ws/*' 'echotest/*' 'videoroom/*' 'media/echotest*' 'media/videoroom*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info)
 # What Janus fails and this gateway must not.

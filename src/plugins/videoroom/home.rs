@@ -99,8 +99,13 @@ impl Home {
                 tell(cx, place(handle), news);
             }
             HomeAct::Subscribe { handle, ask } => {
+                let room_id = room.clone();
                 let news = match self.subscribe(room, place(handle), &ask) {
-                    Ok((room, feeds)) => News::Feeds { room, feeds },
+                    Ok((room, feeds)) => News::Feeds {
+                        room_id,
+                        room,
+                        feeds,
+                    },
                     Err(fault) => News::Refused(fault),
                 };
                 tell(cx, place(handle), news);

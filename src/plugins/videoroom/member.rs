@@ -3,9 +3,12 @@
 //! Invariant: while the home of its room is asked something for a handle, later requests of that
 //! handle wait, so that each finds what the one before has done.
 
+mod subscribing;
+
 use std::collections::VecDeque;
 
 use serde_json::{Value, json};
+use tracing::debug;
 
 use crate::base::id::HandleRef;
 use crate::gateway::plugin::{Cx, Jsep, PluginMessage};
@@ -15,6 +18,8 @@ use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{HomeAct, Join, JoinWish, Joined, Msg, News};
 use crate::plugins::videoroom::publisher::{Publisher, Settings};
+use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
+use crate::plugins::videoroom::wish::{SwitchWish, Wish};
 
 /// Requests that are answered by an event, in lower case.
 pub(super) const REQUESTS: [&str; 12] = [
@@ -48,6 +53,7 @@ enum Role {
     #[default]
     None,
     Publisher(Box<Publisher>),
+    Subscriber(Box<Subscriber>),
 }
 
 /// What the home of the room was asked, and what is to be done with its answer.
@@ -66,6 +72,31 @@ enum Asked {
         /// What the client is told when it is done.
         data: Value,
     },
+    Subscribe(Box<SubscribeAsked>),
+}
+
+#[derive(Debug)]
+struct SubscribeAsked {
+    room: Id,
+    wishes: Wishes,
+}
+
+/// What is to be done once the publishers are known.
+#[derive(Debug)]
+enum Wishes {
+    Join {
+        wishes: Vec<Wish>,
+        private_id: u64,
+        manner: Manner,
+        /// It asked in the way of Janus 0.x.
+        is_legacy: bool,
+    },
+    Subscribe {
+        wishes: Vec<Wish>,
+        /// Something was taken out before.
+        changed: bool,
+    },
+    Switch(Vec<SwitchWish>),
 }
 
 #[derive(Debug)]
@@ -103,8 +134,19 @@ impl Member {
                     publisher.moderate(cx, &mid, mute);
                 }
             }
-            News::FeedChanged(_) | News::FeedGone(_) | News::Feeds { .. } => {}
-            News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
+            News::FeedChanged(feed) => {
+                if let Role::Subscriber(subscriber) = &mut self.role {
+                    subscriber.feed_changed(cx, handle, &feed);
+                }
+            }
+            News::FeedGone(feed) => {
+                if let Role::Subscriber(subscriber) = &mut self.role
+                    && let Err(fault) = subscriber.feed_gone(cx, handle, &feed)
+                {
+                    debug!(fault = fault.text, "no offer follows the end of a feed");
+                }
+            }
+            News::Feeds { .. } | News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
                 self.answered(cx, handle, news);
                 self.go_on(cx, handle);
             }
@@ -115,15 +157,30 @@ impl Member {
         match (&mut self.role, event) {
             (Role::Publisher(publisher), PeerEvent::Up) => publisher.up(cx, handle),
             (Role::Publisher(publisher), PeerEvent::Hangup { .. }) => publisher.unpublished(cx),
-            (Role::None | Role::Publisher(_), _) => {}
+            (Role::Subscriber(subscriber), PeerEvent::Up) => subscriber.up(cx),
+            (Role::Subscriber(subscriber), PeerEvent::Hangup { .. }) => subscriber.hung_up(),
+            (
+                Role::Subscriber(subscriber),
+                PeerEvent::Layers {
+                    line,
+                    substream,
+                    temporal,
+                    ..
+                },
+            ) => {
+                let layers = [("substream", *substream), ("temporal", *temporal)];
+                subscriber.tell_layers(cx, handle, *line, layers);
+            }
+            (Role::None | Role::Publisher(_) | Role::Subscriber(_), _) => {}
         }
     }
 
     /// The handle goes away.
-    pub(super) fn detach(&mut self, cx: &mut Cx<'_>, _handle: HandleRef) {
+    pub(super) fn detach(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
         match &mut self.role {
             Role::None => {}
             Role::Publisher(publisher) => leave(cx, publisher),
+            Role::Subscriber(subscriber) => subscriber.leave(cx, handle),
         }
     }
 
@@ -131,6 +188,7 @@ impl Member {
         match &self.role {
             Role::None => json!({"type": "none"}),
             Role::Publisher(publisher) => publisher.query(),
+            Role::Subscriber(subscriber) => subscriber.query(),
         }
     }
 
@@ -176,6 +234,15 @@ impl Member {
                 Err(Fault::new(Code::AlreadyJoined, text))
             }
             Role::Publisher(_) => self.serve_publisher(cx, handle, &name, message),
+            Role::Subscriber(subscriber) if is_join => {
+                let text = if subscriber.is_out {
+                    "Not in a room (create a new handle)"
+                } else {
+                    "Already in as a subscriber on this handle"
+                };
+                Err(Fault::new(Code::AlreadyJoined, text))
+            }
+            Role::Subscriber(_) => self.serve_subscriber(cx, handle, &name, message),
         }
     }
 
@@ -185,19 +252,16 @@ impl Member {
         handle: HandleRef,
         message: PluginMessage,
     ) -> Result<(), Fault> {
-        let PluginMessage {
-            transaction,
-            body,
-            jsep,
-        } = message;
         let config = &cx.config.videoroom;
-        let fields = Fields::new(&body, IdForm::of(config.string_ids));
+        let fields = Fields::new(&message.body, IdForm::of(config.string_ids));
         let room = fields.need_id("room")?;
-        if fields.need_text("ptype")? != "publisher" {
-            return Err(Fault::element("Invalid element (ptype)"));
+        match fields.need_text("ptype")? {
+            "publisher" => {}
+            "subscriber" => return self.join_to_subscribe(cx, handle, room, &message),
+            _ => return Err(Fault::element("Invalid element (ptype)")),
         }
         let wish = JoinWish::read(&fields);
-        let settings = Settings::read(&body, config);
+        let settings = Settings::read(&message.body, config);
         let (wish, settings) = match (wish, settings) {
             (Ok(wish), Ok(settings)) => (Ok(wish), settings),
             (Err(fault), _) | (_, Err(fault)) => (Err(fault), Settings::default()),
@@ -208,11 +272,11 @@ impl Member {
         });
         let home = room.home(cx.shards);
         self.asking = Some(Asking {
-            transaction,
+            transaction: message.transaction,
             what: Asked::Join(Box::new(JoinAsked {
                 room: room.clone(),
                 settings: Box::new(settings),
-                jsep: jsep.map(Box::new),
+                jsep: message.jsep.map(Box::new),
             })),
         });
         let act = HomeAct::Join { handle, join };
@@ -350,8 +414,11 @@ impl Member {
                     }
                 }
             }
-            (News::Refused(fault), _) => Err(fault),
-            (_, Asked::Join(_) | Asked::Publish { .. }) => {
+            (News::Feeds { room, feeds, .. }, Asked::Subscribe(asked)) => {
+                self.subscribed(cx, handle, &transaction, *asked, room, &feeds)
+            }
+            (News::Refused(fault), what) => self.refused(cx, handle, fault, what),
+            (_, Asked::Join(_) | Asked::Publish { .. } | Asked::Subscribe(_)) => {
                 unreachable!("answers fit what was asked")
             }
         };

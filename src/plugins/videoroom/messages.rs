@@ -1,5 +1,4 @@
 //! What the instances of the plugin on different shards tell each other.
-#![expect(dead_code, reason = "subscribers do not ask yet")]
 
 use std::sync::Arc;
 
@@ -114,6 +113,7 @@ pub(super) enum News {
     FeedGone(Id),
     /// These publishers are there.
     Feeds {
+        room_id: Id,
         room: Arc<RoomOptions>,
         feeds: Vec<Feed>,
     },

@@ -16,6 +16,9 @@ mod options;
 mod plan;
 mod publisher;
 mod stream;
+mod subscriber;
+mod subscription;
+mod wish;
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -111,11 +114,24 @@ impl VideoRoom {
             Some(member) => member.news(cx, handle, news),
             None => {
                 // It went away while it was waiting to get in.
-                if let News::Joined(joined) = news {
-                    let room = joined.room_id.clone();
-                    let act = HomeAct::Leave { user: joined.id };
-                    cx.send(room.home(cx.shards), Msg::Home { room, act });
-                }
+                let (room, act) = match news {
+                    News::Joined(joined) => {
+                        let user = joined.id;
+                        (joined.room_id, HomeAct::Leave { user })
+                    }
+                    News::Feeds { room_id, feeds, .. } => {
+                        let feeds = feeds.into_iter().map(|feed| feed.id).collect();
+                        (room_id, HomeAct::Unsubscribe { handle, feeds })
+                    }
+                    News::Ended
+                    | News::Event(_)
+                    | News::FeedChanged(_)
+                    | News::FeedGone(_)
+                    | News::MayPublish { .. }
+                    | News::Moderated { .. }
+                    | News::Refused(_) => return,
+                };
+                cx.send(room.home(cx.shards), Msg::Home { room, act });
             }
         }
     }

@@ -188,18 +188,23 @@ fn accept(
     // RFC 8840 section 4.1.1: nothing is known to listen there; checks start from the candidates.
     const DISCARD_PORT: u16 = 9;
     let mut answer = begin(offered, index, DISCARD_PORT);
-    answer.connection = Some(transport.address.clone());
-    answer.ice = Some(transport.ice.clone());
-    answer.ice_options = trickle_option();
-    answer.setup = Some(transport.setup);
-    if transport.trickle == Trickle::Half {
-        answer.candidates.clone_from(&transport.candidates);
-        answer.end_of_candidates = true;
-    }
+    begin_section(&mut answer, transport);
     answer
 }
 
-fn trickle_option() -> Vec<String> {
+/// Writes our end of the transport into a section.
+pub(super) fn begin_section(section: &mut MediaDescription, transport: &LocalTransport) {
+    section.connection = Some(transport.address.clone());
+    section.ice = Some(transport.ice.clone());
+    section.ice_options = trickle_option();
+    section.setup = Some(transport.setup);
+    if transport.trickle == Trickle::Half {
+        section.candidates.clone_from(&transport.candidates);
+        section.end_of_candidates = true;
+    }
+}
+
+pub(super) fn trickle_option() -> Vec<String> {
     vec!["trickle".to_owned()]
 }
 
@@ -260,7 +265,7 @@ fn answer_media(answer: &mut MediaDescription, offered: &MediaDescription, plan:
 }
 
 /// The canonical name of all our sources; clients of Janus see this one.
-fn cname() -> Option<String> {
+pub(super) fn cname() -> Option<String> {
     Some("janus".to_owned())
 }
 

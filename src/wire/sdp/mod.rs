@@ -13,6 +13,7 @@ mod error;
 pub mod extension;
 mod media;
 mod negotiate;
+mod offer;
 mod parse;
 mod section;
 mod simulcast;
@@ -33,6 +34,9 @@ pub use media::{
 pub use negotiate::{
     accepted_extensions, answer_feedback, answer_fmtp, codec_by_preference, first_codec,
     is_ice_restart,
+};
+pub use offer::{
+    OfferLine, OfferMedia, OfferPlan, all_offered, build_offer, offered_codec, offered_rtx,
 };
 pub use section::SDP_SSRCS_MAX;
 pub use simulcast::{

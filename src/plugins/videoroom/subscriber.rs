@@ -1,0 +1,545 @@
+//! A handle that gets streams of publishers.
+//!
+//! Invariant: lines are never taken out and never change their kind; one that has lost its source
+//! is offered as inactive, until a stream of the same codec takes it over.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::base::id::HandleRef;
+use crate::gateway::plugin::{Cx, JsepKind, JsepOut};
+use crate::media::{Enabled, IceRestart, LineRef, MediaError};
+use crate::plugins::videoroom::fault::{Code, Fault};
+use crate::plugins::videoroom::ids::Id;
+use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg};
+use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
+use crate::plugins::videoroom::subscription::{Line, Source};
+use crate::plugins::videoroom::wish::{LineWish, SwitchWish, Unwish, Wish};
+use crate::wire::sdp::{OfferLine, OfferPlan, SessionDescription};
+
+/// The port that data channels use within DTLS (RFC 8841 section 5).
+const SCTP_PORT: u16 = 5000;
+
+/// A subscriber, on the shard of its session.
+#[derive(Debug)]
+pub(super) struct Subscriber {
+    pub(super) room: Id,
+    pub(super) options: Arc<RoomOptions>,
+    private_id: u64,
+    pub(super) is_out: bool,
+    manner: Manner,
+    lines: Vec<Line>,
+    is_paused: bool,
+    /// An offer waits for its answer.
+    is_offered: bool,
+    /// Something changed that was not offered.
+    is_stale: bool,
+    restart: IceRestart,
+    version: u64,
+}
+
+/// How a subscriber wants to be served.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// Streams are named after their publishers.
+    pub(super) use_msid: bool,
+    /// Offers follow by themselves when streams go away.
+    pub(super) autoupdate: bool,
+}
+
+impl Subscriber {
+    pub(super) fn new(
+        room: Id,
+        options: Arc<RoomOptions>,
+        private_id: u64,
+        manner: Manner,
+    ) -> Self {
+        Self {
+            room,
+            options,
+            private_id,
+            is_out: false,
+            manner,
+            lines: Vec::new(),
+            is_paused: false,
+            is_offered: false,
+            is_stale: false,
+            restart: IceRestart::No,
+            version: 0,
+        }
+    }
+
+    /// Adds the streams that are wished for; tells whether that needs an offer. `keeps_disabled`
+    /// takes those too that their publishers have stopped.
+    ///
+    /// # Errors
+    ///
+    /// 428, and then nothing is added.
+    pub(super) fn add(
+        &mut self,
+        wishes: &[Wish],
+        feeds: &[Feed],
+        keeps_disabled: bool,
+    ) -> Result<bool, Fault> {
+        let mut picked = Vec::new();
+        for wish in wishes {
+            let feed = feeds.iter().find(|feed| feed.id == wish.feed);
+            let Some(feed) = feed else {
+                unreachable!("the room has told of all feeds that were asked for");
+            };
+            let streams = wish.pick(&feed.streams)?.into_iter();
+            let streams = streams.filter(|stream| keeps_disabled || !stream.is_disabled);
+            picked.extend(streams.map(|stream| (wish, feed, stream)));
+        }
+        let mut changed = false;
+        for (wish, feed, stream) in picked {
+            changed |= self.add_stream(wish, feed, stream);
+        }
+        Ok(changed)
+    }
+
+    fn add_stream(&mut self, wish: &Wish, feed: &Feed, stream: &StreamInfo) -> bool {
+        if stream.kind == StreamKind::Data {
+            let line = self
+                .lines
+                .iter_mut()
+                .find(|line| line.kind == StreamKind::Data);
+            if let Some(line) = line {
+                line.data_feeds.insert(feed.id.clone());
+                return false;
+            }
+            self.lines.push(Line::of_data(feed.id.clone()));
+            return true;
+        }
+        if self
+            .lines
+            .iter()
+            .any(|line| line.is_fed_by(&feed.id, &stream.mid))
+        {
+            return false;
+        }
+        let fits = |line: &&mut Line| {
+            line.source.is_none() && line.kind == stream.kind && line.codec == stream.codec
+        };
+        let line = match self.lines.iter_mut().find(fits) {
+            Some(line) => line,
+            None => {
+                self.lines.push(Line::new(stream));
+                self.lines.last_mut().expect("it was just pushed")
+            }
+        };
+        line.feed(Source::new(feed, stream));
+        line.crossref.clone_from(&wish.crossref);
+        line.send = wish.send.unwrap_or(true);
+        wish.layers.apply(&mut line.layers);
+        true
+    }
+
+    /// Takes out what is wanted no more; tells whether that needs an offer.
+    pub(super) fn remove(&mut self, cx: &mut Cx<'_>, handle: HandleRef, wishes: &[Unwish]) -> bool {
+        let before = self.feeds();
+        let mut changed = false;
+        for wish in wishes {
+            for (index, line) in self.lines.iter_mut().enumerate() {
+                let is_meant = match (&wish.sub_mid, &wish.feed) {
+                    (Some(mid), _) => **mid == *index.to_string(),
+                    (None, Some(feed)) => match &wish.mid {
+                        Some(mid) => line.is_fed_by(feed, mid),
+                        None => line.feed_id() == Some(feed) || line.data_feeds.contains(feed),
+                    },
+                    (None, None) => false,
+                };
+                if !is_meant {
+                    continue;
+                }
+                match (&line.kind, &wish.feed) {
+                    (StreamKind::Data, Some(feed)) => {
+                        line.data_feeds.remove(feed);
+                    }
+                    (StreamKind::Data, None) => line.data_feeds.clear(),
+                    (StreamKind::Audio | StreamKind::Video, _) => {
+                        line.starve(cx);
+                        changed = true;
+                    }
+                }
+            }
+        }
+        self.forget_feeds(cx, handle, &before);
+        changed
+    }
+
+    /// Feeds lines by other streams, without an offer; tells how many, and whether one of them was
+    /// inactive.
+    ///
+    /// # Errors
+    ///
+    /// 428.
+    pub(super) fn switch(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        wishes: &[SwitchWish],
+        feeds: &[Feed],
+    ) -> Result<(u64, bool), Fault> {
+        let mut pairs = Vec::new();
+        for wish in wishes {
+            let feed = feeds.iter().find(|feed| feed.id == wish.feed);
+            let Some(feed) = feed else {
+                unreachable!("the room has told of all feeds that were asked for");
+            };
+            let stream = feed.streams.iter().find(|stream| stream.mid == wish.mid);
+            let stream = stream.ok_or_else(|| {
+                let text = format!("No such mid '{}' in feed ({})", wish.mid, wish.feed);
+                Fault::new(Code::NoSuchFeed, text)
+            })?;
+            pairs.push((wish, feed, stream));
+        }
+        let before = self.feeds();
+        let (mut changes, mut needs_offer) = (0, false);
+        for (wish, feed, stream) in pairs {
+            let index = wish.sub_mid.parse::<usize>().ok();
+            let line = index.and_then(|index| self.lines.get_mut(index));
+            let Some(line) = line.filter(|line| {
+                line.kind == stream.kind
+                    && line.kind != StreamKind::Data
+                    && line.codec == stream.codec
+                    && !line.is_fed_by(&feed.id, &stream.mid)
+            }) else {
+                continue;
+            };
+            needs_offer |= line.source.is_none();
+            line.unroute(cx);
+            line.feed(Source::new(feed, stream));
+            line.send = true;
+            wish.layers.apply(&mut line.layers);
+            changes += 1;
+        }
+        self.forget_feeds(cx, handle, &before);
+        self.route_all(cx, handle);
+        Ok((changes, needs_offer))
+    }
+
+    /// Carries out what `configure` says of lines.
+    pub(super) fn configure(&mut self, cx: &mut Cx<'_>, handle: HandleRef, wishes: &[LineWish]) {
+        let room = self.room.json();
+        for wish in wishes {
+            for (index, line) in self.lines.iter_mut().enumerate() {
+                let mid = index.to_string();
+                if wish.mid.as_ref().is_some_and(|wanted| **wanted != *mid) {
+                    continue;
+                }
+                if let Some(send) = wish.send {
+                    line.send = send;
+                }
+                wish.layers.apply(&mut line.layers);
+                let Some(route) = line.route else { continue };
+                cx.media.set_layers(cx.now, route, line.layers);
+                let Some(state) = cx.media.route_state(route) else {
+                    continue;
+                };
+                // What is delivered already is told at once, as Janus does.
+                for (name, wanted, current) in [
+                    ("substream", wish.layers.substream, state.substream),
+                    ("temporal", wish.layers.temporal, state.temporal),
+                ] {
+                    if wanted.is_some() && wanted == current {
+                        let mut data = json!({"videoroom": "event", "room": room, "mid": mid});
+                        data[name] = wanted.into();
+                        cx.push(handle, None, data, None);
+                    }
+                }
+            }
+        }
+        self.gate(cx);
+    }
+
+    /// Pauses everything, or lets it pass again.
+    pub(super) fn pause(&mut self, cx: &mut Cx<'_>, is_paused: bool) {
+        self.is_paused = is_paused;
+        self.gate(cx);
+    }
+
+    /// Takes an answer. What changed since the offer follows as another one.
+    ///
+    /// # Errors
+    ///
+    /// 437.
+    pub(super) fn answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        answer: &SessionDescription,
+    ) -> Result<(), Fault> {
+        cx.accept_answer(handle, answer).map_err(invalid_sdp)?;
+        self.is_offered = false;
+        for line in &mut self.lines {
+            line.is_ready = true;
+        }
+        Ok(())
+    }
+
+    /// Tells the client of changes, with an offer if there is none on its way. `changed` is
+    /// whether something did.
+    ///
+    /// # Errors
+    ///
+    /// 437 if no offer can be made.
+    pub(super) fn update(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        transaction: Option<Box<str>>,
+        changed: bool,
+    ) -> Result<(), Fault> {
+        let room = self.room.json();
+        if !changed && !self.is_stale {
+            let data = json!({"videoroom": "updated", "room": room});
+            cx.push(handle, transaction, data, None);
+            return Ok(());
+        }
+        self.is_stale = true;
+        if self.is_offered {
+            if transaction.is_some() {
+                let data = json!({"videoroom": "updating", "room": room});
+                cx.push(handle, transaction, data, None);
+            }
+            return Ok(());
+        }
+        let jsep = self.offer(cx, handle)?;
+        let data = json!({
+            "videoroom": "updated", "room": room, "streams": self.streams(cx),
+        });
+        cx.push(handle, transaction, data, Some(jsep));
+        Ok(())
+    }
+
+    /// Makes an offer of all lines as they are.
+    ///
+    /// # Errors
+    ///
+    /// 437.
+    pub(super) fn offer(&mut self, cx: &mut Cx<'_>, handle: HandleRef) -> Result<JsepOut, Fault> {
+        self.version += 1;
+        let lines = self
+            .lines
+            .iter()
+            .enumerate()
+            .map(|(index, line)| match line.kind {
+                StreamKind::Data => OfferLine::Application {
+                    mid: index.to_string(),
+                    sctp_port: SCTP_PORT,
+                },
+                StreamKind::Audio | StreamKind::Video => {
+                    let media = line.offered(index, &self.options, self.manner.use_msid);
+                    OfferLine::Media(Box::new(media))
+                }
+            });
+        let plan = OfferPlan {
+            name: format!("VideoRoom {}", self.room),
+            session_id: cx.now.realtime.unix_micros().to_string(),
+            version: self.version,
+            lines: lines.collect(),
+        };
+        let sdp = cx
+            .make_offer(handle, plan, self.restart)
+            .map_err(invalid_sdp)?;
+        self.is_offered = true;
+        self.is_stale = false;
+        self.restart = IceRestart::No;
+        self.route_all(cx, handle);
+        Ok(JsepOut {
+            kind: JsepKind::Offer,
+            sdp,
+            e2ee: false,
+        })
+    }
+
+    /// Asks for new ICE credentials with the next offer; tells whether that can be made now.
+    pub(super) fn renew(&mut self, restart: IceRestart) -> bool {
+        if restart == IceRestart::Yes {
+            self.restart = restart;
+        }
+        self.is_stale |= self.is_offered;
+        !self.is_offered
+    }
+
+    /// Whether something changed that was not offered, and can be.
+    pub(super) const fn owes_offer(&self) -> bool {
+        self.is_stale && !self.is_offered
+    }
+
+    /// A publisher publishes something else.
+    pub(super) fn feed_changed(&mut self, cx: &mut Cx<'_>, handle: HandleRef, feed: &Feed) {
+        for line in &mut self.lines {
+            let Some(source) = &mut line.source else {
+                continue;
+            };
+            let stream = feed
+                .streams
+                .iter()
+                .find(|stream| stream.mid == source.stream.mid);
+            if let Some(stream) = stream.filter(|_| source.feed == feed.id) {
+                let is_elsewhere = stream.line != source.stream.line;
+                *source = Source::new(feed, stream);
+                if is_elsewhere {
+                    line.unroute(cx);
+                }
+            }
+        }
+        self.route_all(cx, handle);
+    }
+
+    /// A publisher publishes nothing any more.
+    ///
+    /// # Errors
+    ///
+    /// 437 if no offer can be made.
+    pub(super) fn feed_gone(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        feed: &Id,
+    ) -> Result<(), Fault> {
+        let mut changed = false;
+        for line in &mut self.lines {
+            line.data_feeds.remove(feed);
+            if line.feed_id() == Some(feed) {
+                line.starve(cx);
+                changed = true;
+            }
+        }
+        if changed && self.manner.autoupdate {
+            return self.update(cx, handle, None, true);
+        }
+        self.is_stale |= changed;
+        Ok(())
+    }
+
+    /// The PeerConnection is up: those who come late need a key frame.
+    pub(super) fn up(&self, cx: &mut Cx<'_>) {
+        for source in self.lines.iter().filter_map(|line| line.source.as_ref()) {
+            let line = source.line(cx);
+            cx.media.request_keyframe(cx.now, line);
+        }
+    }
+
+    /// The PeerConnection is gone.
+    pub(super) fn hung_up(&mut self) {
+        for line in &mut self.lines {
+            line.route = None;
+            line.is_ready = false;
+        }
+        self.is_offered = false;
+    }
+
+    /// Wants nothing any more.
+    pub(super) fn leave(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        self.is_out = true;
+        let before = self.feeds();
+        for line in &mut self.lines {
+            line.starve(cx);
+            line.data_feeds.clear();
+        }
+        self.forget_feeds(cx, handle, &before);
+    }
+
+    /// Tells the client which layers a line is given.
+    pub(super) fn tell_layers(
+        &self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        line: usize,
+        layers: [(&str, Option<u8>); 2],
+    ) {
+        for (name, layer) in layers {
+            let Some(layer) = layer else { continue };
+            let mut data = json!({
+                "videoroom": "event", "room": self.room.json(), "mid": line.to_string(),
+            });
+            data[name] = layer.into();
+            cx.push(handle, None, data, None);
+        }
+    }
+
+    /// All lines, as the client sees them.
+    pub(super) fn streams(&self, cx: &Cx<'_>) -> Value {
+        let lines = self.lines.iter().enumerate();
+        lines
+            .map(|(index, line)| line.json(index, cx.media))
+            .collect()
+    }
+
+    /// Whether there is anything to offer.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Tells the home of the room something.
+    pub(super) fn tell_home(&self, cx: &mut Cx<'_>, act: HomeAct) {
+        let room = self.room.clone();
+        let home = room.home(cx.shards);
+        cx.send(home, Msg::Home { room, act });
+    }
+
+    pub(super) fn query(&self) -> Value {
+        json!({
+            "type": "subscriber",
+            "room": self.room.json(),
+            "private_id": self.private_id,
+            "answered": !self.is_offered,
+            "pending_offer": self.is_stale,
+            "paused": self.is_paused,
+            "lines": self.lines.len(),
+        })
+    }
+
+    fn feeds(&self) -> BTreeSet<Id> {
+        let sources = self.lines.iter().filter_map(Line::feed_id);
+        let data = self.lines.iter().flat_map(|line| &line.data_feeds);
+        sources.chain(data).cloned().collect()
+    }
+
+    /// Tells the room of the feeds that no line is fed by any more.
+    fn forget_feeds(&self, cx: &mut Cx<'_>, handle: HandleRef, before: &BTreeSet<Id>) {
+        let after = self.feeds();
+        let feeds: Vec<Id> = before.difference(&after).cloned().collect();
+        if !feeds.is_empty() {
+            self.tell_home(cx, HomeAct::Unsubscribe { handle, feeds });
+        }
+    }
+
+    /// Feeds lines that have a source and no route yet.
+    fn route_all(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        let Some(peer) = cx.peer(handle) else { return };
+        for (index, line) in self.lines.iter_mut().enumerate() {
+            let Some(source) = line.source.as_ref().filter(|_| line.route.is_none()) else {
+                continue;
+            };
+            let from = source.line(cx);
+            let to = LineRef { peer, line: index };
+            line.route = cx.media.route(cx.now, from, to);
+            if let Some(route) = line.route {
+                cx.media.set_layers(cx.now, route, line.layers);
+            }
+        }
+        self.gate(cx);
+    }
+
+    /// Lets pass what is ready, wanted and not paused.
+    fn gate(&self, cx: &mut Cx<'_>) {
+        for line in &self.lines {
+            let Some(route) = line.route else { continue };
+            let passes = line.is_ready && line.send && !self.is_paused;
+            let enabled = if passes { Enabled::Yes } else { Enabled::No };
+            cx.media.set_route_enabled(cx.now, route, enabled);
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
+fn invalid_sdp(fault: MediaError) -> Fault {
+    Fault::new(Code::InvalidSdp, format!("Error processing SDP: {fault}"))
+}

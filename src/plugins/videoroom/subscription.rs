@@ -1,0 +1,243 @@
+//! A line of a subscriber: what feeds it, and how it is offered and shown.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::base::id::ShardId;
+use crate::gateway::plugin::Cx;
+use crate::media::{LayerTarget, LineRef, Media, RouteId};
+use crate::plugins::videoroom::ids::Id;
+use crate::plugins::videoroom::messages::Feed;
+use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
+use crate::wire::sdp::{Msid, OfferMedia, extension, offered_codec};
+
+/// A media section that is offered to a subscriber.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) kind: StreamKind,
+    /// In lower case; empty for data.
+    pub(super) codec: Box<str>,
+    fmtp: Option<Box<str>>,
+    pub(super) crossref: Option<Box<str>>,
+    /// What feeds it, if it is audio or video.
+    pub(super) source: Option<Source>,
+    /// Whose messages it gets, if it is data.
+    pub(super) data_feeds: BTreeSet<Id>,
+    pub(super) send: bool,
+    /// It was offered and answered.
+    pub(super) is_ready: bool,
+    pub(super) layers: LayerTarget,
+    pub(super) route: Option<RouteId>,
+}
+
+/// A stream of a publisher.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) feed: Id,
+    display: Option<Box<str>>,
+    metadata: Option<Value>,
+    shard: ShardId,
+    pub(super) stream: StreamInfo,
+}
+
+impl Source {
+    pub(super) fn new(feed: &Feed, stream: &StreamInfo) -> Self {
+        Self {
+            feed: feed.id.clone(),
+            display: feed.display.clone(),
+            metadata: feed.metadata.clone(),
+            shard: feed.shard,
+            stream: stream.clone(),
+        }
+    }
+
+    /// Where its packets come from, on this shard.
+    pub(super) fn line(&self, cx: &mut Cx<'_>) -> LineRef {
+        if self.shard == cx.shard {
+            self.stream.line
+        } else {
+            cx.media.remote_line(self.shard, self.stream.line)
+        }
+    }
+}
+
+impl Line {
+    /// A line for streams like this one.
+    pub(super) fn new(stream: &StreamInfo) -> Self {
+        Self {
+            kind: stream.kind,
+            codec: stream.codec.clone(),
+            fmtp: None,
+            crossref: None,
+            source: None,
+            data_feeds: BTreeSet::new(),
+            send: true,
+            is_ready: false,
+            layers: LayerTarget::default(),
+            route: None,
+        }
+    }
+
+    /// A line for data.
+    pub(super) fn of_data(feed: Id) -> Self {
+        Self {
+            kind: StreamKind::Data,
+            codec: "".into(),
+            fmtp: None,
+            crossref: None,
+            source: None,
+            data_feeds: BTreeSet::from([feed]),
+            send: true,
+            is_ready: false,
+            layers: LayerTarget::default(),
+            route: None,
+        }
+    }
+
+    /// Takes a source.
+    pub(super) fn feed(&mut self, source: Source) {
+        self.fmtp.clone_from(&source.stream.fmtp);
+        self.layers = LayerTarget::default();
+        self.source = Some(source);
+    }
+
+    /// Loses its source.
+    pub(super) fn starve(&mut self, cx: &mut Cx<'_>) {
+        self.unroute(cx);
+        self.source = None;
+        self.crossref = None;
+    }
+
+    pub(super) fn unroute(&mut self, cx: &mut Cx<'_>) {
+        if let Some(route) = self.route.take() {
+            cx.media.unroute(route);
+        }
+    }
+
+    pub(super) fn feed_id(&self) -> Option<&Id> {
+        self.source.as_ref().map(|source| &source.feed)
+    }
+
+    pub(super) fn is_fed_by(&self, feed: &Id, mid: &str) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.feed == *feed && *source.stream.mid == *mid)
+    }
+
+    fn is_active(&self) -> bool {
+        let source = self.source.as_ref();
+        self.kind == StreamKind::Data || source.is_some_and(|source| !source.stream.is_disabled)
+    }
+
+    /// The section as it is offered.
+    pub(super) fn offered(&self, index: usize, room: &RoomOptions, use_msid: bool) -> OfferMedia {
+        let is_video = self.kind == StreamKind::Video;
+        let mid = index.to_string();
+        // Codecs without a number of their own cannot be published.
+        let mut codec = offered_codec(&self.codec)
+            .or_else(|| offered_codec(if is_video { "vp8" } else { "opus" }))
+            .expect("these are known");
+        codec.fmtp = self.fmtp.as_deref().map(str::to_owned);
+        let mut extensions = vec![extension::MID];
+        if room.transport_wide_cc_ext {
+            codec.feedback.push("transport-cc".to_owned());
+            extensions.push(extension::TRANSPORT_CC);
+        }
+        if is_video {
+            extensions.push(extension::ABS_SEND_TIME);
+        }
+        let stream = self.source.as_ref().map(|source| &source.stream);
+        for (uri, id) in [
+            (
+                extension::AUDIO_LEVEL,
+                stream.and_then(|s| s.audiolevel_ext_id),
+            ),
+            (
+                extension::ORIENTATION,
+                stream.and_then(|s| s.videoorient_ext_id),
+            ),
+            (
+                extension::PLAYOUT_DELAY,
+                stream.and_then(|s| s.playoutdelay_ext_id),
+            ),
+        ] {
+            extensions.extend(id.map(|_| uri));
+        }
+        let msid = match (&self.source, use_msid) {
+            (Some(source), true) => Msid {
+                stream: source.feed.to_string(),
+                track: Some(mid.clone()),
+            },
+            (Some(_) | None, _) => Msid {
+                stream: "janus".to_owned(),
+                track: Some(format!("janus{mid}")),
+            },
+        };
+        OfferMedia {
+            mid,
+            codec,
+            is_video,
+            is_active: self.is_active(),
+            extensions,
+            msid: Some(msid),
+            ssrc: 0,
+            rtx_ssrc: 0,
+        }
+    }
+
+    /// The line as the client sees it.
+    pub(super) fn json(&self, index: usize, media: &Media) -> Value {
+        let mut shown = json!({
+            "type": self.kind.as_str(),
+            "active": self.is_active(),
+            "mindex": index,
+            "mid": index.to_string(),
+            "ready": self.is_ready,
+            "send": self.send,
+        });
+        if let Some(crossref) = &self.crossref {
+            shown["crossrefid"] = (&**crossref).into();
+        }
+        if !self.data_feeds.is_empty() {
+            shown["sources"] = self.data_feeds.len().into();
+            shown["source_ids"] = self.data_feeds.iter().map(Id::json).collect();
+        }
+        let Some(source) = &self.source else {
+            return shown;
+        };
+        let stream = &source.stream;
+        shown["feed_id"] = source.feed.json();
+        if let Some(display) = &source.display {
+            shown["feed_display"] = (&**display).into();
+        }
+        if let Some(metadata) = &source.metadata {
+            shown["feed_metadata"] = metadata.clone();
+        }
+        shown["feed_mid"] = (&*stream.mid).into();
+        if let Some(description) = &stream.description {
+            shown["feed_description"] = (&**description).into();
+        }
+        shown["codec"] = (&*stream.codec).into();
+        for (name, profile) in [
+            ("h264-profile", &stream.h264_profile),
+            ("vp9-profile", &stream.vp9_profile),
+        ] {
+            if let Some(profile) = profile {
+                shown[name] = (&**profile).into();
+            }
+        }
+        if stream.is_simulcast {
+            let state = self.route.and_then(|route| media.route_state(route));
+            let number = |layer: Option<u8>| layer.map_or(-1, i64::from);
+            shown["simulcast"] = json!({
+                "substream": number(state.and_then(|state| state.substream)),
+                "substream-target": self.layers.substream,
+                "temporal-layer": number(state.and_then(|state| state.temporal)),
+                "temporal-layer-target": self.layers.temporal,
+                "fallback": u64::try_from(self.layers.fallback.as_micros()).unwrap_or(u64::MAX),
+            });
+        }
+        shown
+    }
+}

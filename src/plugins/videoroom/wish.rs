@@ -1,0 +1,243 @@
+//! What subscribers ask for: streams of others, and how they want them.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::media::LayerTarget;
+use crate::plugins::videoroom::fault::{Code, Fault};
+use crate::plugins::videoroom::fields::Fields;
+use crate::plugins::videoroom::ids::{Id, IdForm};
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
+
+/// Streams of one publisher.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub(super) feed: Id,
+    /// One of them; all otherwise.
+    pub(super) mid: Option<Box<str>>,
+    pub(super) crossref: Option<Box<str>>,
+    pub(super) send: Option<bool>,
+    pub(super) layers: LayerWish,
+    /// Kinds that are left out.
+    pub(super) without: Vec<StreamKind>,
+}
+
+/// Which layers are wanted, where it is said.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LayerWish {
+    pub(super) substream: Option<u8>,
+    pub(super) temporal: Option<u8>,
+    fallback: Option<Duration>,
+}
+
+/// What feeds a line from now on.
+#[derive(Debug)]
+pub(super) struct SwitchWish {
+    pub(super) feed: Id,
+    pub(super) mid: Box<str>,
+    pub(super) sub_mid: Box<str>,
+    pub(super) layers: LayerWish,
+}
+
+/// What is wanted no more.
+#[derive(Debug)]
+pub(super) struct Unwish {
+    pub(super) feed: Option<Id>,
+    pub(super) mid: Option<Box<str>>,
+    pub(super) sub_mid: Option<Box<str>>,
+}
+
+/// How one line is wanted, or all.
+#[derive(Debug)]
+pub(super) struct LineWish {
+    pub(super) mid: Option<Box<str>>,
+    pub(super) send: Option<bool>,
+    pub(super) layers: LayerWish,
+}
+
+impl Wish {
+    /// Reads the streams that a subscriber joins with, in the form of today or of Janus 0.x; the
+    /// latter is named by the second value.
+    ///
+    /// # Errors
+    ///
+    /// 429 or 430.
+    pub(super) fn read_joined(
+        fields: &Fields<'_>,
+        form: IdForm,
+    ) -> Result<(Vec<Self>, bool), Fault> {
+        if let Some(streams) = fields
+            .may_array("streams")?
+            .filter(|array| !array.is_empty())
+        {
+            return Ok((Self::read_all(streams, form)?, false));
+        }
+        let feed = fields.need_id("feed")?;
+        let mut without = Vec::new();
+        for (name, kind) in [
+            ("offer_audio", StreamKind::Audio),
+            ("offer_video", StreamKind::Video),
+            ("offer_data", StreamKind::Data),
+        ] {
+            if fields.may_flag(name)? == Some(false) {
+                without.push(kind);
+            }
+        }
+        let wish = Self {
+            feed,
+            mid: None,
+            crossref: None,
+            send: None,
+            layers: LayerWish::read(fields)?,
+            without,
+        };
+        Ok((vec![wish], true))
+    }
+
+    /// Reads an array of streams to subscribe to.
+    ///
+    /// # Errors
+    ///
+    /// 429 or 430.
+    pub(super) fn read_all(array: &[Value], form: IdForm) -> Result<Vec<Self>, Fault> {
+        each(array, form, "streams", |item| {
+            Ok(Self {
+                feed: item.need_id("feed")?,
+                mid: item.may_text("mid")?.map(Box::from),
+                crossref: item.may_text("crossrefid")?.map(Box::from),
+                send: item.may_flag("send")?,
+                layers: LayerWish::read(item)?,
+                without: Vec::new(),
+            })
+        })
+    }
+
+    /// The streams of a publisher that are wished for.
+    ///
+    /// # Errors
+    ///
+    /// 428 if the one that is named does not exist.
+    pub(super) fn pick<'a>(&self, streams: &'a [StreamInfo]) -> Result<Vec<&'a StreamInfo>, Fault> {
+        let Some(mid) = &self.mid else {
+            let wanted = |stream: &&StreamInfo| !self.without.contains(&stream.kind);
+            return Ok(streams.iter().filter(wanted).collect());
+        };
+        let stream = streams.iter().find(|stream| stream.mid == *mid);
+        stream.map(|stream| vec![stream]).ok_or_else(|| {
+            let text = format!("No such mid '{mid}' in feed ({})", self.feed);
+            Fault::new(Code::NoSuchFeed, text)
+        })
+    }
+}
+
+impl SwitchWish {
+    /// Reads the array of `switch`.
+    ///
+    /// # Errors
+    ///
+    /// 429 or 430.
+    pub(super) fn read_all(fields: &Fields<'_>, form: IdForm) -> Result<Vec<Self>, Fault> {
+        let array = fields.may_array("streams")?.unwrap_or_default();
+        if array.is_empty() {
+            return Err(Fault::element("Empty switch list"));
+        }
+        each(array, form, "streams", |item| {
+            Ok(Self {
+                feed: item.need_id("feed")?,
+                mid: item.need_text("mid")?.into(),
+                sub_mid: item.need_text("sub_mid")?.into(),
+                layers: LayerWish::read(item)?,
+            })
+        })
+    }
+}
+
+impl Unwish {
+    /// Reads an array of streams to do without.
+    ///
+    /// # Errors
+    ///
+    /// 430.
+    pub(super) fn read_all(array: &[Value], form: IdForm) -> Result<Vec<Self>, Fault> {
+        each(array, form, "streams", |item| {
+            Ok(Self {
+                feed: item.may_id("feed")?,
+                mid: item.may_text("mid")?.map(Box::from),
+                sub_mid: item.may_text("sub_mid")?.map(Box::from),
+            })
+        })
+    }
+}
+
+impl LineWish {
+    /// Reads what `configure` says of lines.
+    ///
+    /// # Errors
+    ///
+    /// 430.
+    pub(super) fn read_all(fields: &Fields<'_>, form: IdForm) -> Result<Vec<Self>, Fault> {
+        let Some(array) = fields.may_array("streams")? else {
+            return Ok(vec![Self::read(fields)?]);
+        };
+        let wishes = each(array, form, "streams", Self::read)?;
+        if wishes.len() > 1 && wishes.iter().any(|wish| wish.mid.is_none()) {
+            let text = "Invalid value (mid can't be null in a streams array)";
+            return Err(Fault::element(text));
+        }
+        Ok(wishes)
+    }
+
+    fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            mid: fields.may_text("mid")?.map(Box::from),
+            send: fields.may_flag("send")?,
+            layers: LayerWish::read(fields)?,
+        })
+    }
+}
+
+impl LayerWish {
+    fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        let layer = |name, other, text| {
+            let number = match fields.may_count(name)? {
+                Some(number) => Some(number),
+                None => fields.may_count(other)?,
+            };
+            match number {
+                None => Ok(None),
+                Some(number @ 0..=2) => Ok(Some(number as u8)),
+                Some(_) => Err(Fault::element(format!(
+                    "Invalid value ({text} should be 0, 1 or 2)"
+                ))),
+            }
+        };
+        Ok(Self {
+            substream: layer("substream", "spatial_layer", "substream/spatial_layer")?,
+            temporal: layer("temporal", "temporal_layer", "temporal/temporal_layer")?,
+            fallback: fields.may_count("fallback")?.map(Duration::from_micros),
+        })
+    }
+
+    /// Changes what is said of.
+    pub(super) fn apply(self, target: &mut LayerTarget) {
+        target.substream = self.substream.unwrap_or(target.substream);
+        target.temporal = self.temporal.unwrap_or(target.temporal);
+        target.fallback = self.fallback.unwrap_or(target.fallback);
+    }
+}
+
+fn each<T>(
+    array: &[Value],
+    form: IdForm,
+    name: &str,
+    read: impl Fn(&Fields<'_>) -> Result<T, Fault>,
+) -> Result<Vec<T>, Fault> {
+    let item = |item: &Value| match item {
+        Value::Object(item) => read(&Fields::new(item, form)),
+        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
+            Err(Fault::wrong_type(name, "an array"))
+        }
+    };
+    array.iter().map(item).collect()
+}
