@@ -21,7 +21,7 @@ const SHOW_EVERY: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Load {
     /// Connections, each with one request under way.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 64)]
     pub(crate) connections: usize,
     /// Seconds that are measured.
     #[arg(long, default_value_t = 3.0)]

@@ -1,0 +1,320 @@
+//! The hot paths as closures, for the clock and for the counting of instructions alike.
+//!
+//! A shard is driven as the driver drives it, without sockets: what is measured is our own work,
+//! and it is the same on every machine.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
+use bifrons::base::id::{ConnId, ShardId, SockId};
+use bifrons::base::limits::Limits;
+use bifrons::base::outbuf::OutBuf;
+use bifrons::base::slab::SlabKey as _;
+use bifrons::base::timers::Timers;
+use bifrons::config::Config;
+use bifrons::gateway::request::{Envelope, Path};
+use bifrons::media::{Certificate, LocalSocket};
+use bifrons::shard::{Input, Listener, Outbox, Setup, Shard, TcpAction};
+use bifrons::wire::http::{ChunkedBody, parse_head};
+
+/// One hot path.
+pub(crate) struct Case {
+    /// What it is called in baselines.
+    pub(crate) name: &'static str,
+    /// Operations of one call.
+    pub(crate) operations: u64,
+    /// Prepares it; what it returns does the work.
+    pub(crate) make: fn() -> Box<dyn FnMut()>,
+}
+
+/// All of them.
+pub(crate) const CASES: [Case; 8] = [
+    Case {
+        name: "chunk",
+        operations: 1,
+        make: chunk,
+    },
+    Case {
+        name: "datagram_unknown",
+        operations: BATCH as u64,
+        make: datagram_unknown,
+    },
+    Case {
+        name: "envelope",
+        operations: 1,
+        make: envelope,
+    },
+    Case {
+        name: "event_and_poll",
+        operations: 1,
+        make: event_and_poll,
+    },
+    Case {
+        name: "head_browser",
+        operations: 1,
+        make: head_browser,
+    },
+    Case {
+        name: "head_short",
+        operations: 1,
+        make: head_short,
+    },
+    Case {
+        name: "ping",
+        operations: BATCH as u64,
+        make: ping,
+    },
+    Case {
+        name: "timers",
+        operations: 1,
+        make: timers,
+    },
+];
+
+/// What one turn takes in at a moderate load.
+const BATCH: usize = 8;
+
+const PING: &str = r#"{"janus":"ping","transaction":"bench"}"#;
+
+const MESSAGE: &str = r#"{"janus":"message","transaction":"d7Xkq2p","body":{"audio":true,"video":true,"bitrate":512000},"jsep":{"type":"offer","sdp":"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"}}"#;
+
+const BROWSER: &str = "POST /janus/4242424242424242/1717171717171717 HTTP/1.1\r\n\
+    Host: gateway.example:8088\r\n\
+    Connection: keep-alive\r\n\
+    Content-Length: 183\r\n\
+    sec-ch-ua: \"Chromium\";v=\"131\", \"Not_A Brand\";v=\"24\"\r\n\
+    Content-Type: application/json\r\n\
+    sec-ch-ua-mobile: ?0\r\n\
+    User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) \
+    Chrome/131.0.0.0 Safari/537.36\r\n\
+    sec-ch-ua-platform: \"Linux\"\r\n\
+    Accept: application/json, text/plain, */*\r\n\
+    Origin: https://app.example\r\n\
+    Sec-Fetch-Site: cross-site\r\n\
+    Sec-Fetch-Mode: cors\r\n\
+    Sec-Fetch-Dest: empty\r\n\
+    Referer: https://app.example/\r\n\
+    Accept-Encoding: gzip, deflate, br, zstd\r\n\
+    Accept-Language: en-US,en;q=0.9\r\n\r\n";
+
+fn chunk() -> Box<dyn FnMut()> {
+    let mut out = OutBuf::new(1 << 20);
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let body = [b'x'; 300];
+    Box::new(move || {
+        let done = ChunkedBody::whole(&mut out, black_box(head), black_box(&body));
+        black_box(done.expect("there is room").end());
+        out.consume(out.pending().len());
+    })
+}
+
+fn datagram_unknown() -> Box<dyn FnMut()> {
+    let mut scene = Scene::new();
+    let mut bytes = [7_u8; 1_100];
+    bytes[0] = 0x80; // RTP from somebody whom nobody knows
+    Box::new(move || {
+        for port in 0..BATCH as u16 {
+            let input = Input::Datagram {
+                sock: SockId(0),
+                from: ([192, 0, 2, 1], 10_000 + port).into(),
+                bytes: black_box(&bytes),
+            };
+            scene.shard.handle(scene.now, input, &mut scene.out);
+        }
+        scene.end_turn();
+    })
+}
+
+fn envelope() -> Box<dyn FnMut()> {
+    let limits = Limits::default();
+    Box::new(move || {
+        let path = Path {
+            session: 4_242,
+            handle: 17,
+        };
+        let parsed = Envelope::parse(black_box(MESSAGE.as_bytes()), path, &limits);
+        black_box(parsed.expect("it is in order"));
+    })
+}
+
+/// A message that makes an event, and the poll that takes it.
+fn event_and_poll() -> Box<dyn FnMut()> {
+    let mut scene = Scene::new();
+    let conn = scene.connect();
+    let id_in = |answer: &str| {
+        let at = answer.find("\"id\":").expect("an id") + 5;
+        let digits = answer[at..].bytes().take_while(u8::is_ascii_digit).count();
+        answer[at..at + digits].to_owned()
+    };
+    let create = post("/janus", r#"{"janus":"create","transaction":"c"}"#);
+    let session = id_in(&scene.ask(conn, &create));
+    let attach = r#"{"janus":"attach","transaction":"a","plugin":"janus.plugin.echotest"}"#;
+    let handle = id_in(&scene.ask(conn, &post(&format!("/janus/{session}"), attach)));
+    let message = r#"{"janus":"message","transaction":"m","body":{"audio":true}}"#;
+    let message = post(&format!("/janus/{session}/{handle}"), message);
+    let poll = format!("GET /janus/{session}?maxev=10 HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes();
+    assert!(scene.ask(conn, &message).contains("\"ack\""));
+    assert!(scene.ask(conn, &poll).contains("\"event\""));
+    Box::new(move || {
+        scene.receive(conn, &message);
+        scene.end_turn();
+        scene.receive(conn, &poll);
+        scene.end_turn();
+    })
+}
+
+fn head_browser() -> Box<dyn FnMut()> {
+    head(BROWSER.as_bytes().to_vec())
+}
+
+fn head_short() -> Box<dyn FnMut()> {
+    head(post("/janus", ""))
+}
+
+fn head(bytes: Vec<u8>) -> Box<dyn FnMut()> {
+    let limits = Limits::default();
+    Box::new(move || {
+        let parsed = parse_head(black_box(&bytes), &limits);
+        black_box(parsed.expect("it is in order").expect("it is complete"));
+    })
+}
+
+fn ping() -> Box<dyn FnMut()> {
+    let mut scene = Scene::new();
+    let conns: Vec<_> = (0..BATCH).map(|_| scene.connect()).collect();
+    let request = post("/janus", PING);
+    assert!(scene.ask(conns[0], &request).contains("\"pong\""));
+    Box::new(move || {
+        for &conn in &conns {
+            scene.receive(conn, black_box(&request));
+        }
+        scene.end_turn();
+    })
+}
+
+/// Ten thousand deadlines are armed; one is armed anew, one is due.
+fn timers() -> Box<dyn FnMut()> {
+    const COUNT: u64 = 10_000;
+    let mut timers = Timers::default();
+    let mut now = Monotonic::from_nanos(1);
+    let span = |key: u64| Duration::from_micros(key * 7_919 % COUNT + 1);
+    for key in 0..COUNT {
+        timers.arm(key, now + span(key));
+    }
+    let mut turn = 0;
+    Box::new(move || {
+        turn += 1;
+        now = now + Duration::from_micros(1);
+        timers.arm(turn % COUNT, now + Duration::from_micros(COUNT));
+        if let Some(key) = timers.expire(now) {
+            timers.arm(key, now + Duration::from_micros(COUNT));
+        }
+        black_box(timers.next());
+    })
+}
+
+/// A shard, and the turn that it is in.
+struct Scene {
+    shard: Shard,
+    now: Now,
+    out: Outbox,
+    actions: Vec<(ConnId, TcpAction)>,
+    opened: u32,
+    taken: Vec<u8>,
+    keep: bool,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let now = Now {
+            monotonic: Monotonic::from_nanos(7_000_000_000_000),
+            boottime: Boottime::from_nanos(900_000_000_000_000),
+            realtime: Realtime::from_unix_micros(1_790_000_000_000_000),
+        };
+        let setup = Setup {
+            id: ShardId(0),
+            shards: 1,
+            config: Arc::new(Config::default()),
+            seed: [1; 32],
+            anchor: Anchor::new(Instant::now(), now.monotonic),
+            sockets: vec![LocalSocket {
+                bound: ([127, 0, 0, 1], 20_000).into(),
+                advertised: Vec::new(),
+            }],
+            certificate: Certificate::generate(),
+            crypto: None,
+        };
+        Self {
+            shard: Shard::new(setup, now),
+            now,
+            out: Outbox::default(),
+            actions: Vec::new(),
+            opened: 0,
+            taken: Vec::new(),
+            keep: false,
+        }
+    }
+
+    fn connect(&mut self) -> ConnId {
+        let conn = ConnId::from_parts(self.opened, 0);
+        self.opened += 1;
+        let opened = Input::TcpOpened {
+            conn,
+            listener: Listener::Rest,
+            peer: ([127, 0, 0, 1], 40_000).into(),
+        };
+        self.shard.handle(self.now, opened, &mut self.out);
+        conn
+    }
+
+    fn receive(&mut self, conn: ConnId, bytes: &[u8]) {
+        let input = Input::TcpBytes { conn, bytes };
+        self.shard.handle(self.now, input, &mut self.out);
+    }
+
+    /// Ends a turn as the driver does, with a kernel that takes everything.
+    fn end_turn(&mut self) {
+        self.shard.flush(self.now, &mut self.out);
+        while !self.out.tcp.is_empty() {
+            std::mem::swap(&mut self.actions, &mut self.out.tcp);
+            let mut actions = std::mem::take(&mut self.actions);
+            for (conn, action) in actions.drain(..) {
+                assert_eq!(action, TcpAction::Write, "the connection stays");
+                let pending = self.shard.pending(conn);
+                let count = black_box(pending).len();
+                if self.keep {
+                    self.taken.extend_from_slice(pending);
+                }
+                if count > 0 {
+                    let wrote = Input::Wrote { conn, count };
+                    self.shard.handle(self.now, wrote, &mut self.out);
+                }
+            }
+            self.actions = actions;
+            self.shard.flush(self.now, &mut self.out);
+        }
+        self.out.datagrams.clear();
+        self.now.monotonic = self.now.monotonic + Duration::from_micros(50);
+        black_box(self.shard.deadline());
+    }
+
+    /// One request and its answer, head and all.
+    fn ask(&mut self, conn: ConnId, request: &[u8]) -> String {
+        self.keep = true;
+        self.receive(conn, request);
+        self.end_turn();
+        self.keep = false;
+        String::from_utf8(std::mem::take(&mut self.taken)).expect("answers are text")
+    }
+}
+
+fn post(path: &str, body: &str) -> Vec<u8> {
+    let size = body.len();
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: 127.0.0.1:8088\r\nContent-Type: application/json\r\n\
+         Content-Length: {size}\r\n\r\n{body}"
+    )
+    .into_bytes()
+}
