@@ -22,10 +22,11 @@ const LAYERS: [(&str, u8); 11] = [
 ];
 
 /// Crates that are named in one place only, so that they can be replaced there.
-const OWNED_CRATES: [(&str, &str); 13] = [
+const OWNED_CRATES: [(&str, &str); 14] = [
     ("clap", "cli"),
     ("glommio", "platform/"),
     ("httparse", "wire/http/"),
+    ("io_uring", "platform/uring/ring"),
     ("libc", "platform/"),
     ("mimalloc", "main.rs"),
     ("quinn_udp", "platform/"),

@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -16,19 +15,22 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use socket2::Socket;
 
+#[cfg(not(feature = "uring"))]
+use super::Executor;
 use super::host::{self, Trouble};
 use super::log::DropCounts;
-use super::{Clocks, Glommio, Inbox, Mesh, Sender, Udp, addresses, bind, inbox, sources, tcp};
+use super::{Clocks, Inbox, Mesh, Plain, Sender, addresses, bind, inbox, sources};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig};
-use crate::driver::{Arrival, Core, Counters, Io, run};
+use crate::driver::{Arrival, Core, Counters};
 use crate::media::{Certificate, LocalSocket};
+#[cfg(feature = "uring")]
+use crate::platform::uring::Executor;
 use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
 
 /// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
@@ -39,10 +41,6 @@ pub const EXIT_SOFTWARE: u8 = 70;
 
 /// How long shards may take to end once nothing holds them any more.
 const END_WITHIN: Duration = Duration::from_secs(3);
-
-/// The longest that one task runs before the executor looks at its rings. The pump gives way after
-/// each turn; this bounds how many turns are taken in a row.
-const PREEMPT_AFTER: Duration = Duration::from_millis(1);
 
 /// What the process is to do.
 pub struct Boot {
@@ -112,7 +110,8 @@ struct Parts {
     senders: Vec<Sender<Arrival>>,
     connections_max: usize,
     log_drops: Option<DropCounts>,
-    placement: Placement,
+    /// The core to stay on.
+    core: Option<usize>,
     go: mpsc::Receiver<()>,
 }
 
@@ -165,7 +164,7 @@ impl Running {
                 senders: senders.clone(),
                 connections_max,
                 log_drops: boot.log_drops.clone().filter(|_| id == 0),
-                placement: placement(&cores, shards, id),
+                core: core_for(&cores, shards, id),
                 go,
             };
             spawn_shard(parts, make.clone(), event_sender.clone())?;
@@ -406,12 +405,9 @@ fn local_address(socket: &Socket) -> Result<SocketAddr, Trouble> {
 
 /// A shard stays on its core when each core has one. With fewer shards the scheduler knows better
 /// which cores are idle; with more there is nothing to win. `taskset` chooses the cores.
-fn placement(cores: &[usize], shards: u8, id: u8) -> Placement {
-    if cores.len() == usize::from(shards) {
-        Placement::Fixed(cores[usize::from(id)])
-    } else {
-        Placement::Unbound
-    }
+fn core_for(cores: &[usize], shards: u8, id: u8) -> Option<usize> {
+    let one_each = cores.len() == usize::from(shards);
+    one_each.then(|| cores[usize::from(id)])
 }
 
 fn spawn_shard<C: Core>(
@@ -443,9 +439,7 @@ fn shard<C: Core>(
     make: impl Fn(Setup, Now) -> C,
     events: &mpsc::Sender<Event>,
 ) -> Result<Counters, Trouble> {
-    let executor = LocalExecutorBuilder::new(parts.placement)
-        .preempt_timer(PREEMPT_AFTER)
-        .make()
+    let executor = Executor::new(parts.core)
         .map_err(|error| Trouble::new(format!("no ring for a shard: {error}")))?;
     let _ = events.send(Event::Ready);
     if parts.go.recv().is_err() {
@@ -453,26 +447,17 @@ fn shard<C: Core>(
     }
     let events = events.clone();
     let report_drained = move || drop(events.send(Event::Drained));
-    executor.run(async move {
-        let udp: io::Result<Vec<Udp>> = parts.udp.into_iter().map(Udp::new).collect();
-        let io = Io {
-            listeners: parts
-                .listeners
-                .into_iter()
-                .map(|(speaks, socket)| (speaks, tcp::Listener::new(socket)))
-                .collect(),
-            udp: udp.map_err(|error| Trouble::new(format!("no socket for media: {error}")))?,
-            mesh: Mesh::new(parts.setup.id, parts.inbox, parts.senders, report_drained),
-            connections_max: parts.connections_max,
-        };
-        let platform = Glommio {
-            log_drops: parts.log_drops,
-            ..Glommio::default()
-        };
-        let now = platform.clocks.sample();
-        let core = make(parts.setup, now);
-        Ok(run(platform, core, io).await)
-    })
+    let Parts { setup, .. } = parts;
+    let plain = Plain {
+        listeners: parts.listeners,
+        udp: parts.udp,
+        mesh: Mesh::new(setup.id, parts.inbox, parts.senders, report_drained),
+        connections_max: parts.connections_max,
+        log_drops: parts.log_drops,
+    };
+    executor
+        .run(plain, |now| make(setup, now))
+        .map_err(|error| Trouble::new(error.to_string()))
 }
 
 fn hear_signals() -> Result<Signals, Trouble> {

@@ -3,6 +3,7 @@
 mod addresses;
 mod bind;
 pub mod boot;
+mod executor;
 mod fd;
 mod host;
 pub mod log;
@@ -19,6 +20,7 @@ use crate::base::clock::{Monotonic, Now};
 use crate::driver::Platform;
 use crate::metrics::names::LogDrops;
 
+pub use executor::{Executor, Plain};
 pub use mesh::{Inbox, Mesh, Sender, inbox};
 pub use sources::{Clocks, seed};
 pub use tcp::{Listener, Stream};

@@ -1,4 +1,4 @@
-//! The driver and this platform together, on real sockets, with a scripted core.
+//! The driver and the platform that the features choose, on real sockets, with a scripted core.
 //!
 //! A host that forbids io_uring skips them, and says so.
 
@@ -8,13 +8,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use glommio::{LocalExecutorBuilder, Placement};
-
-use super::{Glommio, Inbox, Mesh, Sender, Udp, bind, host, inbox, tcp};
+#[cfg(not(feature = "uring"))]
+use super::Executor;
+use super::{Inbox, Mesh, Plain, Sender, bind, host, inbox};
 use crate::base::id::ShardId;
 use crate::config::MediaConfig;
 use crate::driver::scripted::{Scripted, pattern};
-use crate::driver::{Arrival, Counters, Io, run};
+use crate::driver::{Arrival, Counters};
+#[cfg(feature = "uring")]
+use crate::platform::uring::Executor;
 use crate::shard::{Control, Listener};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -43,20 +45,17 @@ impl Server {
         let (control, inbox) = inbox();
         let over = control.clone();
         let thread = thread::Builder::new().spawn(move || {
-            let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                .make()
-                .unwrap();
-            executor.run(async move {
-                let io = Io {
-                    listeners: vec![(Listener::Rest, tcp::Listener::new(listener))],
-                    udp: vec![Udp::new(media).unwrap()],
-                    mesh: Mesh::new(ShardId(0), inbox, Vec::new(), move || {
-                        over.send(Arrival::Over)
-                    }),
-                    connections_max: 1_000,
-                };
-                run(Glommio::default(), Scripted::default(), io).await
-            })
+            let plain = Plain {
+                listeners: vec![(Listener::Rest, listener)],
+                udp: vec![media],
+                mesh: Mesh::new(ShardId(0), inbox, Vec::new(), move || {
+                    over.send(Arrival::Over)
+                }),
+                connections_max: 1_000,
+                log_drops: None,
+            };
+            let executor = Executor::new(None).unwrap();
+            executor.run(plain, |_| Scripted::default()).unwrap()
         });
         Some(Self {
             tcp,
@@ -140,6 +139,26 @@ fn an_end_of_input_is_heard_and_the_answer_still_comes() {
     let mut got = Vec::new();
     stream.read_to_end(&mut got).unwrap();
     assert_eq!(got.len(), 3_000_000);
+    server.stop();
+}
+
+/// Both come in one segment, so that one event tells of both.
+#[test]
+fn an_end_that_comes_with_the_last_bytes_is_heard() {
+    let Some(server) = Server::start() else {
+        return;
+    };
+    for _ in 0..20 {
+        let mut stream = server.connect();
+        assert_eq!(ask(&mut stream, "echo x\n"), "x");
+        thread_sleep(5);
+        rustix::net::sockopt::set_tcp_cork(&stream, true).unwrap();
+        stream.write_all(b"echo y\n").unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut got = String::new();
+        stream.read_to_string(&mut got).unwrap();
+        assert_eq!(got, "y\n");
+    }
     server.stop();
 }
 
@@ -290,10 +309,8 @@ fn between_executors_everything_arrives_in_order() {
     let ((to_a, in_a), (to_b, in_b)) = (inbox(), inbox());
     let sides = [(in_a, to_b), (in_b, to_a)].map(|(inbox, peer)| {
         let side = move || {
-            let executor = LocalExecutorBuilder::new(Placement::Unbound)
-                .make()
-                .unwrap();
-            executor.run(exchange(inbox, peer, COUNT));
+            let executor = Executor::new(None).unwrap();
+            executor.block_on(exchange(inbox, peer, COUNT));
         };
         thread::Builder::new().spawn(side).unwrap()
     });

@@ -1,0 +1,86 @@
+//! A shard's thread: the runtime's executor, and the sockets that are put onto its ring.
+
+use std::io;
+use std::time::Duration;
+
+use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
+use socket2::Socket;
+
+use super::log::DropCounts;
+use super::{Glommio, Mesh, Udp, tcp};
+use crate::base::clock::Now;
+use crate::driver::{Core, Counters, Io, Platform as _, run};
+use crate::shard::Listener;
+
+/// The longest that one task runs before the executor looks at its rings. The pump gives way after
+/// each turn; this bounds how many turns are taken in a row.
+const PREEMPT_AFTER: Duration = Duration::from_millis(1);
+
+/// What a shard begins with: plain sockets, not yet on a ring.
+#[derive(Debug)]
+pub struct Plain {
+    /// Sockets that listen, with what their connections speak.
+    pub listeners: Vec<(Listener, Socket)>,
+    /// Bound sockets for datagrams.
+    pub udp: Vec<Socket>,
+    /// The way to other shards.
+    pub mesh: Mesh,
+    /// Connections that the shard may hold.
+    pub connections_max: usize,
+    /// What the log lost, if this shard tells of it.
+    pub log_drops: Option<DropCounts>,
+}
+
+/// The executor of the calling thread.
+#[derive(Debug)]
+pub struct Executor(LocalExecutor);
+
+impl Executor {
+    /// Makes the rings, and stays on `core` if there is one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says against it.
+    pub fn new(core: Option<usize>) -> io::Result<Self> {
+        let executor = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
+            .preempt_timer(PREEMPT_AFTER)
+            .make();
+        executor
+            .map(Self)
+            .map_err(|error| io::Error::other(error.to_string()))
+    }
+
+    /// Drives a core to its end.
+    ///
+    /// # Errors
+    ///
+    /// When a socket cannot be used.
+    pub fn run<C: Core>(self, plain: Plain, make: impl FnOnce(Now) -> C) -> io::Result<Counters> {
+        self.0.run(async move {
+            let udp: io::Result<Vec<Udp>> = plain.udp.into_iter().map(Udp::new).collect();
+            let io = Io {
+                listeners: plain
+                    .listeners
+                    .into_iter()
+                    .map(|(speaks, socket)| (speaks, tcp::Listener::new(socket)))
+                    .collect(),
+                udp: udp
+                    .map_err(|error| io::Error::other(format!("no socket for media: {error}")))?,
+                mesh: plain.mesh,
+                connections_max: plain.connections_max,
+            };
+            let platform = Glommio {
+                log_drops: plain.log_drops,
+                ..Glommio::default()
+            };
+            let core = make(platform.sample());
+            Ok(run(platform, core, io).await)
+        })
+    }
+
+    /// Runs a task to its end.
+    #[cfg(all(test, not(feature = "uring")))]
+    pub(crate) fn block_on<T>(self, task: impl Future<Output = T>) -> T {
+        self.0.run(task)
+    }
+}

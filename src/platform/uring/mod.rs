@@ -1,0 +1,79 @@
+//! A platform on a ring of our own, without a runtime: one task, and one request to watch a socket
+//! for its whole life.
+//!
+//! Clocks, sockets as they are bound, the mesh and the start of the process are those of the other
+//! platform.
+
+mod executor;
+mod reactor;
+mod ring;
+mod tcp;
+mod udp;
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use super::glommio::log::DropCounts;
+use super::glommio::{Clocks, Mesh};
+use crate::base::clock::{Monotonic, Now};
+use crate::driver::Platform;
+use crate::metrics::names::LogDrops;
+
+pub use executor::Executor;
+pub use reactor::Reactor;
+pub use tcp::{Listener, Stream};
+pub use udp::Udp;
+
+/// The calling thread's reactor, as a platform.
+#[derive(Debug)]
+pub struct Uring {
+    clocks: Clocks,
+    reactor: Reactor,
+    /// Of the shard that tells of the log.
+    log_drops: Option<DropCounts>,
+}
+
+impl Uring {
+    /// The platform of a reactor.
+    pub fn new(reactor: &Reactor, log_drops: Option<DropCounts>) -> Self {
+        Self {
+            clocks: Clocks::default(),
+            reactor: reactor.clone(),
+            log_drops,
+        }
+    }
+}
+
+impl Platform for Uring {
+    type Listener = Listener;
+    type Tcp = Stream;
+    type Udp = Udp;
+    type Mesh = Mesh;
+
+    fn sample(&self) -> Now {
+        self.clocks.sample()
+    }
+
+    fn sleep_until(&self, at: Monotonic) -> impl Future<Output = ()> + 'static {
+        self.reactor.sleep_until(at)
+    }
+
+    fn log_drops(&self) -> LogDrops {
+        self.log_drops
+            .as_ref()
+            .map(DropCounts::read)
+            .unwrap_or_default()
+    }
+
+    async fn yield_now(&self) {
+        let mut yielded = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut yielded, true) {
+                return Poll::Ready(());
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+}
