@@ -397,8 +397,8 @@ impl Media {
     }
 
     /// How many peers there are.
-    pub const fn peers_count(&self) -> usize {
-        self.ids.len()
+    pub fn peers_count(&self) -> usize {
+        self.ids.len() - self.relays.stand_ins_count()
     }
 
     /// What was done and dropped so far.

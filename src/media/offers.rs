@@ -174,7 +174,7 @@ impl Media {
         is_ice_lite: bool,
         make: impl FnOnce(NewPeer<'_>) -> Peer,
     ) -> Result<PeerId, MediaError> {
-        if self.ids.len() >= self.setup.limits.peers_count {
+        if self.peers_count() >= self.setup.limits.peers_count {
             return Err(MediaError::Limit("PeerConnections"));
         }
         if self.setup.sockets.is_empty() {

@@ -10,6 +10,7 @@ mod data;
 mod ending;
 mod layers;
 mod media;
+mod offering;
 mod offers;
 
 use std::net::SocketAddr;

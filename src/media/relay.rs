@@ -52,6 +52,10 @@ impl Relays {
         self.peers.contains_key(&peer)
     }
 
+    pub(super) fn stand_ins_count(&self) -> usize {
+        self.peers.len()
+    }
+
     /// Notes a packet for those who want it.
     pub(super) fn push(&mut self, line: LineRef, packet: &MediaPacket) {
         for shard in self.wanted.get(&line).into_iter().flatten() {

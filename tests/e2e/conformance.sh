@@ -181,6 +181,7 @@ for option in $(listed "${groups[@]}"); do
 	fi
 done
 run_suite scenarios "${only[@]}"
+run_suite shards --scenarios "$here/scenarios"
 is_janus || run_suite beyond --scenarios "$suite/beyond" "${beyond[@]/#/--only=*/}"
 stop_all
 finish

@@ -100,7 +100,7 @@ impl Home {
             }
             HomeAct::Subscribe { handle, ask } => {
                 let room_id = room.clone();
-                let news = match self.subscribe(room, place(handle), &ask) {
+                let news = match self.subscribe(cx, room, place(handle), &ask) {
                     Ok((room, feeds)) => News::Feeds {
                         room_id,
                         room,
@@ -117,6 +117,7 @@ impl Home {
                 for feed in feeds {
                     if let Some(person) = room.people.get_mut(&feed) {
                         person.subscribers.remove(&place(handle));
+                        person.tell_audience(cx);
                     }
                 }
             }
@@ -225,6 +226,7 @@ impl Home {
 
     fn subscribe(
         &mut self,
+        cx: &mut Cx<'_>,
         id: &Id,
         place: Place,
         ask: &Subscribe,
@@ -252,6 +254,7 @@ impl Home {
                 unreachable!("all feeds were looked up");
             };
             person.subscribers.insert(place);
+            person.tell_audience(cx);
             feeds.push(person.feed(feed));
         }
         Ok((Arc::clone(&room.options), feeds))
@@ -320,6 +323,7 @@ impl Home {
             return;
         };
         person.streams = streams;
+        person.tell_audience(cx);
         if person.publishing != Publishing::Yes {
             return;
         }
@@ -450,6 +454,15 @@ impl Participant {
             metadata: self.metadata.clone(),
             streams: self.streams.clone(),
             shard: self.place.shard,
+        }
+    }
+
+    /// Tells a publisher of messages who gets them, so that they need not pass here.
+    fn tell_audience(&self, cx: &mut Cx<'_>) {
+        let is_data = |stream: &StreamInfo| stream.kind == StreamKind::Data;
+        if self.streams.iter().any(is_data) {
+            let audience = self.subscribers.iter().copied().collect();
+            tell(cx, self.place, News::Audience(audience));
         }
     }
 

@@ -122,6 +122,16 @@ impl Member {
     /// Takes what the home of the room says.
     pub(super) fn news(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
         match news {
+            News::Audience(audience) => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.audience = audience;
+                }
+            }
+            News::Data { feed, message } => {
+                if let Role::Subscriber(subscriber) = &mut self.role {
+                    subscriber.message(cx, handle, &feed, message);
+                }
+            }
             News::Ended => {
                 if let Role::Publisher(publisher) = &mut self.role {
                     publisher.is_out = true;
@@ -157,6 +167,17 @@ impl Member {
         match (&mut self.role, event) {
             (Role::Publisher(publisher), PeerEvent::Up) => publisher.up(cx, handle),
             (Role::Publisher(publisher), PeerEvent::Hangup { .. }) => publisher.unpublished(cx),
+            (Role::Publisher(publisher), PeerEvent::Data { form, bytes, .. }) => {
+                publisher.relay(cx, *form, bytes);
+            }
+            (Role::Subscriber(subscriber), PeerEvent::DataClose { channel, .. }) => {
+                subscriber.channels.closed(*channel);
+            }
+            (Role::Subscriber(subscriber), PeerEvent::DataOpen { channel, label, .. }) => {
+                if let Some(peer) = cx.peer(handle) {
+                    subscriber.channels.opened(cx, peer, label, *channel);
+                }
+            }
             (Role::Subscriber(subscriber), PeerEvent::Up) => subscriber.up(cx),
             (Role::Subscriber(subscriber), PeerEvent::Hangup { .. }) => subscriber.hung_up(),
             (

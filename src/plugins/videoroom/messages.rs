@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::base::id::{HandleRef, ShardId};
 use crate::gateway::plugin::{PluginMsg, Ticket};
+use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::fault::Fault;
 use crate::plugins::videoroom::fields::Shown;
 use crate::plugins::videoroom::ids::Id;
@@ -103,6 +104,10 @@ pub(super) struct Subscribe {
 /// What the home of a room tells a member.
 #[derive(Debug)]
 pub(super) enum News {
+    /// Those who get what it publishes.
+    Audience(Vec<Place>),
+    /// A publisher has sent a message.
+    Data { feed: Id, message: Message },
     /// The room or the membership is over: destroyed or kicked.
     Ended,
     /// An event.

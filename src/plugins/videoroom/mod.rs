@@ -5,6 +5,7 @@
 //! when that is the same shard. Media never passes through the home. Wire contract: that of Janus'
 //! `janus.plugin.videoroom`.
 
+mod data;
 mod fault;
 mod fields;
 mod home;
@@ -124,6 +125,8 @@ impl VideoRoom {
                         (room_id, HomeAct::Unsubscribe { handle, feeds })
                     }
                     News::Ended
+                    | News::Audience(_)
+                    | News::Data { .. }
                     | News::Event(_)
                     | News::FeedChanged(_)
                     | News::FeedGone(_)

@@ -7,11 +7,12 @@ use serde_json::{Map, Value, json};
 use crate::base::id::HandleRef;
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Jsep, JsepKind, JsepOut};
-use crate::media::Enabled;
+use crate::media::{DataForm, Enabled};
+use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
-use crate::plugins::videoroom::messages::{HomeAct, Joined, Msg};
+use crate::plugins::videoroom::messages::{HomeAct, Joined, Msg, News, Place};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::plan::{Forced, locate, publication};
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
@@ -33,6 +34,8 @@ pub(super) struct Publisher {
     /// Lines that the publisher itself has muted.
     muted: Vec<usize>,
     descriptions: Vec<Description>,
+    /// Those who get its messages.
+    pub(super) audience: Vec<Place>,
     pub(super) is_up: bool,
 }
 
@@ -196,6 +199,7 @@ impl Publisher {
             streams: Vec::new(),
             muted: Vec::new(),
             descriptions: Vec::new(),
+            audience: Vec::new(),
             is_up: false,
         }
     }
@@ -295,10 +299,14 @@ impl Publisher {
     /// Lets pass what neither the publisher nor a moderator has muted.
     fn gate(&self, cx: &mut Cx<'_>) {
         for stream in &self.streams {
-            let is_muted = stream.is_moderated || self.muted.contains(&stream.mindex);
-            let enabled = if is_muted { Enabled::No } else { Enabled::Yes };
+            let passes = self.passes(stream);
+            let enabled = if passes { Enabled::Yes } else { Enabled::No };
             cx.media.set_line_enabled(cx.now, stream.line, enabled);
         }
+    }
+
+    fn passes(&self, stream: &StreamInfo) -> bool {
+        !stream.is_moderated && !self.muted.contains(&stream.mindex)
     }
 
     /// Checks an offer before the room is asked for a place.
@@ -392,6 +400,28 @@ impl Publisher {
         }
         let user = self.id.clone();
         self.tell_home(cx, HomeAct::Up { user });
+    }
+
+    /// It has sent a message.
+    pub(super) fn relay(&self, cx: &mut Cx<'_>, form: DataForm, bytes: &[u8]) {
+        let is_data = |stream: &&StreamInfo| stream.kind == StreamKind::Data;
+        let stream = self.streams.iter().find(is_data);
+        let passes = stream.is_some_and(|stream| self.passes(stream));
+        if !passes || self.is_out {
+            return;
+        }
+        let message = Message {
+            form,
+            bytes: bytes.into(),
+        };
+        for place in &self.audience {
+            let news = News::Data {
+                feed: self.id.clone(),
+                message: message.clone(),
+            };
+            let handle = place.handle;
+            cx.send(place.shard, Msg::Member { handle, news });
+        }
     }
 
     /// Nothing is published any more.

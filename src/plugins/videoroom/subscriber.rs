@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::base::id::HandleRef;
 use crate::gateway::plugin::{Cx, JsepKind, JsepOut};
 use crate::media::{Enabled, IceRestart, LineRef, MediaError};
+use crate::plugins::videoroom::data::{Channels, Message};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg};
@@ -32,6 +33,7 @@ pub(super) struct Subscriber {
     pub(super) is_out: bool,
     manner: Manner,
     lines: Vec<Line>,
+    pub(super) channels: Channels,
     is_paused: bool,
     /// An offer waits for its answer.
     is_offered: bool,
@@ -64,6 +66,7 @@ impl Subscriber {
             is_out: false,
             manner,
             lines: Vec::new(),
+            channels: Channels::default(),
             is_paused: false,
             is_offered: false,
             is_stale: false,
@@ -432,7 +435,26 @@ impl Subscriber {
             line.route = None;
             line.is_ready = false;
         }
+        self.channels.clear();
         self.is_offered = false;
+    }
+
+    /// Passes a message of a publisher on.
+    pub(super) fn message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        feed: &Id,
+        message: Message,
+    ) {
+        let line = self
+            .lines
+            .iter()
+            .find(|line| line.data_feeds.contains(feed));
+        let passes = line.is_some_and(|line| line.is_ready && line.send) && !self.is_paused;
+        if let Some(peer) = cx.peer(handle).filter(|_| passes) {
+            self.channels.send(cx, peer, feed, message);
+        }
     }
 
     /// Wants nothing any more.
