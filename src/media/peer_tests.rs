@@ -8,6 +8,7 @@
 
 mod data;
 mod ending;
+mod fanout;
 mod layers;
 mod media;
 mod offering;
@@ -22,7 +23,7 @@ use str0m::channel::ChannelId;
 use str0m::media::{Direction as RtcDirection, MediaKind as RtcKind, Mid, Rid};
 use str0m::media::{Simulcast, SimulcastLayer};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpPacket, RtpWrite};
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use str0m::{Event, Input, Output, Rtc, RtcConfig};
 
 use super::*;
@@ -49,6 +50,8 @@ struct Call {
     events: Vec<PeerEvent>,
     /// Datagrams towards the server are lost.
     is_cut: bool,
+    /// What the server sent to others.
+    strays: Vec<Datagram>,
 }
 
 struct Client {
@@ -83,6 +86,14 @@ impl Call {
         configure: impl FnOnce(&mut MediaConfig, &mut Limits),
         client: impl FnOnce(RtcConfig) -> RtcConfig,
     ) -> Self {
+        Self::at("192.0.2.20:30000", configure, client)
+    }
+
+    fn at(
+        address: &str,
+        configure: impl FnOnce(&mut MediaConfig, &mut Limits),
+        client: impl FnOnce(RtcConfig) -> RtcConfig,
+    ) -> Self {
         #[expect(clippy::disallowed_methods, reason = "any instant will do")]
         let anchor = Anchor::new(Instant::now(), Monotonic::from_nanos(0));
         let now = moment(0);
@@ -102,7 +113,7 @@ impl Call {
             certificate: Certificate::from_pem(&certificate, &key).unwrap(),
             crypto: None,
         });
-        let address = "192.0.2.20:30000".parse().unwrap();
+        let address = address.parse().unwrap();
         let config = client(RtcConfig::new().set_rtp_mode(true));
         let mut rtc = config.build(anchor.instant(now.monotonic));
         rtc.add_local_candidate(str0m::Candidate::host(address, "udp").unwrap());
@@ -126,6 +137,7 @@ impl Call {
             peer: None,
             events: Vec::new(),
             is_cut: false,
+            strays: Vec::new(),
         }
     }
 
@@ -235,12 +247,10 @@ impl Call {
             }
             for datagram in out {
                 assert_eq!(datagram.sock, SockId(0));
-                if datagram.to == self.client.address && passes(&datagram.bytes) {
-                    let to = self.client.address;
-                    let receive = Receive::new(Protocol::Udp, server, to, &datagram.bytes);
-                    let input = Input::Receive(at, receive.unwrap());
-                    self.client.rtc.handle_input(input).unwrap();
-                    self.client.drain();
+                if datagram.to != self.client.address {
+                    self.strays.push(datagram);
+                } else if passes(&datagram.bytes) {
+                    self.client.receive(at, server, &datagram.bytes);
                 }
             }
         }
@@ -249,11 +259,24 @@ impl Call {
 
     /// Has the client send a packet of a line.
     fn send(&mut self, mid: Mid, rid: Option<Rid>, pt: u8, seq: u64, time: u32, payload: &[u8]) {
+        let values = ExtensionValues::default();
+        self.send_with(mid, rid, pt, (seq, time), payload, values);
+    }
+
+    fn send_with(
+        &mut self,
+        mid: Mid,
+        rid: Option<Rid>,
+        pt: u8,
+        (seq, time): (u64, u32),
+        payload: &[u8],
+        values: ExtensionValues,
+    ) {
         let at = self.anchor.instant(self.now.monotonic);
         let mut api = self.client.rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, rid).unwrap();
         let write = RtpWrite::new(pt.into(), seq.into(), time, at, payload).nackable(true);
-        stream.write_rtp(write.marker(true));
+        stream.write_rtp(write.marker(true).ext_vals(values));
         self.client.rtc.handle_input(Input::Timeout(at)).unwrap();
         self.exchange();
     }
@@ -264,6 +287,12 @@ impl Call {
 }
 
 impl Client {
+    fn receive(&mut self, at: Instant, from: SocketAddr, bytes: &[u8]) {
+        let receive = Receive::new(Protocol::Udp, from, self.address, bytes).unwrap();
+        self.rtc.handle_input(Input::Receive(at, receive)).unwrap();
+        self.drain();
+    }
+
     fn drain(&mut self) {
         loop {
             match self.rtc.poll_output().unwrap() {

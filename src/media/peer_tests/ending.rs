@@ -163,3 +163,115 @@ fn a_panic_ends_one_peer_only() {
     assert_eq!(call.media.counters().ends(PeerEnd::Internal), 1);
     assert_eq!(call.media.peers_count(), 0);
 }
+
+#[test]
+fn a_connection_that_was_lost_and_comes_back_is_kept() {
+    for is_lite in [false, true] {
+        let mut call = Call::with(|config, _| config.ice_lite = is_lite, |config| config);
+        let mut mid = None;
+        let answer = call.negotiate(|api| mid = Some(add(api, RtcKind::Audio)));
+        call.echo(0);
+        call.connect();
+        call.is_cut = true;
+        while !call.events.contains(&PeerEvent::IceFailed) {
+            assert_eq!(hangup_reason(&call), None, "the loss is told before");
+            call.run(100);
+        }
+        call.is_cut = false;
+        call.run(20_000);
+        assert_eq!(hangup_reason(&call), None, "lite: {is_lite}");
+        call.send(mid.unwrap(), None, pt_of(&answer, 0), 1, 1, &[1; 20]);
+        call.run(20);
+        assert_eq!(call.client.packets.len(), 1, "lite: {is_lite}");
+        assert_eq!(call.media.counters().ice_failures, 1);
+    }
+}
+
+#[test]
+fn consent_that_is_not_given_ends_the_call_in_time() {
+    for is_lite in [false, true] {
+        let mut call = Call::with(|config, _| config.ice_lite = is_lite, |config| config);
+        call.negotiate(|api| {
+            add(api, RtcKind::Audio);
+        });
+        call.connect();
+        call.is_cut = true;
+        let mut millis = 0;
+        while hangup_reason(&call).is_none() {
+            call.run(100);
+            millis += 100;
+        }
+        // RFC 7675 section 5.1 gives thirty seconds.
+        assert!(
+            (5_000..=30_000).contains(&millis),
+            "lite: {is_lite}, {millis} ms"
+        );
+        assert_eq!(call.media.counters().ends(PeerEnd::IceFailed), 1);
+    }
+}
+
+#[test]
+fn what_fits_no_ethernet_is_dropped() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    call.connect();
+    let from = call.client.address;
+    for (size, dropped) in [(1_500, 0), (1_501, 1), (9_000, 2), (65_507, 3)] {
+        let mut bytes = vec![0; size];
+        (bytes[0], bytes[1]) = (0x80, 111);
+        call.media.datagram(call.now, SockId(0), from, &bytes);
+        assert_eq!(call.media.counters().drops(DropReason::Oversized), dropped);
+    }
+    call.run(1_000);
+    assert_eq!(hangup_reason(&call), None);
+}
+
+#[test]
+fn a_flood_of_checks_is_answered_by_nothing_and_leaves_nothing() {
+    let mut call = Call::new();
+    call.negotiate(|api| {
+        add(api, RtcKind::Audio);
+    });
+    call.connect();
+    let ufrag = call
+        .media
+        .peers
+        .get(call.peer())
+        .unwrap()
+        .local_ice
+        .ufrag
+        .clone();
+    let mut out = Vec::new();
+    for number in 0..20_000_u32 {
+        let from = SocketAddr::from(([198, 51, (number >> 8) as u8, number as u8], 5_000));
+        // Half of them know whom to ask for, and none knows the password.
+        let name = if number % 2 == 0 { &ufrag } else { "AAAAbcde" };
+        let bytes = check_of(name);
+        call.media.datagram(call.now, SockId(0), from, &bytes);
+        call.media.flush(call.now, &mut out);
+    }
+    let to_strangers = out
+        .iter()
+        .filter(|datagram| datagram.to != call.client.address);
+    assert_eq!(to_strangers.count(), 0);
+    assert_eq!(call.media.counters().drops(DropReason::StunUnknown), 20_000);
+    assert_eq!(call.media.peers_count(), 1);
+    call.run(1_000);
+    assert_eq!(hangup_reason(&call), None);
+}
+
+/// A binding request with a user name, and an integrity that nobody computed.
+fn check_of(ufrag: &str) -> Vec<u8> {
+    let name = format!("{ufrag}:abcd");
+    let mut attributes = vec![0, 6, 0, name.len() as u8];
+    attributes.extend(name.as_bytes());
+    attributes.resize(attributes.len().next_multiple_of(4), 0);
+    attributes.extend([0, 8, 0, 20]);
+    attributes.extend([7; 20]);
+    let mut bytes = vec![0, 1, 0, attributes.len() as u8, 0x21, 0x12, 0xa4, 0x42];
+    bytes.extend([3; 12]);
+    bytes.extend(attributes);
+    bytes
+}
