@@ -341,8 +341,23 @@ impl Draft {
         Ok(())
     }
 
+    /// Names the settings that are only kept to be shown by `info`.
+    fn warn_of_fixed(&mut self) {
+        for (key, why) in FIXED {
+            if let Some((at, named)) = self.places.get(key) {
+                self.warnings.push(Warning {
+                    at: Some(at.clone()),
+                    key: named.clone(),
+                    kind: WarningKind::NotServed,
+                    message: format!("has no effect: {why}"),
+                });
+            }
+        }
+    }
+
     /// Puts together what several keys say, and checks the whole.
     fn finish(mut self) -> Result<(Config, Vec<Warning>), ConfigError> {
+        self.warn_of_fixed();
         let bind = |bind: Bind, default: u16| {
             let port = bind.port.unwrap_or(default);
             vec![bind.ip.map_or(any(port), |ip| SocketAddr::new(ip, port))]
@@ -495,3 +510,12 @@ fn by_toml(name: &str) -> Option<&'static Key> {
 fn any(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port)
 }
+
+/// What the WebRTC library does in its own way.
+const FIXED: [(&str, &str); 2] = [
+    (
+        "media.min_nack_queue",
+        "limits.resend_packets_count packets of a video stream are kept, whatever their age",
+    ),
+    ("media.twcc_period", "feedback is sent every 50 ms"),
+];

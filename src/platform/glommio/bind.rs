@@ -36,20 +36,17 @@ pub(super) fn tcp(address: SocketAddr, shards: u8) -> Result<Vec<Socket>, Troubl
         )),
         _ => Trouble::new(format!("{address} (TCP): {error}")),
     };
-    let mut address = address;
-    if address.port() != 0 {
-        // A port that is shared between sockets of one user would be shared with another gateway
-        // of that user too. Binding once without sharing finds out.
-        address = match tcp_socket(address, Sharing::No) {
-            Ok(_) => address,
-            Err(error) if is_without_ipv6(address, &error) => {
-                let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
-                tcp_socket(v4, Sharing::No).map_err(trouble)?;
-                v4
-            }
-            Err(error) => return Err(trouble(error)),
-        };
-    }
+    // A port that is shared between sockets of one user would be shared with another gateway of
+    // that user too. Binding once without sharing finds out.
+    let mut address = match tcp_socket(address, Sharing::No) {
+        Ok(_) => address,
+        Err(error) if is_without_ipv6(address, &error) => {
+            let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), address.port());
+            tcp_socket(v4, Sharing::No).map_err(trouble)?;
+            v4
+        }
+        Err(error) => return Err(trouble(error)),
+    };
     let mut sockets = Vec::new();
     for _ in 0..shards {
         let socket = tcp_socket(address, Sharing::Yes).map_err(trouble)?;
@@ -176,6 +173,37 @@ mod tests {
         let ports: Vec<_> = sockets.iter().map(|s| local_address(s).unwrap()).collect();
         assert_eq!(ports, [ports[0]; 3]);
         assert_ne!(ports[0].port(), 0);
+    }
+
+    #[test]
+    fn every_address_of_both_families_is_one_listener() {
+        use std::net::{Ipv6Addr, TcpStream};
+        let any = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+        let sockets = tcp(any, 1).unwrap();
+        listen(&sockets[0]).unwrap();
+        let bound = local_address(&sockets[0]).unwrap();
+        TcpStream::connect(loopback(bound.port())).unwrap();
+        if bound.is_ipv4() {
+            eprintln!("skipped: this host has no IPv6");
+            return;
+        }
+        TcpStream::connect((Ipv6Addr::LOCALHOST, bound.port())).unwrap();
+    }
+
+    #[test]
+    fn a_host_without_ipv6_gets_every_address_that_it_has() {
+        let refused = [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL].map(io::Error::from);
+        for (address, wanted) in [
+            ("[::]:80", true),
+            ("[::1]:80", false),
+            ("0.0.0.0:80", false),
+        ] {
+            let address = address.parse().unwrap();
+            for error in &refused {
+                assert_eq!(is_without_ipv6(address, error), wanted, "{address} {error}");
+            }
+            assert!(!is_without_ipv6(address, &Errno::ADDRINUSE.into()));
+        }
     }
 
     #[test]
