@@ -9,6 +9,7 @@ import { Service, accepts, binaryUnderTest, isJanus, scratchDir, startGateway } 
 import { Report, checked } from './lib/report.mjs';
 
 const DEFAULT_PORT = 8088;
+const DEFAULT_PORT_OF_WEBSOCKET = 8188;
 
 const report = new Report('echotest');
 
@@ -141,7 +142,7 @@ await checked(report, 'the call with simulcast ends', async () => { await endCal
 await page.close();
 
 if (isJanus(binary)) report.skip('a call without configuration', 'Janus needs one');
-else if (await accepts(DEFAULT_PORT)) report.skip('a call without configuration', `port ${DEFAULT_PORT} is in use`);
+else if (await accepts(DEFAULT_PORT) || await accepts(DEFAULT_PORT_OF_WEBSOCKET)) report.skip('a call without configuration', 'the default ports are in use');
 else await checked(report, 'a call without configuration', () => withoutConfiguration(context, pages.url));
 
 await context.close();
