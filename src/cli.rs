@@ -7,9 +7,11 @@ mod flags;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use bifrons::config::{Config, ConfigError, Overrides, Warning, WarningKind};
+use bifrons::config::{Config, ConfigError, Overrides, Pem, Secret, Warning, WarningKind};
+use bifrons::wire::tls::Identity;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
@@ -55,6 +57,7 @@ pub(crate) fn load(args: impl IntoIterator<Item = OsString>) -> Result<Start, St
     let (mut config, mut warnings) = read(path("config"), path("configs-folder"))?;
     let overrides = overrides(&matches, &mut warnings);
     warnings.extend(config.apply(&overrides).map_err(nonsense)?);
+    read_certificates(&mut config, &mut warnings)?;
     Ok(Start::Gateway(Box::new(config), warnings))
 }
 
@@ -226,6 +229,45 @@ fn modules_of(folder: &Path) -> Result<Vec<PathBuf>, StartError> {
 
 fn text_of(path: &Path) -> Result<String, StartError> {
     std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+}
+
+/// Reads the certificates of TLS and their keys, and checks that they can be used.
+fn read_certificates(config: &mut Config, warnings: &mut Vec<Warning>) -> Result<(), StartError> {
+    for (tls, key) in [
+        (&mut config.http.tls, "http.cert_key"),
+        (&mut config.ws.tls, "ws.cert_key"),
+    ] {
+        let (Some(cert_file), Some(key_file)) = (&tls.cert, &tls.key) else {
+            continue;
+        };
+        let chain = text_of(cert_file)?;
+        let text = text_of(key_file)?;
+        let mode = std::fs::metadata(key_file)
+            .map_err(|error| unreadable(key_file, &error))?
+            .permissions()
+            .mode();
+        if mode & 0o004 != 0 {
+            return Err(StartError {
+                message: format!("everybody may read the key {}", key_file.display()),
+                remedy: "take the permission away: chmod o-r".to_owned(),
+            });
+        }
+        if mode & 0o040 != 0 {
+            warnings.push(Warning {
+                at: None,
+                key: key.to_owned(),
+                kind: WarningKind::Suspicious,
+                message: format!("the group of {} may read it", key_file.display()),
+            });
+        }
+        Identity::from_pem(&chain, &text).map_err(|error| StartError {
+            message: format!("{}: {error}", cert_file.display()),
+            remedy: "name a certificate with its key, both PEM".to_owned(),
+        })?;
+        let key = Secret::new(text);
+        tls.pem = Some(Pem { chain, key });
+    }
+    Ok(())
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> StartError {

@@ -109,7 +109,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 const BUILT_IN: Act = Act::Ignore("everything is built in; nothing is loaded from a folder");
 const SERVICE: Act = Act::Ignore("bifrons runs in the foreground; a service manager does this");
 const LOG_SHAPE: Act = Act::Ignore("log lines have one shape, with time stamp and level");
-const NO_TLS: Act = Act::NotServed("TLS is not served yet; put a reverse proxy in front");
+const NO_TLS: Act = Act::NotServed("the Admin API over WebSocket is not served with TLS");
+const NO_KEY_PASSWORD: Act = Act::NotServed("keys with a password are not read; store it without");
+const OWN_CIPHERS: Act = Act::Ignore("only the strong suites of TLS 1.2 and 1.3 are offered");
 const NO_HANDLERS: Act = Act::NotServed("event handlers are not served yet");
 const NO_RECORDING: Act = Act::NotServed("recordings are not made yet");
 const NO_STUN: Act = Act::NotServed(
@@ -443,10 +445,18 @@ pub(super) const KEYS: &[Key] = &[
     set("http/general.port", "", listener!(port Http)),
     set("http/general.ip", "", listener!(ip Http)),
     set("http/general.interface", "", listener!(interface Http)),
-    other("http/general.https", NO_TLS),
-    other("http/general.secure_port", Act::Accept),
-    other("http/general.secure_interface", Act::Accept),
-    other("http/general.secure_ip", Act::Accept),
+    set("http/general.https", "", |d, s| {
+        d.http_tls = s.flag(&mut d.warnings)?;
+        Ok(())
+    }),
+    set("", "http.secure_bind", field!(binds http.secure_bind)),
+    set("http/general.secure_port", "", listener!(port HttpTls)),
+    set("http/general.secure_ip", "", listener!(ip HttpTls)),
+    set(
+        "http/general.secure_interface",
+        "",
+        listener!(interface HttpTls),
+    ),
     set("http/general.acl", "http.acl", field!(prefixes http.acl)),
     set(
         "http/general.acl_forwarded",
@@ -483,10 +493,18 @@ pub(super) const KEYS: &[Key] = &[
     set("http/admin.admin_port", "", listener!(port Admin)),
     set("http/admin.admin_ip", "", listener!(ip Admin)),
     set("http/admin.admin_interface", "", listener!(interface Admin)),
-    other("http/admin.admin_https", NO_TLS),
-    other("http/admin.admin_secure_port", Act::Accept),
-    other("http/admin.admin_secure_interface", Act::Accept),
-    other("http/admin.admin_secure_ip", Act::Accept),
+    set("http/admin.admin_https", "", |d, s| {
+        d.admin_tls = s.flag(&mut d.warnings)?;
+        Ok(())
+    }),
+    set("", "admin.secure_bind", field!(binds admin.secure_bind)),
+    set("http/admin.admin_secure_port", "", listener!(port AdminTls)),
+    set("http/admin.admin_secure_ip", "", listener!(ip AdminTls)),
+    set(
+        "http/admin.admin_secure_interface",
+        "",
+        listener!(interface AdminTls),
+    ),
     set(
         "http/admin.admin_acl",
         "admin.acl",
@@ -507,10 +525,18 @@ pub(super) const KEYS: &[Key] = &[
         field!(flag http.enforce_cors),
     ),
     // Certificates do nothing without `https`, which is warned of.
-    other("http/certificates.cert_pem", Act::Accept),
-    other("http/certificates.cert_key", Act::Accept),
-    other("http/certificates.cert_pwd", Act::Accept),
-    other("http/certificates.ciphers", Act::Accept),
+    set(
+        "http/certificates.cert_pem",
+        "http.cert_pem",
+        field!(path http.tls.cert),
+    ),
+    set(
+        "http/certificates.cert_key",
+        "http.cert_key",
+        field!(path http.tls.key),
+    ),
+    other("http/certificates.cert_pwd", NO_KEY_PASSWORD),
+    other("http/certificates.ciphers", OWN_CIPHERS),
     // WebSocket.
     set("ws/general.json", "ws.json", field!(json ws.json)),
     set("ws/general.ws", "ws.enabled", field!(flag ws.enabled)),
@@ -519,10 +545,14 @@ pub(super) const KEYS: &[Key] = &[
     set("ws/general.ws_ip", "", listener!(ip Ws)),
     set("ws/general.ws_interface", "", listener!(interface Ws)),
     other("ws/general.ws_unix", NO_UNIX),
-    other("ws/general.wss", NO_TLS),
-    other("ws/general.wss_port", Act::Accept),
-    other("ws/general.wss_interface", Act::Accept),
-    other("ws/general.wss_ip", Act::Accept),
+    set("ws/general.wss", "", |d, s| {
+        d.ws_tls = s.flag(&mut d.warnings)?;
+        Ok(())
+    }),
+    set("", "ws.secure_bind", field!(binds ws.secure_bind)),
+    set("ws/general.wss_port", "", listener!(port WsTls)),
+    set("ws/general.wss_ip", "", listener!(ip WsTls)),
+    set("ws/general.wss_interface", "", listener!(interface WsTls)),
     other("ws/general.wss_unix", Act::Accept),
     set("ws/general.pingpong_trigger", "ws.ping_interval", |d, s| {
         let range = SECOND..=Duration::from_secs(3_600);
@@ -583,10 +613,18 @@ pub(super) const KEYS: &[Key] = &[
         "ws.enforce_cors",
         field!(flag ws.enforce_cors),
     ),
-    other("ws/certificates.cert_pem", Act::Accept),
-    other("ws/certificates.cert_key", Act::Accept),
-    other("ws/certificates.cert_pwd", Act::Accept),
-    other("ws/certificates.ciphers", Act::Accept),
+    set(
+        "ws/certificates.cert_pem",
+        "ws.cert_pem",
+        field!(path ws.tls.cert),
+    ),
+    set(
+        "ws/certificates.cert_key",
+        "ws.cert_key",
+        field!(path ws.tls.key),
+    ),
+    other("ws/certificates.cert_pwd", NO_KEY_PASSWORD),
+    other("ws/certificates.ciphers", OWN_CIPHERS),
     // What Janus does not have.
     set("", "event_stream.max_age", |d, s| {
         d.config.event_stream.max_age = s.duration(Unit::Seconds, SECOND..=DAY)?;

@@ -160,9 +160,12 @@ enum Syntax {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Listener {
     Admin,
+    AdminTls,
     AdminWs,
     Http,
+    HttpTls,
     Ws,
+    WsTls,
 }
 
 /// Where a listener listens; what is not given is Janus' default once the file is there.
@@ -184,7 +187,10 @@ pub(super) struct Draft {
     pub(super) http_disabled: bool,
     pub(super) ws_disabled: bool,
     pub(super) admin_ws: bool,
-    binds: [Bind; 4],
+    pub(super) admin_tls: bool,
+    pub(super) http_tls: bool,
+    pub(super) ws_tls: bool,
+    binds: [Bind; 7],
     /// Where each key was set, and under which name, for checks between keys.
     places: BTreeMap<&'static str, (Position, String)>,
 }
@@ -198,6 +204,9 @@ impl Draft {
         };
         Self {
             admin_ws: !config.ws.admin_bind.is_empty(),
+            admin_tls: !config.admin.secure_bind.is_empty(),
+            http_tls: !config.http.secure_bind.is_empty(),
+            ws_tls: !config.ws.secure_bind.is_empty(),
             config,
             warnings: Vec::new(),
             is_janus: syntax == Syntax::Janus,
@@ -205,7 +214,7 @@ impl Draft {
             token_auth_secret,
             http_disabled: false,
             ws_disabled: false,
-            binds: [Bind::default(); 4],
+            binds: [Bind::default(); 7],
             places: BTreeMap::new(),
         }
     }
@@ -230,8 +239,13 @@ impl Draft {
             }
         };
         let given: &[Listener] = match file {
-            "http" => &[Listener::Http, Listener::Admin],
-            "ws" => &[Listener::Ws, Listener::AdminWs],
+            "http" => &[
+                Listener::Http,
+                Listener::HttpTls,
+                Listener::Admin,
+                Listener::AdminTls,
+            ],
+            "ws" => &[Listener::Ws, Listener::WsTls, Listener::AdminWs],
             _ => &[],
         };
         for listener in given {
@@ -364,9 +378,12 @@ impl Draft {
         };
         for listener in [
             Listener::Admin,
+            Listener::AdminTls,
             Listener::AdminWs,
             Listener::Http,
+            Listener::HttpTls,
             Listener::Ws,
+            Listener::WsTls,
         ] {
             let given = self.binds[listener as usize];
             if !given.is_given {
@@ -374,12 +391,47 @@ impl Draft {
             }
             match listener {
                 Listener::Admin => self.config.admin.bind = bind(given, 7_088),
+                Listener::AdminTls if self.admin_tls => {
+                    self.config.admin.secure_bind = bind(given, 7_889);
+                }
+                Listener::AdminTls => self.config.admin.secure_bind = Vec::new(),
+                Listener::HttpTls if self.http_tls => {
+                    self.config.http.secure_bind = bind(given, 8_089);
+                }
+                Listener::HttpTls => self.config.http.secure_bind = Vec::new(),
+                Listener::WsTls if self.ws_tls => {
+                    self.config.ws.secure_bind = bind(given, 8_989);
+                }
+                Listener::WsTls => self.config.ws.secure_bind = Vec::new(),
                 Listener::AdminWs if self.admin_ws => {
                     self.config.ws.admin_bind = bind(given, 7_188);
                 }
                 Listener::AdminWs => self.config.ws.admin_bind = Vec::new(),
                 Listener::Http => self.config.http.bind = bind(given, 8_088),
                 Listener::Ws => self.config.ws.bind = bind(given, 8_188),
+            }
+        }
+        // With Janus each of the two is switched for itself.
+        for (with_tls, is_enabled, plain) in [
+            (
+                self.http_tls,
+                &mut self.config.http.enabled,
+                &mut self.config.http.bind,
+            ),
+            (
+                self.admin_tls,
+                &mut self.config.admin.enabled,
+                &mut self.config.admin.bind,
+            ),
+            (
+                self.ws_tls,
+                &mut self.config.ws.enabled,
+                &mut self.config.ws.bind,
+            ),
+        ] {
+            if self.is_janus && with_tls && !*is_enabled {
+                *is_enabled = true;
+                plain.clear();
             }
         }
         if self.http_disabled {
@@ -404,7 +456,12 @@ impl Draft {
     fn located(&self, mut error: ConfigError) -> ConfigError {
         let janus = match error.key.as_str() {
             "admin.bind" => &["http/admin.admin_ip", "http/admin.admin_port"][..],
+            "admin.secure_bind" => &["http/admin.admin_https"],
             "http.bind" => &["http/general.ip", "http/general.port"],
+            "http.cert_pem" => &["http/certificates.cert_pem"],
+            "http.secure_bind" => &["http/general.https"],
+            "ws.cert_pem" => &["ws/certificates.cert_pem"],
+            "ws.secure_bind" => &["ws/general.wss"],
             "media.port_base" => &["core/media.rtp_port_range"],
             "ws.admin_bind" => &["ws/admin.admin_ws_ip", "ws/admin.admin_ws_port"],
             "ws.bind" => &["ws/general.ws_ip", "ws/general.ws_port"],

@@ -22,7 +22,8 @@ mod value;
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, MediaConfig, RoomConfig, TokenAuth, VideoRoomConfig, WsConfig,
+    LogFormat, LogLevel, MediaConfig, Pem, RoomConfig, TlsConfig, TokenAuth, VideoRoomConfig,
+    WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
 pub use value::{HostPattern, Prefix, Secret};

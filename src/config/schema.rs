@@ -92,10 +92,32 @@ pub enum LogFormat {
     Text,
 }
 
+/// What listeners with TLS show to their clients.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TlsConfig {
+    /// PEM file of the certificate, with those that lead from it to one that clients know.
+    pub cert: Option<PathBuf>,
+    /// PEM file of its key.
+    pub key: Option<PathBuf>,
+    /// What is in the two files.
+    pub pem: Option<Pem>,
+}
+
+/// A certificate and its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pem {
+    pub chain: String,
+    pub key: Secret,
+}
+
 /// The REST API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpConfig {
     pub enabled: bool,
+    /// Addresses to listen on with TLS; empty is nowhere.
+    pub secure_bind: Vec<SocketAddr>,
+    /// For this and the Admin API.
+    pub tls: TlsConfig,
     /// Addresses to listen on. `[::]` means every address of both families; where the host has no
     /// IPv6 it is the same as `0.0.0.0`.
     pub bind: Vec<SocketAddr>,
@@ -118,6 +140,8 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AdminConfig {
     pub enabled: bool,
+    /// Addresses to listen on with TLS; empty is nowhere.
+    pub secure_bind: Vec<SocketAddr>,
     /// Addresses to listen on, as in [`HttpConfig::bind`].
     pub bind: Vec<SocketAddr>,
     /// Path of the API, as in [`HttpConfig::base_path`]; may have several components.
@@ -134,6 +158,9 @@ pub struct AdminConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct WsConfig {
     pub enabled: bool,
+    /// Addresses to listen on with TLS; empty is nowhere.
+    pub secure_bind: Vec<SocketAddr>,
+    pub tls: TlsConfig,
     /// Addresses to listen on, as in [`HttpConfig::bind`].
     pub bind: Vec<SocketAddr>,
     pub json: Form,
@@ -285,6 +312,8 @@ impl Default for LogConfig {
 impl Default for HttpConfig {
     fn default() -> Self {
         Self {
+            secure_bind: Vec::new(),
+            tls: TlsConfig::default(),
             enabled: true,
             bind: vec![loopback(8088)],
             base_path: "/janus".to_owned(),
@@ -301,6 +330,7 @@ impl Default for HttpConfig {
 impl Default for AdminConfig {
     fn default() -> Self {
         Self {
+            secure_bind: Vec::new(),
             enabled: false,
             bind: vec![loopback(7088)],
             base_path: "/admin".to_owned(),
@@ -315,6 +345,8 @@ impl Default for AdminConfig {
 impl Default for WsConfig {
     fn default() -> Self {
         Self {
+            secure_bind: Vec::new(),
+            tls: TlsConfig::default(),
             enabled: true,
             bind: vec![loopback(8188)],
             json: Form::Compact,

@@ -27,6 +27,7 @@ impl Config {
         }
         self.check_listeners()?;
         self.check_admin()?;
+        self.check_tls()?;
         self.media.check(self.shards.unwrap_or(1))?;
         if self.limits.poll_timeout > POLL_TIMEOUT_MAX {
             return fail(
@@ -49,10 +50,27 @@ impl Config {
             ("admin.bind", self.admin.enabled, &self.admin.bind),
             ("ws.bind", self.ws.enabled, &self.ws.bind),
             ("ws.admin_bind", true, &self.ws.admin_bind),
+            (
+                "http.secure_bind",
+                self.http.enabled,
+                &self.http.secure_bind,
+            ),
+            (
+                "admin.secure_bind",
+                self.admin.enabled,
+                &self.admin.secure_bind,
+            ),
+            ("ws.secure_bind", self.ws.enabled, &self.ws.secure_bind),
         ];
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         for (key, enabled, binds) in listeners {
-            if enabled && binds.is_empty() && key != "ws.admin_bind" {
+            let is_optional = match key {
+                "http.bind" => !self.http.secure_bind.is_empty(),
+                "admin.bind" => !self.admin.secure_bind.is_empty(),
+                "ws.bind" => !self.ws.secure_bind.is_empty(),
+                _ => true,
+            };
+            if enabled && binds.is_empty() && !is_optional {
                 return fail(key, "must name an address to listen on");
             }
             for bind in binds.iter().filter(|_| enabled) {
@@ -65,9 +83,32 @@ impl Config {
         Ok(())
     }
 
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        let http = self.http.enabled && !self.http.secure_bind.is_empty()
+            || self.admin.enabled && !self.admin.secure_bind.is_empty();
+        let ws = self.ws.enabled && !self.ws.secure_bind.is_empty();
+        for (is_wanted, tls, cert, key) in [
+            (http, &self.http.tls, "http.cert_pem", "http.cert_key"),
+            (ws, &self.ws.tls, "ws.cert_pem", "ws.cert_key"),
+        ] {
+            match (&tls.cert, &tls.key) {
+                (None, None) if is_wanted => return fail(cert, "must be given for TLS"),
+                (Some(_), None) => return fail(key, format!("must be given beside {cert}")),
+                (None, Some(_)) => return fail(cert, format!("must be given beside {key}")),
+                (None, None) | (Some(_), Some(_)) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn check_admin(&self) -> Result<(), ConfigError> {
         let binds = [
             ("admin.bind", self.admin.enabled, &self.admin.bind),
+            (
+                "admin.secure_bind",
+                self.admin.enabled,
+                &self.admin.secure_bind,
+            ),
             ("ws.admin_bind", true, &self.ws.admin_bind),
         ];
         for (key, enabled, binds) in binds {

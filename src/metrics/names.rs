@@ -46,6 +46,10 @@ metrics! {
     /// Event streams that were resumed after the events of which the client had the last id.
     counter http_streams_resumed,
 
+    /// TLS handshakes completed.
+    counter tls_handshakes,
+    /// TLS connections whose client broke the protocol, or had nothing in common with us.
+    counter tls_faults,
     /// WebSockets that are open.
     gauge ws_sockets_open,
     /// WebSockets that were opened.

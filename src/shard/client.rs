@@ -6,6 +6,7 @@ use crate::base::id::{SessionId, ShardId};
 use crate::gateway::session::Origin;
 use crate::metrics::Metrics;
 use crate::shard::Listener;
+use crate::shard::secure::Secured;
 use crate::shard::sockets::Lines;
 use crate::transport::conn::{Conn, Receipt};
 
@@ -20,6 +21,8 @@ pub(super) struct Client {
     pub(super) deliveries: VecDeque<Delivery>,
     /// What an upgraded connection has to say, in order.
     pub(super) lines: Option<Box<Lines>>,
+    /// What is between it and its socket.
+    pub(super) tls: Option<Box<Secured>>,
 }
 
 /// Whether a connection counts.
@@ -77,6 +80,7 @@ impl Client {
             waiting: Waiting::Nothing,
             deliveries: VecDeque::new(),
             lines: None,
+            tls: None,
         }
     }
 

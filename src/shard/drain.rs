@@ -12,6 +12,7 @@ use crate::base::clock::Now;
 use crate::base::id::{ConnId, ShardId};
 use crate::config::Config;
 use crate::shard::mesh::MeshMsg;
+use crate::shard::secure::Identities;
 use crate::shard::{Control, Key, Outbox, Shard, TcpAction, cors};
 use crate::wire::http::Cors;
 
@@ -57,6 +58,7 @@ impl Shard {
         self.admin.reload(limits.clone(), Cors::none());
         self.ws
             .reload(limits.clone(), cors(config.ws.allow_origin.as_deref()));
+        self.identities = Identities::new(&config);
         for shared in [&mut self.rest, &mut self.ws] {
             shared.ping_every(config.ws.ping_interval);
         }

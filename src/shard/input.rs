@@ -76,10 +76,28 @@ pub enum Input<'a> {
 pub enum Listener {
     /// Metrics, health and the Admin API.
     Admin,
+    /// The same over TLS.
+    AdminTls,
     /// The Janus API over HTTP.
     Rest,
+    /// The same over TLS.
+    RestTls,
     /// The Janus API over WebSocket.
     WebSocket,
+    /// The same over TLS.
+    WebSocketTls,
+}
+
+impl Listener {
+    /// Whether it is one of operators, not of clients.
+    pub const fn is_admin(self) -> bool {
+        matches!(self, Self::Admin | Self::AdminTls)
+    }
+
+    /// Whether its connections begin with a TLS handshake.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::AdminTls | Self::RestTls | Self::WebSocketTls)
+    }
 }
 
 /// An operator's wish. Every shard gets it from the driver.

@@ -9,6 +9,7 @@ mod drain;
 pub mod input;
 pub mod mesh;
 pub mod outbox;
+mod secure;
 mod serve;
 mod sockets;
 
@@ -37,6 +38,7 @@ use crate::wire::http::{Cors, Response, Status};
 use client::{Admission, Client, Waiting};
 use drain::Phase;
 use mesh::MeshMsg;
+use secure::Identities;
 
 pub use input::{Control, Input, Listener};
 pub use outbox::{Outbox, TcpAction};
@@ -89,6 +91,7 @@ pub struct Shard {
     rest: Shared,
     admin: Shared,
     ws: Shared,
+    identities: Identities,
     timers: Timers<Key>,
     /// Messages of this shard to itself, which need no mesh.
     local: VecDeque<MeshMsg>,
@@ -157,6 +160,7 @@ impl Shard {
             rest,
             admin: Shared::new(config.limits.clone(), Cors::none()),
             ws,
+            identities: Identities::new(&config),
             timers: Timers::default(),
             local: VecDeque::new(),
             revisits: VecDeque::new(),
@@ -186,9 +190,7 @@ impl Shard {
                     self.settle_deliveries(conn, out);
                 }
                 self.metrics.http_read_bytes += bytes.len() as u64;
-                self.with_client(conn, |client, shared| {
-                    client.conn.receive(shared, now, bytes)
-                });
+                self.receive(now, conn, bytes);
                 self.serve(now, conn, out);
             }
             Input::TcpClosed { .. } if mutant!(ConnectionKept) => {}
@@ -210,7 +212,7 @@ impl Shard {
             Input::Tick => {}
             Input::Wrote { conn, count } => {
                 self.metrics.http_written_bytes += count as u64;
-                self.with_client(conn, |client, shared| client.conn.wrote(shared, now, count));
+                self.wrote(now, conn, count, out);
                 if mutant!(UptimeTeardown) {
                     self.with_client(conn, |client, shared| {
                         let is_bodiless = matches!(client.waiting, client::Waiting::Nothing)
@@ -270,7 +272,10 @@ impl Shard {
     pub fn pending(&self, conn: ConnId) -> &[u8] {
         self.clients
             .get(conn)
-            .map_or(&[], |client| client.conn.pending())
+            .map_or(&[], |client| match &client.tls {
+                Some(tls) => tls.pending(),
+                None => client.conn.pending(),
+            })
     }
 
     /// When to call [`Shard::flush`] again at the latest, on the monotonic clock.
@@ -317,9 +322,9 @@ impl Shard {
     ) -> Option<T> {
         let client = self.clients.get_mut(conn)?;
         let shared = match client.listener {
-            Listener::Admin => &mut self.admin,
-            Listener::Rest => &mut self.rest,
-            Listener::WebSocket => &mut self.ws,
+            Listener::Admin | Listener::AdminTls => &mut self.admin,
+            Listener::Rest | Listener::RestTls => &mut self.rest,
+            Listener::WebSocket | Listener::WebSocketTls => &mut self.ws,
         };
         Some(act(client, shared))
     }
@@ -333,9 +338,9 @@ impl Shard {
         out: &mut Outbox,
     ) {
         let acl = match listener {
-            Listener::Admin => &self.config.admin.acl,
-            Listener::Rest => &self.config.http.acl,
-            Listener::WebSocket => &self.config.ws.acl,
+            Listener::Admin | Listener::AdminTls => &self.config.admin.acl,
+            Listener::Rest | Listener::RestTls => &self.config.http.acl,
+            Listener::WebSocket | Listener::WebSocketTls => &self.config.ws.acl,
         };
         let is_admitted = acl.is_empty() || acl.iter().any(|prefix| prefix.admits(peer.ip()));
         let refused = &mut self.metrics.http_connections_refused;
@@ -349,26 +354,37 @@ impl Shard {
             return;
         } else if self.phase != Phase::Running {
             (&mut refused.draining, Status::ServiceUnavailable)
-        } else if listener == Listener::Admin
-            && self.admin_clients >= limits.admin_connections_count
-        {
+        } else if listener.is_admin() && self.admin_clients >= limits.admin_connections_count {
             (&mut refused.admin_quota, Status::ServiceUnavailable)
-        } else if listener != Listener::Admin && in_use >= limits.connections_count {
+        } else if !listener.is_admin() && in_use >= limits.connections_count {
             (&mut refused.connections, Status::ServiceUnavailable)
         } else if from_source >= limits.connections_source_count {
             (&mut refused.source_quota, Status::TooManyRequests)
         } else {
+            let tls = self.identities.secure(listener);
+            if listener.is_secure() && tls.is_none() {
+                // A configuration that was read again has no certificate any more.
+                out.tcp.push((conn, TcpAction::Abort));
+                return;
+            }
             self.metrics.http_connections_opened += 1;
             self.metrics.http_connections_open += 1;
             *self.sources.entry(source).or_default() += 1;
-            self.admin_clients += usize::from(listener == Listener::Admin);
+            self.admin_clients += usize::from(listener.is_admin());
             self.hold(now, conn, listener, peer, Admission::Admitted);
+            if let Some(client) = self.clients.get_mut(conn) {
+                client.tls = tls;
+            }
             self.arm(conn);
             return;
         };
         *counter += 1;
-        // While it stops, nothing may hold it up that is not a client's due.
-        if self.turned_away >= TURNED_AWAY_MAX || self.phase > Phase::Draining {
+        // While it stops, nothing may hold it up that is not a client's due. A TLS handshake is more
+        // work than what is saved by turning its client away.
+        if self.turned_away >= TURNED_AWAY_MAX
+            || self.phase > Phase::Draining
+            || listener.is_secure()
+        {
             out.tcp.push((conn, TcpAction::Abort));
             return;
         }
@@ -394,9 +410,9 @@ impl Shard {
         admission: Admission,
     ) {
         let shared = match listener {
-            Listener::Admin => &self.admin,
-            Listener::Rest => &self.rest,
-            Listener::WebSocket => &self.ws,
+            Listener::Admin | Listener::AdminTls => &self.admin,
+            Listener::Rest | Listener::RestTls => &self.rest,
+            Listener::WebSocket | Listener::WebSocketTls => &self.ws,
         };
         if mutant!(EarlierUnchecked) {
             let idle = self.config.limits.idle_timeout.as_nanos();
@@ -431,8 +447,12 @@ impl Shard {
                 ConnAction::ShutdownWrite => TcpAction::ShutdownWrite,
                 ConnAction::Write => TcpAction::Write,
             };
-            is_over |= matches!(action, TcpAction::Abort | TcpAction::Close);
-            out.tcp.push((conn, action));
+            let action = match &mut client.tls {
+                Some(tls) => tls.action(&client.conn, action),
+                None => Some(action),
+            };
+            is_over |= matches!(action, Some(TcpAction::Abort | TcpAction::Close));
+            out.tcp.extend(action.map(|action| (conn, action)));
         }
         if is_over {
             self.forget(conn, out);
@@ -476,7 +496,7 @@ impl Shard {
                 self.sources.remove(&source);
             }
         }
-        self.admin_clients -= usize::from(client.listener == Listener::Admin);
+        self.admin_clients -= usize::from(client.listener.is_admin());
         self.metrics.http_connections_open -= 1;
         self.metrics.http_connections_closed += 1;
     }

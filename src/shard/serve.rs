@@ -50,12 +50,14 @@ impl Shard {
             let Some(request) = next else { break };
             count_method(&mut self.metrics, request.head.method());
             match listener {
-                Listener::Admin => self.serve_admin(now, conn, &request, out),
-                Listener::Rest if self.is_socket_path(&request.head) => {
+                Listener::Admin | Listener::AdminTls => self.serve_admin(now, conn, &request, out),
+                Listener::Rest | Listener::RestTls if self.is_socket_path(&request.head) => {
                     self.serve_handshake(now, conn, &request.head);
                 }
-                Listener::Rest => self.serve_rest(now, conn, request, out),
-                Listener::WebSocket => self.serve_handshake(now, conn, &request.head),
+                Listener::Rest | Listener::RestTls => self.serve_rest(now, conn, request, out),
+                Listener::WebSocket | Listener::WebSocketTls => {
+                    self.serve_handshake(now, conn, &request.head);
+                }
             }
         }
         self.report_gone(conn, out);

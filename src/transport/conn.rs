@@ -292,6 +292,33 @@ impl Conn {
         }
     }
 
+    /// The client cannot be understood, nor told anything by an answer: says nothing more. What it
+    /// was due is lost.
+    pub fn give_up(&mut self, shared: &mut Shared, now: Now) {
+        match self.phase {
+            Phase::Flushing | Phase::Lingering | Phase::Closed => {}
+            Phase::Idle | Phase::Head | Phase::Body if self.out.is_empty() => {
+                self.end(shared, now);
+            }
+            Phase::Idle
+            | Phase::Head
+            | Phase::Body
+            | Phase::Ready
+            | Phase::Work
+            | Phase::Parked
+            | Phase::Streaming
+            | Phase::Socket => self.abort(shared),
+        }
+    }
+
+    /// Offers the socket to be written to: there may be output that is not in
+    /// [`Self::pending`], because it belongs to what is between the connection and its socket.
+    pub fn offer(&mut self) {
+        if self.phase != Phase::Closed {
+            self.actions.push(ConnAction::Write);
+        }
+    }
+
     /// Takes out the next complete request. There is none while one is in work, or while much
     /// output is pending.
     pub fn next_request(&mut self, shared: &mut Shared, now: Now) -> Option<Request> {

@@ -5,4 +5,5 @@ pub mod pem;
 pub mod rtp;
 pub mod sdp;
 pub mod stun;
+pub mod tls;
 pub mod ws;

@@ -317,13 +317,18 @@ impl Sockets {
             listening: Vec::new(),
             by_shard: (0..shards).map(|_| ShardSockets::default()).collect(),
         };
-        let rest = config.http.bind.iter().filter(|_| config.http.enabled);
-        let admin = config.admin.bind.iter().filter(|_| config.admin.enabled);
-        let socket = config.ws.bind.iter().filter(|_| config.ws.enabled);
-        let wanted = rest
-            .map(|address| (Listener::Rest, *address))
-            .chain(admin.map(|address| (Listener::Admin, *address)))
-            .chain(socket.map(|address| (Listener::WebSocket, *address)));
+        let (http, admin, ws) = (&config.http, &config.admin, &config.ws);
+        let wanted = [
+            (Listener::Rest, http.enabled, &http.bind),
+            (Listener::RestTls, http.enabled, &http.secure_bind),
+            (Listener::Admin, admin.enabled, &admin.bind),
+            (Listener::AdminTls, admin.enabled, &admin.secure_bind),
+            (Listener::WebSocket, ws.enabled, &ws.bind),
+            (Listener::WebSocketTls, ws.enabled, &ws.secure_bind),
+        ]
+        .into_iter()
+        .filter(|(_, is_enabled, _)| *is_enabled)
+        .flat_map(|(speaks, _, binds)| binds.iter().map(move |&address| (speaks, address)));
         for (speaks, address) in wanted {
             let bound = bind::tcp(address, shards)?;
             let address = local_address(&bound[0])?;
