@@ -547,6 +547,7 @@ mod tests {
             ..Config::default()
         };
         config.http.bind = vec![SocketAddr::from(([127, 0, 0, 1], 0))];
+        config.ws.enabled = false;
         config.media.ips = vec![std::net::Ipv4Addr::LOCALHOST.into()];
         Boot {
             config: Arc::new(config),
