@@ -60,6 +60,9 @@ start_bifrons() {
 	enabled = false
 	[media]
 	ips = ["127.0.0.1"]
+	[limits]
+	connections_count = 20000
+	connections_source_count = 20000
 	CFG
 	"$bifrons" --config "$scratch/$name.toml" "$@" >"$scratch/$name.log" 2>&1 </dev/null &
 	started "$name" $! "$port"

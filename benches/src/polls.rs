@@ -50,9 +50,7 @@ struct Report {
     create_seconds: f64,
     /// Until all polls were sent.
     connect_seconds: f64,
-    /// Resident memory that a session brought.
-    rss_bytes_per_session: f64,
-    /// Resident memory that a poll with its connection brought.
+    /// Resident memory that a poll brought, its session and connection included.
     rss_bytes_per_poll: f64,
     /// CPU time of one session's creation.
     cpu_us_per_session: f64,
@@ -150,8 +148,7 @@ impl<'a> Session<'a> {
             polls: arguments.polls,
             create_seconds,
             connect_seconds,
-            rss_bytes_per_session: per(created.rss_bytes.saturating_sub(empty.rss_bytes)),
-            rss_bytes_per_poll: per(held.rss_bytes.saturating_sub(created.rss_bytes)),
+            rss_bytes_per_poll: per(held.rss_bytes.saturating_sub(empty.rss_bytes)),
             cpu_us_per_session: (created.cpu - empty.cpu).as_secs_f64() * 1e6 / count,
             cpu_us_per_poll: cpu_of_polls.as_secs_f64() * 1e6 / count,
             cpu_share_idle,
