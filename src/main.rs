@@ -48,6 +48,7 @@ fn run(config: Config, warnings: &[Warning]) -> ExitCode {
         reload: Box::new(move || reload(&reload_log)),
         reopen_logs: Box::new(move || reopen_log.reopen()),
         log_drops: Some(log.drop_counts()),
+        log_level: Some(log.level_switch()),
     };
     let status = boot.run(Shard::new);
     log.finish();

@@ -82,7 +82,7 @@
 //! ```
 
 use std::fmt;
-use std::ops::Add;
+use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
 /// A reading of `CLOCK_MONOTONIC` in nanoseconds since that clock's own origin.
@@ -193,6 +193,17 @@ impl Add<Duration> for Realtime {
         Self(
             self.0
                 .saturating_add(i64::try_from(rhs.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+}
+
+impl Sub<Duration> for Realtime {
+    type Output = Self;
+
+    fn sub(self, rhs: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(rhs.as_micros()).unwrap_or(i64::MAX)),
         )
     }
 }

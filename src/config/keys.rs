@@ -6,14 +6,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::special::{
-    base_path, debug_level, interface, json_form, local_address, log_level, log_rotate_sig, origin,
-    plugins_disable, port_range, transports_disable,
+    base_path, debug_level, events_disable, interface, json_form, local_address, log_level,
+    log_rotate_sig, origin, plugins_disable, port_range, transports_disable,
 };
+use super::events::ReportMask;
 use super::load::{Draft, Listener};
 use super::read::{Setting, Unit};
 use super::schema::LogFormat;
 use super::tree::{ConfigError, WarningKind};
-use super::value::{HostPattern, Prefix, Secret};
+use super::value::{Backend, HostPattern, Prefix, Secret};
 
 /// A setting under its names.
 pub(super) struct Key {
@@ -112,7 +113,6 @@ const LOG_SHAPE: Act = Act::Ignore("log lines have one shape, with time stamp an
 const NO_TLS: Act = Act::NotServed("the Admin API over WebSocket is not served with TLS");
 const NO_KEY_PASSWORD: Act = Act::NotServed("keys with a password are not read; store it without");
 const OWN_CIPHERS: Act = Act::Ignore("only the strong suites of TLS 1.2 and 1.3 are offered");
-const NO_HANDLERS: Act = Act::NotServed("event handlers are not served yet");
 const NO_RECORDING: Act = Act::NotServed("recordings are not made yet");
 const NO_STUN: Act = Act::NotServed(
     "own reflexive candidates are not gathered; name the public \
@@ -412,11 +412,94 @@ pub(super) const KEYS: &[Key] = &[
     set("core/plugins.disable", "plugins.disable", plugins_disable),
     set("core/transports.disable", "", transports_disable),
     other("core/loggers.disable", Act::Accept),
-    other("core/events.broadcast", NO_HANDLERS),
-    other("core/events.combine_media_stats", NO_HANDLERS),
-    // Matters to handlers only, and those are warned of.
-    other("core/events.stats_period", Act::Accept),
-    other("core/events.disable", Act::Accept),
+    // Event handlers.
+    set(
+        "core/events.broadcast",
+        "events.enabled",
+        field!(flag events.enabled),
+    ),
+    set(
+        "core/events.combine_media_stats",
+        "events.combine_media_stats",
+        field!(flag events.combine_media_stats),
+    ),
+    set("core/events.stats_period", "events.stats_period", |d, s| {
+        d.config.events.stats_period = s.duration_or_off(Unit::Seconds, SECOND..=DAY)?;
+        Ok(())
+    }),
+    set("core/events.disable", "", events_disable),
+    set(
+        "post/general.enabled",
+        "events.post.enabled",
+        field!(flag events.post.enabled),
+    ),
+    set("post/general.events", "events.post.events", |d, s| {
+        let text = s.list()?.join(",");
+        let mask = ReportMask::parse(&text);
+        d.config.events.post.mask = mask.ok_or_else(|| {
+            s.fail(format!(
+                "`{text}` names a kind of events that does not exist"
+            ))
+        })?;
+        Ok(())
+    }),
+    set(
+        "post/general.grouping",
+        "events.post.grouping",
+        field!(flag events.post.grouping),
+    ),
+    other(
+        "post/general.json",
+        Act::Ignore("events are always compact JSON"),
+    ),
+    set("post/general.backend", "events.post.backend", |d, s| {
+        let url = s.filled()?;
+        d.config.events.post.backend = match &url {
+            None => None,
+            Some(url) => Some(Backend::parse(url).ok_or_else(|| {
+                s.fail(format!(
+                    "`{url}` cannot be posted to; write it like http://127.0.0.1:9000/"
+                ))
+            })?),
+        };
+        Ok(())
+    }),
+    set(
+        "post/general.backend_user",
+        "events.post.user",
+        field!(text events.post.user),
+    ),
+    set(
+        "post/general.backend_pwd",
+        "events.post.password",
+        field!(secret events.post.password),
+    ),
+    set(
+        "post/general.compress",
+        "events.post.compress",
+        field!(flag events.post.compress),
+    ),
+    set(
+        "post/general.compression",
+        "events.post.compression",
+        |d, s| {
+            d.config.events.post.compression = s.number(1..=9)?;
+            Ok(())
+        },
+    ),
+    other(
+        "post/general.max_retransmissions",
+        Act::Ignore("events are sent again until they are taken, or the spool is full"),
+    ),
+    set(
+        "post/general.retransmissions_backoff",
+        "events.post.backoff",
+        |d, s| {
+            let range = Duration::from_millis(1)..=Duration::from_secs(10);
+            d.config.events.post.backoff = s.duration(Unit::Milliseconds, range)?;
+            Ok(())
+        },
+    ),
     // REST.
     set("http/general.json", "http.json", |d, s| {
         // One form for both listeners in Janus' files; TOML names the other one itself.
@@ -490,6 +573,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     set("", "admin.bind", field!(binds admin.bind)),
     set("", "admin.json", field!(json admin.json)),
+    set("", "admin.hosts", |d, s| {
+        d.config.admin.hosts = s.list()?;
+        Ok(())
+    }),
     set("http/admin.admin_port", "", listener!(port Admin)),
     set("http/admin.admin_ip", "", listener!(ip Admin)),
     set("http/admin.admin_interface", "", listener!(interface Admin)),

@@ -186,6 +186,7 @@ pub(super) struct Draft {
     pub(super) token_auth_secret: Option<Secret>,
     pub(super) http_disabled: bool,
     pub(super) ws_disabled: bool,
+    pub(super) post_disabled: bool,
     pub(super) admin_ws: bool,
     pub(super) admin_tls: bool,
     pub(super) http_tls: bool,
@@ -214,6 +215,7 @@ impl Draft {
             token_auth_secret,
             http_disabled: false,
             ws_disabled: false,
+            post_disabled: false,
             binds: [Bind::default(); 7],
             places: BTreeMap::new(),
         }
@@ -442,6 +444,9 @@ impl Draft {
             self.config.ws.enabled = false;
             self.config.ws.admin_bind = Vec::new();
         }
+        if self.post_disabled {
+            self.config.events.post.enabled = false;
+        }
         self.config.general.token_auth = match (self.token_auth, self.token_auth_secret.take()) {
             (false, _) => TokenAuth::Off,
             (true, Some(secret)) => TokenAuth::Signed(secret),
@@ -457,6 +462,8 @@ impl Draft {
         let janus = match error.key.as_str() {
             "admin.bind" => &["http/admin.admin_ip", "http/admin.admin_port"][..],
             "admin.secure_bind" => &["http/admin.admin_https"],
+            "events.post.backend" => &["post/general.backend", "post/general.enabled"],
+            "general.token_auth" => &["core/general.token_auth"],
             "http.bind" => &["http/general.ip", "http/general.port"],
             "http.cert_pem" => &["http/certificates.cert_pem"],
             "http.secure_bind" => &["http/general.https"],
@@ -491,6 +498,7 @@ impl<'a> File<'a> {
         match stem {
             "janus.transport.http" => Self::Served("http"),
             "janus.transport.websockets" => Self::Served("ws"),
+            "janus.eventhandler.sampleevh" => Self::Served("post"),
             "janus.plugin.echotest" => Self::Served("echotest"),
             "janus.plugin.videoroom" => Self::Served("videoroom"),
             _ if ["plugin", "transport", "eventhandler", "logger"]

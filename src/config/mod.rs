@@ -7,6 +7,7 @@
 //! Invariant: nothing here touches the host. Text comes in, a [`Config`] and its warnings come
 //! out; whoever calls reads the files, resolves `@include` and logs the warnings.
 
+mod events;
 mod keys;
 mod libconfig;
 mod load;
@@ -19,6 +20,7 @@ mod tree;
 mod validate;
 mod value;
 
+pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask};
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
@@ -26,4 +28,4 @@ pub use schema::{
     WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
-pub use value::{HostPattern, Prefix, Secret};
+pub use value::{Backend, HostPattern, Prefix, Secret};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::base::json::Form;
 use crate::base::limits::Limits;
 
+use super::events::EventsConfig;
 use super::value::{HostPattern, Prefix, Secret};
 
 /// Everything that can be configured. Made once, checked, then shared by all shards.
@@ -19,6 +20,7 @@ pub struct Config {
     pub ws: WsConfig,
     pub media: MediaConfig,
     pub event_stream: EventStreamConfig,
+    pub events: EventsConfig,
     pub limits: Limits,
     pub echotest: EchoTestConfig,
     pub videoroom: VideoRoomConfig,
@@ -148,6 +150,8 @@ pub struct AdminConfig {
     pub base_path: String,
     pub json: Form,
     pub secret: Option<Secret>,
+    /// Names that requests may give the host by, beside its addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
     /// The access list is matched against `X-Forwarded-For` as well.
@@ -272,6 +276,7 @@ impl Default for Config {
             ws: WsConfig::default(),
             media: MediaConfig::default(),
             event_stream: EventStreamConfig::default(),
+            events: EventsConfig::default(),
             limits: Limits::default(),
             echotest: EchoTestConfig::default(),
             videoroom: VideoRoomConfig::default(),
@@ -336,6 +341,7 @@ impl Default for AdminConfig {
             base_path: "/admin".to_owned(),
             json: Form::Compact,
             secret: None,
+            hosts: Vec::new(),
             acl: Vec::new(),
             acl_forwarded: false,
         }

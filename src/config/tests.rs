@@ -141,6 +141,8 @@ fn toml_sets_the_same_things() {
         [log]
         level = "debug"
         format = "json"
+        [admin]
+        enabled = true
         [http]
         bind = ["127.0.0.1:9000", "[::1]:9000"]
         acl = "127.,192.168.1."
@@ -234,8 +236,8 @@ fn what_is_not_served_is_said_once_and_only_when_asked_for() {
         &["nat.stun_server"],
     );
     check_warnings(
-        ("janus.jcfg", "events: { broadcast = true }"),
-        &["events.broadcast"],
+        ("janus.jcfg", "certificates: { rsa_private_key = true }"),
+        &["certificates.rsa_private_key"],
     );
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::schema::{Config, MediaConfig};
+use super::schema::{Config, MediaConfig, TokenAuth};
 use super::tree::ConfigError;
 use super::value::Secret;
 
@@ -28,6 +28,12 @@ impl Config {
         self.check_listeners()?;
         self.check_admin()?;
         self.check_tls()?;
+        if self.events.post.enabled && self.events.post.backend.is_none() {
+            return fail(
+                "events.post.backend",
+                "must name the server to post events to",
+            );
+        }
         self.media.check(self.shards.unwrap_or(1))?;
         if self.limits.poll_timeout > POLL_TIMEOUT_MAX {
             return fail(
@@ -111,6 +117,16 @@ impl Config {
             ),
             ("ws.admin_bind", true, &self.ws.admin_bind),
         ];
+        if self.general.token_auth == TokenAuth::Stored
+            && !self.admin.enabled
+            && self.ws.admin_bind.is_empty()
+        {
+            return fail(
+                "general.token_auth",
+                "needs the Admin API, which hands out the tokens: switch that on, or set \
+                 token_auth_secret for signed tokens",
+            );
+        }
         for (key, enabled, binds) in binds {
             let open = |bind: &&SocketAddr| !bind.ip().to_canonical().is_loopback();
             let Some(bind) = binds.iter().filter(|_| enabled).find(open) else {

@@ -82,3 +82,88 @@ impl HostPattern {
         &self.0
     }
 }
+
+/// The HTTP server that reports are posted to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backend {
+    /// Name or address of the host, without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// Path and query of requests.
+    pub path: String,
+}
+
+impl Backend {
+    /// Reads `http://HOST[:PORT][/PATH]`; `None` when it is something else.
+    pub fn parse(url: &str) -> Option<Self> {
+        let rest = url.strip_prefix("http://")?;
+        let at = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(at);
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+            Some(_) | None => (authority, 80),
+        };
+        let host = host
+            .strip_prefix('[')
+            .map_or(host, |host| host.trim_end_matches(']'));
+        let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
+        if host.is_empty() || host.contains('@') || !is_plain(host) || !is_plain(path) || port == 0
+        {
+            return None;
+        }
+        let path = match path {
+            "" => "/".to_owned(),
+            path if path.starts_with('?') => format!("/{path}"),
+            path => path.to_owned(),
+        };
+        Some(Self {
+            host: host.to_owned(),
+            port,
+            path,
+        })
+    }
+
+    /// The value of `Host`.
+    pub fn authority(&self) -> String {
+        let host = &self.host;
+        let host = if host.contains(':') {
+            format!("[{host}]")
+        } else {
+            host.clone()
+        };
+        match self.port {
+            80 => host,
+            port => format!("{host}:{port}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_plain_http_urls() {
+        for (url, expected) in [
+            ("http://127.0.0.1:9000/", Some(("127.0.0.1:9000", "/"))),
+            ("http://collector", Some(("collector", "/"))),
+            ("http://collector:80/a?b=c", Some(("collector", "/a?b=c"))),
+            ("http://[::1]:9000/x", Some(("[::1]:9000", "/x"))),
+            ("http://[::1]/x", Some(("[::1]", "/x"))),
+            ("http://h?x", Some(("h", "/?x"))),
+            ("https://collector/", None),
+            ("ftp://x", None),
+            ("http://", None),
+            ("http://a b/", None),
+            ("http://user@host/", None),
+            ("http://h:0/", None),
+            ("http://h:99999/", None),
+        ] {
+            let backend = Backend::parse(url);
+            let shown = backend.as_ref().map(|b| (b.authority(), b.path.as_str()));
+            let shown = shown.as_ref().map(|(host, path)| (host.as_str(), *path));
+            assert_eq!(shown, expected, "{url}");
+        }
+    }
+}

@@ -13,6 +13,8 @@ use std::task::{Context, Poll};
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ShardId;
+use crate::config::LogLevel;
+use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
@@ -37,6 +39,13 @@ pub trait Platform: 'static {
     /// How many lines of the process's log were not written. One shard is told; to the others all
     /// is zero, because shards add up.
     fn log_drops(&self) -> LogDrops;
+
+    /// Takes what event handlers are to be told, without waiting. Says how many of them there was
+    /// no room for.
+    fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64;
+
+    /// Writes log lines from this level on.
+    fn set_log_level(&self, level: LogLevel);
 
     /// Lets the runtime look for new events before the caller goes on.
     fn yield_now(&self) -> impl Future<Output = ()>;

@@ -52,6 +52,8 @@ pub struct Counters {
     pub udp_sent: u64,
     /// Datagrams dropped, because too many waited or the kernel refused them.
     pub udp_send_dropped: u64,
+    /// Reports for event handlers for which there was no room.
+    pub reports_dropped: u64,
     /// Lines of the process's log that were not written. One shard tells of them.
     pub log_drops: LogDrops,
 }
@@ -67,6 +69,7 @@ impl Counters {
         metrics.driver_sent_datagrams = self.udp_sent;
         metrics.http_connections_refused.descriptors = self.tcp_shed;
         metrics.media_dropped_datagrams.send_error = self.udp_send_dropped;
+        metrics.events_dropped_reports.queue_full = self.reports_dropped;
         metrics.log_dropped_lines = self.log_drops;
     }
 }
@@ -240,6 +243,12 @@ impl<P: Platform, C: Core> Pump<P, C> {
         }
         self.udp.send(now, scene.out, scene.counters);
         self.mesh.send(&mut self.out);
+        if !self.out.reports.is_empty() {
+            self.counters.reports_dropped += self.platform.tell_handlers(&mut self.out.reports);
+        }
+        if let Some(level) = self.out.log_level.take() {
+            self.platform.set_log_level(level);
+        }
         if std::mem::take(&mut self.out.close_listeners) {
             self.tcp.close_listeners();
         }

@@ -91,12 +91,13 @@ impl Gateway {
                 return;
             };
             match act {
-                Act::Event(event) => self.publish_one(*event, metrics),
+                Act::Event(event) => self.publish_one(now, *event, metrics),
                 Act::Hangup(handle) => {
                     let peer = self.handle_mut(handle).and_then(|entry| entry.peer.take());
                     let Some(peer) = peer else { continue };
                     self.media.close(now, peer);
                     let reason = "Close PC";
+                    self.report_hangup(now, handle, reason);
                     let event = PeerEvent::Hangup { reason };
                     self.with_plugin(now, handle, |plugin, cx| {
                         plugin.peer_event(cx, handle, &event);
@@ -105,6 +106,9 @@ impl Gateway {
                     self.push(handle.session, hangup.finish(), metrics);
                 }
                 Act::Opened(handle) => self.take_early_candidates(now, handle),
+                Act::Report(handle, plugin, data) => {
+                    self.report_plugin(now, handle, plugin, &data);
+                }
                 Act::Resolve(ticket, data) => self.resolve(ticket, data),
                 Act::Send(to, parcel) if to == self.id => {
                     self.call(now, parcel.plugin, |plugin, cx| {
@@ -171,7 +175,7 @@ impl Gateway {
             .finish()
     }
 
-    fn publish_one(&mut self, event: PluginEvent, metrics: &mut Metrics) {
+    fn publish_one(&mut self, now: Now, event: PluginEvent, metrics: &mut Metrics) {
         let PluginEvent {
             handle,
             transaction,
@@ -197,6 +201,7 @@ impl Gateway {
                 trickled = take_candidates(&mut jsep);
             }
             told = told.raw("jsep", &jsep_text(&jsep));
+            self.note_local(now, handle, &jsep);
         }
         self.push(handle.session, told.finish(), metrics);
         for candidate in trickled {

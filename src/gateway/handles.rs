@@ -6,7 +6,8 @@ use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleRef, PeerId, SessionId, draw_handle};
 use crate::gateway::acts::Owed;
-use crate::gateway::handle::{Handle, Trickled};
+use crate::gateway::auth::{Credentials, masked};
+use crate::gateway::handle::{Handle, Sdps, Trickled};
 use crate::gateway::plugin::{Answer, Cx, JsepKind, Plugin, PluginMessage};
 use crate::gateway::reply::{Message, Reply};
 use crate::gateway::request::Envelope;
@@ -40,6 +41,8 @@ impl Gateway {
                 format!("No such plugin '{package}'"),
             )
         })?;
+        let token = Credentials::of(fields).token;
+        self.auth.check_plugin(now.realtime, token, package)?;
         let session_id = SessionId(request.session);
         let Some(session) = self.sessions.get_mut(&session_id) else {
             unreachable!("the session was looked up before the verb");
@@ -59,7 +62,10 @@ impl Gateway {
             Handle {
                 plugin,
                 opaque_id,
+                token: token.map(masked),
+                created: now.monotonic,
                 peer: None,
+                sdps: Sdps::default(),
                 has_offered: false,
                 early: Vec::new(),
             },
@@ -77,6 +83,7 @@ impl Gateway {
         metrics.gateway_handles += 1;
         metrics.gateway_handles_attached += 1;
         debug!(session = %session_id, handle = %id, package, "handle attached");
+        self.report_attachment(now, handle, "attached");
         Ok(kind(request, "success")
             .raw("data", &format!("{{\"id\":{id}}}"))
             .finish())
@@ -101,12 +108,13 @@ impl Gateway {
         now: Now,
         handle: HandleRef,
         request: &Envelope,
+        reason: &'static str,
         metrics: &mut Metrics,
     ) -> Reply {
         let peer = self.handle_mut(handle).and_then(|entry| entry.peer);
         if let Some(peer) = peer {
             self.media.close(now, peer);
-            self.hung_up(now, handle, "Janus API", metrics);
+            self.hung_up(now, handle, reason, metrics);
         }
         kind(request, "success").finish()
     }
@@ -129,7 +137,10 @@ impl Gateway {
             crate::gateway::reply::error(Some(session), Some(&transaction), fault)
         };
         let message = match self.read_message(handle, &mut members, &transaction) {
-            Ok(message) => message,
+            Ok(message) => {
+                self.note_remote(now, handle, &message, &members);
+                message
+            }
             Err(fault) => return Some(fail(&fault)),
         };
         let outcome = self.with_plugin(now, handle, |plugin, cx| {
@@ -247,7 +258,11 @@ impl Gateway {
         if let Some(peer) = peer {
             self.media.close(now, peer);
         }
+        if peer.is_some() {
+            self.report_hangup(now, handle, "Handle detached");
+        }
         self.with_plugin(now, handle, |plugin, cx| plugin.detach(cx, handle));
+        self.report_attachment(now, handle, "detached");
         if self.remove_handle(handle) {
             metrics.gateway_handles -= 1;
             metrics.gateway_handles_detached += 1;
@@ -264,7 +279,9 @@ impl Gateway {
     ) {
         if let Some(entry) = self.handle_mut(handle) {
             entry.peer = None;
+            entry.sdps = Sdps::ended();
         }
+        self.report_hangup(now, handle, reason);
         let event = PeerEvent::Hangup { reason };
         self.with_plugin(now, handle, |plugin, cx| {
             plugin.peer_event(cx, handle, &event)
@@ -290,6 +307,7 @@ impl Gateway {
             {
                 continue;
             }
+            self.report_media(now, handle, peer, &event);
             let told = match &event {
                 PeerEvent::Hangup { reason } => {
                     self.hung_up(now, handle, reason, metrics);

@@ -33,7 +33,7 @@ impl Gateway {
         #[cfg(feature = "mutants")]
         let deadline =
             crate::base::mutant::poll_deadline(now, deadline.saturating_since(now.monotonic));
-        let is_accepting = self.is_accepting;
+        let is_accepting = !self.is_draining;
         let session = self.sessions.get_mut(&id);
         let Some(session) = session.filter(|session| session.owner == Owner::Http) else {
             self.outputs.push(Output::Unknown { origin });
@@ -119,7 +119,7 @@ impl Gateway {
     ) {
         metrics.gateway_requests.poll += 1;
         let session = self.sessions.get(&id);
-        if !self.is_accepting || session.is_none_or(|session| session.owner != Owner::Http) {
+        if self.is_draining || session.is_none_or(|session| session.owner != Owner::Http) {
             self.outputs.push(Output::Unknown { origin });
             return;
         }

@@ -4,9 +4,13 @@
 //! that owns the session; what it has to say to listeners leaves as [`Output`]s.
 
 mod acts;
+mod admin;
 pub mod auth;
+mod call_reports;
 pub mod events;
+pub mod gather;
 pub mod handle;
+mod handle_info;
 mod handles;
 mod info;
 mod jsep;
@@ -14,8 +18,11 @@ mod listeners;
 mod owners;
 pub mod plugin;
 pub mod reply;
+pub mod reports;
 pub mod request;
+mod runtime;
 pub mod session;
+mod tokens;
 mod trickle;
 pub mod verb;
 
@@ -35,12 +42,15 @@ use crate::metrics::Metrics;
 use crate::mutant;
 
 use acts::Owed;
-use auth::Auth;
+use auth::{Auth, Credentials};
 use plugin::{Act, Parcel, Plugin, Ticket};
 use reply::{Message, Reply};
+use reports::Reports;
 use request::{Envelope, HandleField};
+use runtime::Runtime;
 use session::{Origin, PollEnd, Session, SessionEnd, Via};
 
+pub use admin::AdminRoute;
 pub use listeners::Outcome;
 use verb::{Level, Verb};
 
@@ -136,6 +146,8 @@ pub struct Parts {
     pub id: ShardId,
     /// How many shards there are.
     pub shards: u8,
+    /// When it began.
+    pub started: Monotonic,
     /// The configuration.
     pub config: Arc<Config>,
     /// Its randomness.
@@ -172,7 +184,13 @@ pub struct Gateway {
     /// What plugins tell their like on other shards.
     parcels: Vec<(ShardId, Parcel)>,
     outputs: Vec<Output>,
-    is_accepting: bool,
+    /// What is told to event handlers.
+    reports: Reports,
+    runtime: Runtime,
+    started: Monotonic,
+    /// The Admin API lets new sessions in.
+    is_open: bool,
+    is_draining: bool,
 }
 
 impl Gateway {
@@ -181,7 +199,10 @@ impl Gateway {
         Self {
             id: parts.id,
             shards: parts.shards,
-            auth: Auth::new(&parts.config.general),
+            auth: Auth::new(&parts.config.general, parts.config.admin.secret.as_ref()),
+            reports: Reports::new(&parts.config),
+            runtime: Runtime::new(&parts.config),
+            started: parts.started,
             config: parts.config,
             rng: parts.rng,
             media: parts.media,
@@ -196,7 +217,8 @@ impl Gateway {
             replies: Vec::new(),
             parcels: Vec::new(),
             outputs: Vec::new(),
-            is_accepting: true,
+            is_open: true,
+            is_draining: false,
         }
     }
 
@@ -221,7 +243,7 @@ impl Gateway {
                     Route::Answered(pong.finish())
                 }
                 (_, Some(Verb::Info)) => Route::Answered(self.info(&request.transaction)),
-                (_, Some(Verb::Create)) => match self.admit(request) {
+                (_, Some(Verb::Create)) => match self.admit(now, request) {
                     Err(fault) => fail(&fault),
                     Ok(0) => Route::Answered(self.create(now, via, request, metrics)),
                     Ok(id) => Route::Owner(SessionId(id)),
@@ -233,18 +255,20 @@ impl Gateway {
             let fault = ApiError::new(ErrorCode::HandleNotFound, "Handle not found");
             return fail(&fault);
         }
-        if !self.auth.allows(request.fields().get("apisecret")) {
+        let shown = Credentials::of(request.fields());
+        if !self.auth.allows(now.realtime, shown) {
             return fail(&ApiError::unauthorized());
         }
         Route::Owner(SessionId(request.session))
     }
 
     /// Whether a session may be created, and under which id; zero is any.
-    fn admit(&self, request: &Envelope) -> Result<u64, ApiError> {
-        if !self.is_accepting {
+    fn admit(&self, now: Now, request: &Envelope) -> Result<u64, ApiError> {
+        if !self.is_accepting() {
             return Err(not_accepting());
         }
-        if !self.auth.allows(request.fields().get("apisecret")) {
+        let shown = Credentials::of(request.fields());
+        if !self.auth.allows(now.realtime, shown) {
             return Err(ApiError::unauthorized());
         }
         let chosen = request.fields().may_u64("id")?.unwrap_or(0);
@@ -312,7 +336,7 @@ impl Gateway {
                 Ok(kind(&request, "success").finish())
             }
             Verb::Detach => Ok(self.detach(now, handle, &request, metrics)),
-            Verb::Hangup => Ok(self.hangup(now, handle, &request, metrics)),
+            Verb::Hangup => Ok(self.hangup(now, handle, &request, "Janus API", metrics)),
             Verb::Message => return self.message(now, origin, handle, request, metrics),
             Verb::Trickle => self.trickle(now, handle, &request),
             Verb::Create | Verb::Info | Verb::Ping => {
@@ -324,7 +348,7 @@ impl Gateway {
 
     fn create(&mut self, now: Now, via: Via, request: &Envelope, metrics: &mut Metrics) -> Reply {
         // The shard that took the request in may not have begun to drain yet.
-        if !self.is_accepting || self.sessions.len() >= self.config.limits.sessions_count {
+        if !self.is_accepting() || self.sessions.len() >= self.config.limits.sessions_count {
             return request.fail(&not_accepting());
         }
         let id = match request.fields().may_u64("id").ok().flatten() {
@@ -345,21 +369,16 @@ impl Gateway {
             self.id,
             "a session is made by its owner"
         );
-        let session = Session::new(
-            now.monotonic,
-            via.into(),
-            self.config.general.session_timeout,
-        );
-        if let Some(at) = session.expires() {
-            self.timers.arm(Key::Session(id), at);
-        }
+        let session = Session::new(now.monotonic, via.into());
         self.sessions.insert(id, session);
         if let Via::Socket(origin) = via {
             self.owned.insert((origin, id));
         }
+        self.arm_session(id);
         metrics.gateway_sessions += 1;
         metrics.gateway_sessions_created += 1;
         debug!(session = %id, "session created");
+        self.report_created(now, id, via);
         Message::new("success")
             .transaction(Some(&request.transaction))
             .raw("data", &format!("{{\"id\":{id}}}"))
@@ -369,7 +388,7 @@ impl Gateway {
     /// The reply to `info`.
     pub fn info(&self, transaction: &str) -> Reply {
         let plugins = self.plugins.iter().map(|plugin| plugin.info());
-        info::server_info(transaction, &self.config, plugins, self.is_accepting)
+        info::server_info(transaction, &self.config, plugins, self.is_accepting())
     }
 
     /// Ends a session: its handles, its PeerConnections, its listeners. Nothing is told to the
@@ -409,6 +428,9 @@ impl Gateway {
         if !(end == SessionEnd::Timeout && mutant!(SessionMiscounted)) {
             metrics.gateway_sessions -= 1;
         }
+        if end != SessionEnd::Timeout {
+            self.report_session(now, id, "{\"name\":\"destroyed\"}");
+        }
         *end.counter(metrics) += 1;
         debug!(session = %id, ?end, "session ended");
     }
@@ -435,7 +457,7 @@ impl Gateway {
         let Some(session) = self.sessions.get(&id) else {
             return;
         };
-        match session.expires() {
+        match session.expires(self.runtime.session_timeout) {
             None => {}
             Some(_) if mutant!(SessionNeverEnds) => {}
             Some(at) if at > now.monotonic => self.timers.arm(Key::Session(id), at),
@@ -444,6 +466,7 @@ impl Gateway {
             }
             Some(_) => {
                 self.tell_timeout(id, metrics);
+                self.report_session(now, id, "{\"name\":\"timeout\"}");
                 self.end_session(now, id, SessionEnd::Timeout, metrics);
             }
         }
@@ -451,7 +474,7 @@ impl Gateway {
 
     /// Refuses new sessions and lets everybody go who waits for events.
     pub fn drain(&mut self, metrics: &mut Metrics) {
-        self.is_accepting = false;
+        self.is_draining = true;
         let ids: Vec<_> = self.sessions.keys().copied().collect();
         for id in ids {
             self.release_listeners(id, PollEnd::Shutdown, metrics);
@@ -468,8 +491,25 @@ impl Gateway {
 
     /// Uses another configuration from here on. Sessions keep the timeout that they began with.
     pub fn configure(&mut self, config: Arc<Config>) {
-        self.auth = Auth::new(&config.general);
+        self.auth
+            .reload(&config.general, config.admin.secret.as_ref());
+        self.reports = Reports::new(&config);
+        self.runtime = Runtime::new(&config);
         self.config = config;
+    }
+
+    /// Whether new sessions are let in.
+    const fn is_accepting(&self) -> bool {
+        self.is_open && !self.is_draining
+    }
+
+    /// Arms the end of a session that stays silent, or none.
+    fn arm_session(&mut self, id: SessionId) {
+        let session = self.sessions.get(&id);
+        match session.and_then(|session| session.expires(self.runtime.session_timeout)) {
+            Some(at) => self.timers.arm(Key::Session(id), at),
+            None => self.timers.cancel(Key::Session(id)),
+        }
     }
 
     /// Takes the next thing to say to a listener.

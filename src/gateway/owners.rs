@@ -61,7 +61,7 @@ impl Gateway {
             };
             metrics.gateway_events_requeued += session.events.requeue() as u64;
             metrics.gateway_sessions_orphaned += 1;
-            if let Some(at) = session.expires() {
+            if let Some(at) = session.expires(self.runtime.session_timeout) {
                 self.timers.arm(Key::Session(id), at);
             }
             self.disown(id, before, metrics);

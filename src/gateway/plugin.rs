@@ -144,6 +144,7 @@ pub(super) enum Act {
     Event(Box<PluginEvent>),
     Hangup(HandleRef),
     Opened(HandleRef),
+    Report(Option<HandleRef>, usize, Value),
     Resolve(Ticket, Value),
     Send(ShardId, Parcel),
 }
@@ -200,6 +201,11 @@ impl Cx<'_> {
             message: Box::new(message),
         };
         self.acts.push_back(Act::Send(to, parcel));
+    }
+
+    /// Tells event handlers something of the plugin, or of one of its handles.
+    pub fn report(&mut self, handle: Option<HandleRef>, data: Value) {
+        self.acts.push_back(Act::Report(handle, self.plugin, data));
     }
 
     /// Promises a reply, for [`Answer::Later`].
@@ -326,6 +332,12 @@ pub trait Plugin: fmt::Debug {
 
     /// The state of a handle, for the Admin API.
     fn query(&self, handle: HandleRef) -> Value;
+
+    /// Answers a request of the Admin API; `None` when the plugin has no answers for it.
+    fn admin(&mut self, request: &Map<String, Value>) -> Option<Value> {
+        let _ = request;
+        None
+    }
 
     /// A message of this plugin's instance on a shard, see [`Cx::send`].
     fn remote(&mut self, cx: &mut Cx<'_>, from: ShardId, message: Box<dyn PluginMsg>) {

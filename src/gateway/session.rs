@@ -165,13 +165,45 @@ impl SessionEnd {
     }
 }
 
+/// How much silence ends a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// This much.
+    After(Duration),
+    /// As much as for all sessions without a timeout of their own.
+    Common,
+    /// No silence ends it.
+    Never,
+}
+
+impl Timeout {
+    /// Reads it as the Admin API has it: 0 is never, -1 as for all, and less makes no sense.
+    pub fn from_seconds(seconds: i64) -> Option<Self> {
+        match u32::try_from(seconds) {
+            Ok(0) => Some(Self::Never),
+            Ok(seconds) => Some(Self::After(Duration::from_secs(seconds.into()))),
+            Err(_) if seconds == -1 => Some(Self::Common),
+            Err(_) => None,
+        }
+    }
+
+    /// As the Admin API has it.
+    pub fn seconds(self) -> i64 {
+        match self {
+            Self::After(timeout) => timeout.as_secs().cast_signed(),
+            Self::Common => -1,
+            Self::Never => 0,
+        }
+    }
+}
+
 /// One session.
 #[derive(Debug)]
 pub struct Session {
     /// The last sign of life.
     pub last_activity: Monotonic,
-    /// Ends after this much silence; `None` is never.
-    pub timeout: Option<Duration>,
+    /// How much silence ends it.
+    pub timeout: Timeout,
     /// Its handles.
     pub handles: BTreeMap<HandleId, Handle>,
     /// Who gets its events.
@@ -197,10 +229,10 @@ pub struct Delivery {
 
 impl Session {
     /// A session without handles.
-    pub fn new(now: Monotonic, owner: Owner, timeout: Option<Duration>) -> Self {
+    pub fn new(now: Monotonic, owner: Owner) -> Self {
         Self {
             last_activity: now,
-            timeout,
+            timeout: Timeout::Common,
             handles: BTreeMap::new(),
             owner,
             events: Events::default(),
@@ -260,8 +292,15 @@ impl Session {
     }
 
     /// When the session ends if it stays silent, and unclaimed if nobody owns it.
-    pub fn expires(&self) -> Option<Monotonic> {
-        let silent = self.timeout.map(|timeout| self.last_activity + timeout);
+    ///
+    /// `common` is the timeout of those that have none of their own.
+    pub fn expires(&self, common: Option<Duration>) -> Option<Monotonic> {
+        let timeout = match self.timeout {
+            Timeout::After(timeout) => Some(timeout),
+            Timeout::Common => common,
+            Timeout::Never => None,
+        };
+        let silent = timeout.map(|timeout| self.last_activity + timeout);
         match self.owner {
             Owner::Http | Owner::Socket(_) => silent,
             Owner::Nobody { until } => Some(silent.map_or(until, |silent| silent.min(until))),

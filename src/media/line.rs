@@ -239,6 +239,11 @@ impl Line {
         }
     }
 
+    /// Losses that the remote reported so far.
+    pub(crate) const fn remote_lost(&self) -> u64 {
+        self.remote_lost
+    }
+
     pub(crate) fn state(&self) -> LineState {
         let received = |get: fn(&Traffic) -> u64| {
             let each = self.watches.iter().map(|watch| get(&watch.received));

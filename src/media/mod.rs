@@ -9,6 +9,7 @@
 mod counters;
 mod demux;
 mod event;
+mod info;
 mod keyframes;
 mod line;
 mod offers;
@@ -51,6 +52,7 @@ pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
     OfferOptions, Offered, PeerEvent, PeerOwner, RouteId, TrackKind,
 };
+pub use info::{LineInfo, PeerInfo, PeerStage};
 pub use peer_cert::{Certificate, CertificateError, Crypto};
 pub use relay::Relay;
 pub use setup::{LocalSocket, MediaSetup};

@@ -20,6 +20,7 @@ use crate::base::id::SockId;
 use crate::media::Datagram;
 use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
+use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_config::Numbers;
@@ -53,6 +54,9 @@ pub(crate) struct Peer {
     pub(super) second_due: Option<Monotonic>,
     pub(super) bitrate: Option<BitrateCap>,
     pub(super) remote_bitrate: Option<u64>,
+    pub(super) course: Course,
+    /// We choose the pair of addresses.
+    pub(super) is_controlling: bool,
 }
 
 /// What a peer needs to know of its surroundings.
@@ -160,6 +164,8 @@ impl Peer {
             second_due: None,
             bitrate: None,
             remote_bitrate: None,
+            course: Course::new(until),
+            is_controlling: false,
         }
     }
 
@@ -193,6 +199,10 @@ impl Peer {
                 out.drops.push(DropReason::SourceLimit);
                 return;
             }
+        }
+        if !crate::wire::stun::is_stun(bytes) {
+            let base = self.settings.bases.get(usize::from(sock.0));
+            self.course.path = base.map(|base| (*base, from));
         }
         let Some(input) = self.input(now, sock, from, bytes) else {
             out.drops.push(DropReason::NotMedia);
@@ -399,6 +409,12 @@ impl Peer {
     /// What the remote said that it can receive.
     pub(crate) const fn remote_bitrate(&self) -> Option<u64> {
         self.remote_bitrate
+    }
+
+    /// The sources of a line that are known, each with its encoding.
+    pub(super) fn sources_of(&self, line: usize) -> impl Iterator<Item = (u8, u32)> {
+        let of_line = self.sources.iter().filter(move |each| each.line == line);
+        of_line.map(|each| (each.encoding, each.ssrc))
     }
 
     pub(crate) fn line(&self, index: usize) -> Option<&Line> {

@@ -8,6 +8,7 @@ use str0m::config::Fingerprint;
 use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
 use crate::media::event::{MediaError, TrackKind};
+use crate::media::info::Course;
 use crate::media::line::{EncodingSource, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, Stage};
 use crate::media::peer_config::{Numbers, rtc_config};
@@ -94,6 +95,8 @@ impl Peer {
         let ice = (new.ice, nobody);
         let setup = Setup::Actpass;
         let mut peer = Self::new(new.owner, new.settings, rtc, numbers, ice, setup, new.until);
+        peer.course = Course::new(now);
+        peer.is_controlling = !new.is_ice_lite;
         peer.is_ice_lite = new.is_ice_lite;
         peer.stage = Stage::Offered;
         peer

@@ -64,6 +64,7 @@ impl Peer {
             Event::RtpPacket(packet) => self.on_packet(now, packet, out),
             Event::Connected => {
                 self.stage = Stage::Up;
+                self.course.secured.get_or_insert(now);
                 self.second_due = Some(now + SECOND);
                 out.events.push(PeerEvent::Up);
                 if let Some(cap) = &mut self.bitrate {
@@ -104,6 +105,9 @@ impl Peer {
 
     fn on_ice_state(&mut self, now: Monotonic, state: IceConnectionState, out: &mut PeerOutput) {
         let is_connected = state.is_connected();
+        if is_connected {
+            self.course.connected.get_or_insert(now);
+        }
         match self.stage {
             Stage::Checking { .. } if is_connected => {
                 self.stage = Stage::Handshake {

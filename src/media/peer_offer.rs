@@ -11,6 +11,7 @@ use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
 use crate::media::counters::DropReason;
 use crate::media::event::{MediaError, PeerOwner, TrackKind};
+use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, PeerSettings, Stage, mid_of};
 use crate::media::peer_config::{Numbers, PeerDefaults, rtc_config};
@@ -162,6 +163,8 @@ impl Peer {
         let ice = (new.ice, offer.ice.clone());
         let mut peer = Self::new(new.owner, new.settings, rtc, numbers, ice, setup, new.until);
         peer.is_ice_lite = new.is_ice_lite;
+        peer.is_controlling = offer.is_lite;
+        peer.course = Course::new(now);
         peer
     }
 

@@ -155,6 +155,9 @@ metrics! {
     /// Datagrams that the kernel took.
     counter driver_sent_datagrams,
 
+    /// Reports for event handlers that they were not told.
+    counter events_dropped_reports: ReportDrops,
+
     /// Log lines that were not written.
     counter log_dropped_lines: LogDrops,
 }
@@ -318,6 +321,11 @@ family!(reason: PacketDrops {
 family!(reason: MessageDrops {
     buffer_full = "buffer_full",
     too_big = "too_big",
+});
+
+family!(reason: ReportDrops {
+    queue_full = "queue_full",
+    turn_full = "turn_full",
 });
 
 family!(reason: LogDrops {

@@ -2,6 +2,7 @@
 
 use crate::base::clock::Now;
 use crate::base::id::{ConnId, ShardId, owner_of};
+use crate::gateway::reply::Reply;
 use crate::gateway::session::{Origin, PollEnd};
 use crate::gateway::{Outcome, Output};
 use crate::metrics::Metrics;
@@ -23,6 +24,12 @@ impl Shard {
         out: &mut Outbox,
     ) {
         match message {
+            MeshMsg::Admin { origin, request } => {
+                self.serve_passed_on(now, from, origin, &request, out);
+            }
+            MeshMsg::Apply { origin, change } => self.apply_change(origin, &change, out),
+            MeshMsg::Ask { origin, question } => self.answer_part(origin, question, out),
+            MeshMsg::Change { origin, change } => self.order_change(origin, &change, out),
             MeshMsg::Count { origin } => {
                 let metrics = Box::new(self.metrics());
                 self.post(from, MeshMsg::Counted { origin, metrics }, out);
@@ -42,6 +49,7 @@ impl Shard {
                 self.gateway.remote(now, from, parcel, &mut self.metrics);
                 self.tell_listeners(out);
             }
+            MeshMsg::Part { origin, part } => self.take_part(now, from, origin, part, out),
             MeshMsg::Poll {
                 origin,
                 session,
@@ -62,15 +70,7 @@ impl Shard {
             }
             MeshMsg::Reply { origin, reply } => {
                 self.asked[usize::from(from.0)] -= 1;
-                if self.fill_line(now, origin, &reply) {
-                    self.serve(now, origin.conn, out);
-                } else if self.waits_as(origin) {
-                    if let Some(client) = self.clients.get_mut(origin.conn) {
-                        client.waiting = Waiting::Nothing;
-                    }
-                    self.answer(now, origin.conn, &reply, Framing::Chunked);
-                    self.revisits.push_back(origin.conn);
-                }
+                self.reply_to(now, origin, &reply, out);
             }
             MeshMsg::Request {
                 origin,
@@ -102,6 +102,19 @@ impl Shard {
             }
             MeshMsg::Tell(output) => self.told(now, output, out),
             MeshMsg::TookIn => self.asked[usize::from(from.0)] -= 1,
+        }
+    }
+
+    /// Answers a request that waits for its reply, if its client is still there.
+    pub(super) fn reply_to(&mut self, now: Now, origin: Origin, reply: &Reply, out: &mut Outbox) {
+        if self.fill_line(now, origin, reply) {
+            self.serve(now, origin.conn, out);
+        } else if self.waits_as(origin) {
+            if let Some(client) = self.clients.get_mut(origin.conn) {
+                client.waiting = Waiting::Nothing;
+            }
+            self.answer(now, origin.conn, reply, Framing::Chunked);
+            self.revisits.push_back(origin.conn);
         }
     }
 

@@ -5,7 +5,10 @@
 //! behind is found out at the door: the request is refused with 503. What answers is never
 //! refused, and so bounded by what was asked.
 
+use std::sync::Arc;
+
 use crate::base::id::SessionId;
+use crate::gateway::gather::{Change, Part, Question};
 use crate::gateway::plugin::Parcel;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
@@ -17,6 +20,34 @@ use crate::metrics::Metrics;
 /// A message from one shard to another.
 #[derive(Debug)]
 pub enum MeshMsg {
+    /// Wants an Admin request executed that the receiver owns the session of.
+    Admin {
+        /// Where the answer goes.
+        origin: Origin,
+        /// The request.
+        request: Box<Envelope>,
+    },
+    /// Wants a change made, in its place in the order of changes.
+    Apply {
+        /// Who is told when it is made.
+        origin: Origin,
+        /// The change.
+        change: Arc<Change>,
+    },
+    /// Asks what the Admin API asks all shards.
+    Ask {
+        /// Who asks.
+        origin: Origin,
+        /// What.
+        question: Question,
+    },
+    /// Wants a change made by all shards; goes to the one that orders changes.
+    Change {
+        /// Who is told when they made it.
+        origin: Origin,
+        /// The change.
+        change: Arc<Change>,
+    },
     /// Wants the receiver's counters.
     Count {
         /// Who wants them.
@@ -42,6 +73,13 @@ pub enum MeshMsg {
     },
     /// What media tells its like.
     Media(Relay),
+    /// Answers a question, or says that a change is made.
+    Part {
+        /// Who asked.
+        origin: Origin,
+        /// The answer.
+        part: Part,
+    },
     /// What a plugin tells its like.
     Plugin(Parcel),
     /// Wants to wait for events of a session that the receiver owns.

@@ -3,6 +3,7 @@
 //! [`Shard::handle`] takes in what happened, [`Shard::flush`] ends a batch of inputs, and both
 //! fill an [`Outbox`]. [`Shard::deadline`] says when to come back at the latest.
 
+mod admin;
 mod answers;
 mod client;
 mod drain;
@@ -25,6 +26,7 @@ use crate::base::rng::Rng;
 use crate::base::slab::SlabMap;
 use crate::base::timers::Timers;
 use crate::config::Config;
+use crate::gateway::gather::Gather;
 use crate::gateway::session::Origin;
 use crate::gateway::{Gateway, Parts};
 use crate::media::{Certificate, Crypto, LocalSocket, Media, MediaSetup};
@@ -71,6 +73,8 @@ enum Key {
     Conn(ConnId),
     /// A question to all shards that was asked on a connection.
     Counters(ConnId),
+    /// A question to all shards by the Admin API.
+    Gather(Origin),
     /// The end of a phase of draining.
     Drain,
 }
@@ -99,6 +103,8 @@ pub struct Shard {
     revisits: VecDeque<ConnId>,
     /// Requests that each shard has yet to take in.
     asked: Vec<usize>,
+    /// Questions to all shards by the Admin API.
+    gathers: BTreeMap<Origin, Gather>,
     serial: u64,
     phase: Phase,
     /// Shards, this one included, that drain and have no sessions left.
@@ -108,9 +114,9 @@ pub struct Shard {
 
 impl Shard {
     /// Makes a shard that owns nothing yet.
-    pub fn new(setup: Setup, _now: Now) -> Self {
+    pub fn new(setup: Setup, now: Now) -> Self {
         #[cfg(feature = "mutants")]
-        crate::base::mutant::note_start(_now);
+        crate::base::mutant::note_start(now);
         let Setup {
             id,
             shards,
@@ -144,6 +150,7 @@ impl Shard {
         let gateway = Gateway::new(Parts {
             id,
             shards,
+            started: now.monotonic,
             config: Arc::clone(&config),
             rng: rng.fork("ids"),
             media,
@@ -165,6 +172,7 @@ impl Shard {
             local: VecDeque::new(),
             revisits: VecDeque::new(),
             asked: vec![0; usize::from(shards)],
+            gathers: BTreeMap::new(),
             serial: 0,
             phase: Phase::Running,
             emptied: 0,
@@ -250,6 +258,7 @@ impl Shard {
                     self.serve(now, conn, out);
                 }
                 Key::Counters(conn) => self.end_counting(now, conn, out),
+                Key::Gather(origin) => self.end_gathering(now, origin, out),
                 Key::Drain => self.drain_further(now, out),
             }
         }
@@ -266,6 +275,8 @@ impl Shard {
         self.gateway.media_mut().flush(now, &mut out.datagrams);
         self.relay(out);
         self.drain_on(now, out);
+        let dropped = self.gateway.take_reports(&mut out.reports);
+        self.metrics.events_dropped_reports.turn_full += dropped;
     }
 
     /// Output of a connection that the kernel has yet to take.

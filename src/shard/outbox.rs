@@ -3,6 +3,8 @@
 //! Order holds within a lane only.
 
 use crate::base::id::{ConnId, ShardId};
+use crate::config::LogLevel;
+use crate::gateway::reports::Report;
 use crate::media::Datagram;
 use crate::shard::mesh::MeshMsg;
 
@@ -16,6 +18,10 @@ pub struct Outbox {
     /// Messages for other shards. All of them must arrive, in order; their number is bounded by
     /// the requests in work.
     pub mesh: Vec<(ShardId, MeshMsg)>,
+    /// What event handlers are to be told, in order.
+    pub reports: Vec<Report>,
+    /// Log lines are to be written from this level on.
+    pub log_level: Option<LogLevel>,
     /// The listeners are to be closed, for good.
     pub close_listeners: bool,
 }

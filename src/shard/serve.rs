@@ -15,8 +15,8 @@ use crate::shard::client::{Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Key, Listener, Outbox, Shard};
 use crate::transport::conn::{Parked, Receipt, Request};
+use crate::transport::rest;
 use crate::transport::rest::{Asked, How, Listen};
-use crate::transport::{admin, rest};
 use crate::wire::http::{
     Connection, Field, Framing, Method, RequestHead, Response, Status, response,
 };
@@ -125,7 +125,11 @@ impl Shard {
                 self.respond(now, conn, &answer);
             }
             Asked::Redirect(listen) => {
-                if !self.gateway.auth().allows_text(listen.secret.as_deref()) {
+                if !self
+                    .gateway
+                    .auth()
+                    .allows(now.realtime, listen.credentials())
+                {
                     self.respond(now, conn, &Response::empty(Status::Forbidden));
                     return;
                 }
@@ -202,7 +206,11 @@ impl Shard {
     }
 
     fn serve_listen(&mut self, now: Now, conn: ConnId, listen: &Listen, out: &mut Outbox) {
-        if !self.gateway.auth().allows_text(listen.secret.as_deref()) {
+        if !self
+            .gateway
+            .auth()
+            .allows(now.realtime, listen.credentials())
+        {
             self.respond(now, conn, &Response::empty(Status::Forbidden));
             return;
         }
@@ -259,7 +267,7 @@ impl Shard {
         has_room
     }
 
-    fn refuse_busy(&mut self, now: Now, conn: ConnId) {
+    pub(super) fn refuse_busy(&mut self, now: Now, conn: ConnId) {
         let answer = Response {
             retry_after_s: Some(1),
             ..Response::text(Status::ServiceUnavailable, "too busy, try again\n")
@@ -267,34 +275,7 @@ impl Shard {
         self.respond(now, conn, &answer);
     }
 
-    fn serve_admin(&mut self, now: Now, conn: ConnId, request: &Request, out: &mut Outbox) {
-        match admin::read(&request.head) {
-            admin::Asked::Health if self.is_running() => {
-                self.respond(now, conn, &Response::text(Status::Ok, "ok\n"));
-            }
-            admin::Asked::Health => {
-                let answer = Response::text(Status::ServiceUnavailable, "draining\n");
-                self.respond(now, conn, &answer);
-            }
-            admin::Asked::MethodNotAllowed => {
-                let text = Response::text(Status::MethodNotAllowed, "method not allowed\n");
-                self.respond(
-                    now,
-                    conn,
-                    &Response {
-                        allow: Some("GET, HEAD"),
-                        ..text
-                    },
-                );
-            }
-            admin::Asked::Metrics => self.begin_counting(now, conn, out),
-            admin::Asked::Unknown => {
-                self.respond(now, conn, &Response::text(Status::NotFound, "not found\n"));
-            }
-        }
-    }
-
-    fn begin_counting(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
+    pub(super) fn begin_counting(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
         let origin = self.next_origin(conn);
         let sum = Box::new(self.metrics());
         let missing = self.shards - 1;
@@ -356,7 +337,16 @@ impl Shard {
         framing: Framing,
     ) -> Option<Receipt> {
         let laid_out;
-        let body = match self.config.http.json {
+        let is_admin = self
+            .clients
+            .get(conn)
+            .is_some_and(|client| client.listener == Listener::Admin);
+        let form = if is_admin {
+            self.config.admin.json
+        } else {
+            self.config.http.json
+        };
+        let body = match form {
             Form::Compact => text,
             form @ (Form::Indented | Form::Plain) => {
                 laid_out = layout(text, form);

@@ -5,6 +5,7 @@
 
 use crate::base::limits::Limits;
 use crate::config::HttpConfig;
+use crate::gateway::auth::Credentials;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::{Envelope, Path};
 use crate::gateway::session::Wanted;
@@ -43,6 +44,18 @@ pub struct Listen {
     pub how: How,
     /// The API secret that came along.
     pub secret: Option<Box<str>>,
+    /// The token that came along.
+    pub token: Option<Box<str>>,
+}
+
+impl Listen {
+    /// What came along to be let in.
+    pub fn credentials(&self) -> Credentials<'_> {
+        Credentials {
+            secret: self.secret.as_deref(),
+            token: self.token.as_deref(),
+        }
+    }
 }
 
 /// How a client wants to be told.
@@ -111,11 +124,12 @@ fn get(head: &RequestHead, first: &str, second: Option<&str>) -> Asked {
             url::parameter(query, "maxev").as_deref(),
         ))
     };
-    let secret = url::parameter(query, "apisecret").map(|secret| secret.into_owned().into());
+    let text = |name| url::parameter(query, name).map(|value| value.into_owned().into());
     let listen = Listen {
         session: url::id(first),
         how,
-        secret,
+        secret: text("apisecret"),
+        token: text("token"),
     };
     match second {
         None => Asked::Listen(listen),

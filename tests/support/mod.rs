@@ -49,6 +49,10 @@ pub struct Lockstep {
     /// Whether messages between shards stay on their way.
     pub mesh: Mesh,
     held: Vec<(usize, ShardId, MeshMsg)>,
+    /// What event handlers were told.
+    pub reports: Vec<Value>,
+    /// Shards that take nothing in from other shards.
+    pub deaf: Vec<usize>,
 }
 
 /// What becomes of messages between shards.
@@ -103,6 +107,8 @@ impl Lockstep {
             opened: 0,
             outbox: Outbox::default(),
             mesh: Mesh::Delivers,
+            reports: Vec::new(),
+            deaf: Vec::new(),
             held: Vec::new(),
         }
     }
@@ -246,9 +252,16 @@ impl Lockstep {
         under_way: &mut VecDeque<(ShardId, usize, MeshMsg)>,
     ) {
         out.datagrams.clear();
+        for report in out.reports.drain(..) {
+            let report = serde_json::from_str(&report.text).expect("reports are JSON");
+            self.reports.push(report);
+        }
         while !out.tcp.is_empty() || !out.mesh.is_empty() {
             for (to, message) in std::mem::take(&mut out.mesh) {
                 let (from, to) = (ShardId(shard as u8), usize::from(to.0));
+                if self.deaf.contains(&to) {
+                    continue;
+                }
                 match self.mesh {
                     Mesh::Delivers => under_way.push_back((from, to, message)),
                     Mesh::Holds => self.held.push((to, from, message)),
@@ -358,12 +371,12 @@ impl Lockstep {
 }
 
 pub fn get(path: &str) -> String {
-    format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")
+    format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
 pub fn post(path: &str, body: &str) -> String {
     let length = body.len();
-    format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {length}\r\n\r\n{body}")
+    format!("POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n{body}")
 }
 
 /// A strict reader of responses: status, body, and the bytes they take up.

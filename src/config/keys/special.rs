@@ -168,6 +168,14 @@ pub(super) fn transports_disable(
     Ok(())
 }
 
+pub(super) fn events_disable(draft: &mut Draft, setting: &Setting<'_>) -> Result<(), ConfigError> {
+    draft.post_disabled = setting
+        .list()?
+        .iter()
+        .any(|name| library(name) == Some("sampleevh"));
+    Ok(())
+}
+
 fn library(name: &str) -> Option<&str> {
     name.strip_prefix("libjanus_")?.strip_suffix(".so")
 }

@@ -22,8 +22,8 @@ use socket2::Socket;
 #[cfg(not(feature = "uring"))]
 use super::Executor;
 use super::host::{self, Trouble};
-use super::log::DropCounts;
-use super::{Clocks, Inbox, Mesh, Plain, Sender, addresses, bind, inbox, sources};
+use super::log::{DropCounts, LevelSwitch};
+use super::{Clocks, Inbox, Links, Mesh, Plain, Sender, addresses, bind, inbox, sources};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig};
@@ -52,6 +52,8 @@ pub struct Boot {
     pub reopen_logs: Box<dyn FnMut()>,
     /// What the log had to drop, to be shown with the metrics.
     pub log_drops: Option<DropCounts>,
+    /// Changes the level of the log.
+    pub log_level: Option<LevelSwitch>,
 }
 
 impl fmt::Debug for Boot {
@@ -109,7 +111,7 @@ struct Parts {
     inbox: Inbox<Arrival>,
     senders: Vec<Sender<Arrival>>,
     connections_max: usize,
-    log_drops: Option<DropCounts>,
+    links: Links,
     /// The core to stay on.
     core: Option<usize>,
     go: mpsc::Receiver<()>,
@@ -163,7 +165,11 @@ impl Running {
                 inbox,
                 senders: senders.clone(),
                 connections_max,
-                log_drops: boot.log_drops.clone().filter(|_| id == 0),
+                links: Links {
+                    log_drops: boot.log_drops.clone().filter(|_| id == 0),
+                    log_level: boot.log_level.clone(),
+                    reports: None,
+                },
                 core: core_for(&cores, shards, id),
                 go,
             };
@@ -458,7 +464,7 @@ fn shard<C: Core>(
         udp: parts.udp,
         mesh: Mesh::new(setup.id, parts.inbox, parts.senders, report_drained),
         connections_max: parts.connections_max,
-        log_drops: parts.log_drops,
+        links: parts.links,
     };
     executor
         .run(plain, |now| make(setup, now))
@@ -554,6 +560,7 @@ mod tests {
             reload: Box::new(|| unreachable!("nobody sends a signal")),
             reopen_logs: Box::new(|| unreachable!("nobody sends a signal")),
             log_drops: None,
+            log_level: None,
         }
     }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 use socket2::Socket;
 
-use super::log::DropCounts;
-use super::{Glommio, Mesh, Udp, tcp};
+use super::{Glommio, Links, Mesh, Udp, tcp};
 use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
 use crate::shard::Listener;
@@ -27,8 +26,8 @@ pub struct Plain {
     pub mesh: Mesh,
     /// Connections that the shard may hold.
     pub connections_max: usize,
-    /// What the log lost, if this shard tells of it.
-    pub log_drops: Option<DropCounts>,
+    /// The ways to other threads of the process.
+    pub links: Links,
 }
 
 /// The executor of the calling thread.
@@ -70,7 +69,7 @@ impl Executor {
                 connections_max: plain.connections_max,
             };
             let platform = Glommio {
-                log_drops: plain.log_drops,
+                links: plain.links,
                 ..Glommio::default()
             };
             let core = make(platform.sample());

@@ -22,6 +22,7 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::{Layer, Registry};
 
 use self::line::Fields;
@@ -62,6 +63,7 @@ pub struct Log {
     shared: Arc<Shared>,
     queue: SyncSender<Message>,
     done: Receiver<()>,
+    switch: LevelSwitch,
 }
 
 impl Log {
@@ -92,11 +94,28 @@ impl Log {
         DropCounts(Arc::clone(&self.shared))
     }
 
+    /// Returns what changes the level, for another thread to use.
+    pub fn level_switch(&self) -> LevelSwitch {
+        self.switch.clone()
+    }
+
     /// Waits until what was logged is written, but not for a sink that is stuck.
     pub fn finish(&self) {
         self.shared.finish.store(true, Relaxed);
         let _ = self.queue.try_send(Message::Wake);
         let _ = self.done.recv_timeout(FINISH_TIMEOUT);
+    }
+}
+
+/// Changes from which level on lines are written.
+#[derive(Clone, Debug)]
+pub struct LevelSwitch(reload::Handle<Targets, Registry>);
+
+impl LevelSwitch {
+    /// Changes it for the whole process.
+    pub fn set(&self, level: LogLevel) {
+        // Fails only when logging has ended.
+        let _ = self.0.reload(targets(level));
     }
 }
 
@@ -163,13 +182,15 @@ fn start(
         queue: queue.clone(),
         format: config.format,
     };
-    let subscriber = Registry::default().with(layer).with(targets(config.level));
+    let (filter, switch) = reload::Layer::new(targets(config.level));
+    let subscriber = Registry::default().with(filter).with(layer);
     let log = Log {
         level: config.level,
         format: config.format,
         shared,
         queue,
         done,
+        switch: LevelSwitch(switch),
     };
     Ok((subscriber, log))
 }

@@ -6,6 +6,7 @@ pub mod boot;
 mod executor;
 mod fd;
 mod host;
+mod links;
 pub mod log;
 mod mesh;
 mod sources;
@@ -17,10 +18,13 @@ mod udp;
 use std::time::Duration;
 
 use crate::base::clock::{Monotonic, Now};
+use crate::config::LogLevel;
 use crate::driver::Platform;
+use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
 pub use executor::{Executor, Plain};
+pub use links::Links;
 pub use mesh::{Inbox, Mesh, Sender, inbox};
 pub use sources::{Clocks, seed};
 pub use tcp::{Listener, Stream};
@@ -30,8 +34,7 @@ pub use udp::Udp;
 #[derive(Debug, Default)]
 pub struct Glommio {
     clocks: Clocks,
-    /// Of the shard that tells of the log.
-    log_drops: Option<log::DropCounts>,
+    links: Links,
 }
 
 impl Platform for Glommio {
@@ -54,10 +57,15 @@ impl Platform for Glommio {
     }
 
     fn log_drops(&self) -> LogDrops {
-        self.log_drops
-            .as_ref()
-            .map(log::DropCounts::read)
-            .unwrap_or_default()
+        self.links.log_drops()
+    }
+
+    fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
+        self.links.tell_handlers(reports)
+    }
+
+    fn set_log_level(&self, level: LogLevel) {
+        self.links.set_log_level(level);
     }
 
     async fn yield_now(&self) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 #[cfg(not(feature = "uring"))]
 use super::Executor;
-use super::{Inbox, Mesh, Plain, Sender, bind, host, inbox};
+use super::{Inbox, Links, Mesh, Plain, Sender, bind, host, inbox};
 use crate::base::id::ShardId;
 use crate::config::MediaConfig;
 use crate::driver::scripted::{Scripted, pattern};
@@ -52,7 +52,7 @@ impl Server {
                     over.send(Arrival::Over)
                 }),
                 connections_max: 1_000,
-                log_drops: None,
+                links: Links::default(),
             };
             let executor = Executor::new(None).unwrap();
             executor.run(plain, |_| Scripted::default()).unwrap()

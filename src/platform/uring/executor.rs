@@ -51,7 +51,7 @@ impl Executor {
             mesh: plain.mesh,
             connections_max: plain.connections_max,
         };
-        let platform = Uring::new(reactor, plain.log_drops);
+        let platform = Uring::new(reactor, plain.links);
         let core = make(platform.sample());
         reactor.run(run(platform, core, io))
     }

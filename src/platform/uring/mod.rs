@@ -13,10 +13,11 @@ mod udp;
 use std::future::poll_fn;
 use std::task::Poll;
 
-use super::glommio::log::DropCounts;
-use super::glommio::{Clocks, Mesh};
+use super::glommio::{Clocks, Links, Mesh};
 use crate::base::clock::{Monotonic, Now};
+use crate::config::LogLevel;
 use crate::driver::Platform;
+use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
 pub use executor::Executor;
@@ -29,17 +30,16 @@ pub use udp::Udp;
 pub struct Uring {
     clocks: Clocks,
     reactor: Reactor,
-    /// Of the shard that tells of the log.
-    log_drops: Option<DropCounts>,
+    links: Links,
 }
 
 impl Uring {
     /// The platform of a reactor.
-    pub fn new(reactor: &Reactor, log_drops: Option<DropCounts>) -> Self {
+    pub fn new(reactor: &Reactor, links: Links) -> Self {
         Self {
             clocks: Clocks::default(),
             reactor: reactor.clone(),
-            log_drops,
+            links,
         }
     }
 }
@@ -59,10 +59,15 @@ impl Platform for Uring {
     }
 
     fn log_drops(&self) -> LogDrops {
-        self.log_drops
-            .as_ref()
-            .map(DropCounts::read)
-            .unwrap_or_default()
+        self.links.log_drops()
+    }
+
+    fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
+        self.links.tell_handlers(reports)
+    }
+
+    fn set_log_level(&self, level: LogLevel) {
+        self.links.set_log_level(level);
     }
 
     async fn yield_now(&self) {

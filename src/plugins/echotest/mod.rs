@@ -210,6 +210,10 @@ impl Plugin for EchoTest {
         self.echoes.remove(&handle);
     }
 
+    fn admin(&mut self, request: &serde_json::Map<String, Value>) -> Option<Value> {
+        Some(Value::Object(request.clone()))
+    }
+
     fn query(&self, handle: HandleRef) -> Value {
         let Some(echo) = self.echoes.get(&handle) else {
             return json!({});

@@ -1,0 +1,146 @@
+//! What event handlers are told: one JSON object for everything that happens.
+//!
+//! Invariant: reports wait here for the end of the turn only, and no more than
+//! [`REPORTS_MAX`] of them; what is too many is dropped and counted, never waited for.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Value};
+
+use crate::base::clock::{Now, Realtime};
+use crate::base::id::{HandleRef, SessionId};
+use crate::base::json::push_string;
+use crate::config::{Config, ReportKind};
+use crate::gateway::Gateway;
+
+/// Reports of one turn of one shard.
+const REPORTS_MAX: usize = 4_096;
+
+/// One report: its kind, by which handlers choose, and its text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it is about.
+    pub kind: ReportKind,
+    /// Compact JSON.
+    pub text: Box<str>,
+}
+
+/// Whom a report is about.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct About<'a> {
+    pub(super) session: Option<SessionId>,
+    pub(super) handle: Option<HandleRef>,
+    pub(super) opaque_id: Option<&'a str>,
+}
+
+/// The reports of the turn at hand.
+#[derive(Debug)]
+pub(super) struct Reports {
+    /// Bits of the kinds that some handler wants; zero while there is none.
+    wanted: u16,
+    /// The beginning of every report, up to its type.
+    head: String,
+    waiting: Vec<Report>,
+    dropped: u64,
+}
+
+impl Reports {
+    /// Starts without reports; those that no handler wants are not made.
+    pub(super) fn new(config: &Config) -> Self {
+        let mut head = String::from("{\"emitter\":");
+        push_string(&mut head, &config.general.server_name);
+        Self {
+            wanted: config.events.wanted(),
+            head,
+            waiting: Vec::new(),
+            dropped: 0,
+        }
+    }
+
+    /// Whether reports of this kind are worth making.
+    pub(super) const fn wants(&self, kind: ReportKind) -> bool {
+        self.wanted & kind.bit() != 0
+    }
+
+    /// Adds a report. `event` is JSON.
+    pub(super) fn push(
+        &mut self,
+        at: Realtime,
+        (kind, subtype): (ReportKind, Option<u8>),
+        about: About<'_>,
+        event: &str,
+    ) {
+        if !self.wants(kind) {
+            return;
+        }
+        if self.waiting.len() >= REPORTS_MAX {
+            self.dropped += 1;
+            return;
+        }
+        let mut text = String::with_capacity(self.head.len() + event.len() + 160);
+        text.push_str(&self.head);
+        let _ = write!(text, ",\"type\":{}", kind.bit());
+        if let Some(subtype) = subtype {
+            let _ = write!(text, ",\"subtype\":{subtype}");
+        }
+        let _ = write!(text, ",\"timestamp\":{}", at.unix_micros());
+        let session = about.session.or(about.handle.map(|handle| handle.session));
+        if let Some(session) = session {
+            let _ = write!(text, ",\"session_id\":{session}");
+        }
+        if let Some(handle) = about.handle {
+            let _ = write!(text, ",\"handle_id\":{}", handle.handle);
+        }
+        if let Some(opaque_id) = about.opaque_id {
+            text.push_str(",\"opaque_id\":");
+            push_string(&mut text, opaque_id);
+        }
+        let _ = write!(text, ",\"event\":{event}}}");
+        let text = text.into();
+        self.waiting.push(Report { kind, text });
+    }
+}
+
+impl Gateway {
+    /// Moves the reports of this turn to the end of `out`, and says how many were dropped.
+    pub fn take_reports(&mut self, out: &mut Vec<Report>) -> u64 {
+        out.append(&mut self.reports.waiting);
+        std::mem::take(&mut self.reports.dropped)
+    }
+
+    /// Reports something of a handle, with its opaque id.
+    pub(super) fn report_handle(
+        &mut self,
+        at: Realtime,
+        kind: (ReportKind, Option<u8>),
+        handle: HandleRef,
+        event: &str,
+    ) {
+        let session = self.sessions.get(&handle.session);
+        let entry = session.and_then(|session| session.handles.get(&handle.handle));
+        let about = About {
+            session: None,
+            handle: Some(handle),
+            opaque_id: entry.and_then(|entry| entry.opaque_id.as_deref()),
+        };
+        self.reports.push(at, kind, about, event);
+    }
+
+    /// Reports something of a session.
+    pub(super) fn report_session(&mut self, now: Now, session: SessionId, event: &str) {
+        let about = About {
+            session: Some(session),
+            ..About::default()
+        };
+        self.reports
+            .push(now.realtime, (ReportKind::Sessions, None), about, event);
+    }
+
+    /// Reports what the Admin API asks to be told.
+    pub(super) fn report_custom(&mut self, now: Now, schema: &str, data: &Map<String, Value>) {
+        let event = serde_json::json!({"schema": schema, "data": data}).to_string();
+        let kind = (ReportKind::External, None);
+        self.reports
+            .push(now.realtime, kind, About::default(), &event);
+    }
+}

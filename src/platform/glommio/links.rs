@@ -1,0 +1,46 @@
+//! What a shard's platform shares with the rest of the process, whatever drives the shard.
+
+use std::sync::mpsc::SyncSender;
+
+use super::log::{DropCounts, LevelSwitch};
+use crate::config::LogLevel;
+use crate::gateway::reports::Report;
+use crate::metrics::names::LogDrops;
+
+/// The ways from a shard to threads of the process.
+#[derive(Clone, Debug, Default)]
+pub struct Links {
+    /// What the log lost, if this shard tells of it.
+    pub log_drops: Option<DropCounts>,
+    /// Changes the level of the log.
+    pub log_level: Option<LevelSwitch>,
+    /// Where reports for event handlers go.
+    pub reports: Option<SyncSender<Report>>,
+}
+
+impl Links {
+    /// See [`Platform::log_drops`](crate::driver::Platform::log_drops).
+    pub fn log_drops(&self) -> LogDrops {
+        self.log_drops
+            .as_ref()
+            .map(DropCounts::read)
+            .unwrap_or_default()
+    }
+
+    /// See [`Platform::set_log_level`](crate::driver::Platform::set_log_level).
+    pub fn set_log_level(&self, level: LogLevel) {
+        if let Some(switch) = &self.log_level {
+            switch.set(level);
+        }
+    }
+
+    /// See [`Platform::tell_handlers`](crate::driver::Platform::tell_handlers).
+    pub fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
+        let mut dropped = 0;
+        for report in reports.drain(..) {
+            let sent = self.reports.as_ref().map(|queue| queue.try_send(report));
+            dropped += u64::from(!matches!(sent, Some(Ok(()))));
+        }
+        dropped
+    }
+}
