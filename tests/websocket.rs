@@ -325,6 +325,35 @@ fn frames_of_every_kind_are_served() {
 }
 
 #[test]
+fn bytes_may_come_in_any_portions() {
+    let parts = [
+        handshake("/").into_bytes(),
+        text(r#"{"janus":"ping","transaction":"1"}"#),
+        frame(PING, b"p"),
+        frame(0x01, br#"{"janus":"pi"#),
+        frame(
+            0x80,
+            br#"ng","transaction":"2"}{"janus":"ping","transaction":"3"}"#,
+        ),
+        frame(0x88, b"\x03\xe8"),
+    ];
+    let bytes = parts.concat();
+    let mut expected = None;
+    for size in [bytes.len(), 1, 2, 3, 7, 64] {
+        let mut gateway = Lockstep::new(1);
+        let conn = gateway.connect_to(0, Listener::WebSocket);
+        for part in bytes.chunks(size) {
+            gateway.send(conn, part);
+        }
+        gateway.accepted(conn);
+        let frames = gateway.frames(conn);
+        let opcodes: Vec<u8> = frames.iter().map(|(first, _)| *first).collect();
+        assert_eq!(opcodes, [0x81, 0x8a, 0x81, 0x81, 0x88]);
+        assert_eq!(*expected.get_or_insert_with(|| frames.clone()), frames);
+    }
+}
+
+#[test]
 fn a_close_is_echoed_and_faults_have_their_codes() {
     let mut gateway = Lockstep::new(1);
     for (bytes, code) in [
@@ -432,7 +461,9 @@ fn a_lost_socket_leaves_its_sessions_to_be_claimed() {
             gateway.clients.get_mut(&first).unwrap().kernel = Kernel::Stalls;
             gateway.event(first, handle, "e1");
             gateway.reset(first);
-            assert_eq!(gateway.metrics().gateway_sessions_orphaned, 1);
+            let metrics = gateway.metrics();
+            assert_eq!(metrics.gateway_sessions_orphaned, 1);
+            assert_eq!(metrics.gateway_events_requeued, shard as u64 + 1);
             let other = gateway.open(shard);
             for name in ["e2", "e3"] {
                 gateway.event(other, handle, name);

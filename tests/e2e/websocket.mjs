@@ -3,7 +3,8 @@
 // janus.js in Chromium, Janode, and the package `ws` for what the protocol itself asks for. The
 // Python package `websockets` is what the conformance suite is written with.
 
-import { readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Janode from 'janode';
@@ -11,13 +12,14 @@ import EchoTest from 'janode/plugins/echotest';
 import WebSocket from 'ws';
 import { serve } from '../../examples/serve.mjs';
 import { endCall, launch, openPage, startCall } from './lib/chromium.mjs';
-import { binaryUnderTest, root, startGateway } from './lib/process.mjs';
+import { binaryUnderTest, freePort, isJanus, root, scratchDir, startGateway } from './lib/process.mjs';
 import { Report, checked } from './lib/report.mjs';
 
 Janode.Logger.setLevel('warning');
 
 const report = new Report('websocket');
-const gateway = await startGateway(binaryUnderTest(), { shards: 2 });
+const binary = binaryUnderTest();
+const gateway = await startGateway(binary, { shards: 2 });
 
 /** A socket that is open, with `next()` for its next message. */
 async function open(options = {}) {
@@ -70,16 +72,36 @@ async function janode() {
   return problems;
 }
 
-async function call() {
-  const context = await launch();
+async function call(server, flags) {
+  const context = await launch(flags);
   const pages = await serve();
   const { page, networkProblems } = await openPage(context);
-  const missing = await startCall(page, pages.url, gateway.ws);
+  const missing = await startCall(page, pages.url, server);
   if (missing.length === 0) await endCall(page);
   await page.close();
   await context.close();
   await pages.close();
   return [...missing, ...networkProblems()];
+}
+
+/** The same over TLS, with a certificate made for it. */
+async function secureCall() {
+  const dir = scratchDir('tls');
+  const [cert, key, config] = ['cert.pem', 'key.pem', 'gateway.toml'].map((name) => join(dir, name));
+  const made = spawnSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes',
+    '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost'], { encoding: 'utf8' });
+  if (made.status !== 0) return [`openssl: ${made.stderr}`];
+  const port = await freePort();
+  writeFileSync(config, `
+[ws]
+secure_bind = "127.0.0.1:${port}"
+cert_pem = "${cert}"
+cert_key = "${key}"
+`);
+  const secured = await startGateway(binary, { name: 'secured', more: ['--config', config] });
+  const problems = await call(`wss://127.0.0.1:${port}`, ['--ignore-certificate-errors']);
+  await secured.stop();
+  return problems;
 }
 
 async function pings() {
@@ -159,7 +181,9 @@ async function drained() {
 }
 
 await checked(report, 'Janode: ten sessions on one connection', janode);
-await checked(report, 'janus.js: a call with audio, video and data', call);
+await checked(report, 'janus.js: a call with audio, video and data', () => call(gateway.ws));
+if (isJanus(binary)) report.skip('janus.js: a call over TLS', 'the configuration is that of bifrons');
+else await checked(report, 'janus.js: a call over TLS', secureCall);
 await checked(report, 'pings are answered one by one', pings);
 await checked(report, 'a message in parts, with pings between them', fragments);
 await checked(report, 'a close is echoed', closes);

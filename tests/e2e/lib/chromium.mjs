@@ -21,11 +21,11 @@ const FLAGS = [
   '--host-resolver-rules=MAP *.poll.test 127.0.0.1',
 ];
 
-export function launch() {
+export function launch(flags = []) {
   return chromium.launchPersistentContext(scratchDir('chromium'), {
     executablePath: '/usr/bin/chromium',
     headless: true,
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
     permissions: ['camera', 'microphone'],
   });
 }

@@ -171,16 +171,16 @@ async function bifronsFlags(port, wsPort, shards) {
 
 /**
  * Starts the gateway on free loopback ports; resolves once it accepts connections. `wrap` is a
- * command that runs it; `preload` is a library for it alone.
+ * command that runs it; `preload` is a library for it alone; `more` are further arguments.
  */
-export async function startGateway(binary, { shards = 2, name = 'gateway', env = {}, wrap = [], preload } = {}) {
+export async function startGateway(binary, { shards = 2, name = 'gateway', env = {}, wrap = [], preload, more = [] } = {}) {
   const dir = scratchDir(name);
   const port = await freePort();
   const wsPort = await freePort();
   const args = isJanus(binary) ? janusConfig(port, wsPort, dir) : await bifronsFlags(port, wsPort, shards);
   const preloads = [preload, isJanus(binary) && process.env.JANUS_PRELOAD].filter(Boolean);
   if (preloads.length > 0) env = { ...env, LD_PRELOAD: preloads.join(':') };
-  const [command, ...rest] = [...wrap, binary, ...args];
+  const [command, ...rest] = [...wrap, binary, ...args, ...more];
   const service = new Service(name, command, rest, { env, dir });
   await service.listening(port);
   return Object.assign(service, { port, base: `http://127.0.0.1:${port}/janus`, ws: `ws://127.0.0.1:${wsPort}` });
