@@ -14,4 +14,6 @@ pub mod kernel;
 pub mod models;
 pub mod oracle;
 pub mod report;
+#[cfg(feature = "turmoil")]
+pub mod turmoil;
 pub mod world;

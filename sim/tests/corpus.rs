@@ -38,6 +38,21 @@ fn the_corpus_is_clean_on_this_code() {
     }
 }
 
+#[test]
+fn each_mutant_that_an_oracle_claims_is_in_the_corpus_under_its_name() {
+    let corpus = corpus();
+    for oracle in bifrons_sim::oracle::all() {
+        let about = oracle.about();
+        for id in about.kills {
+            let expected = format!("# expect {} mutant {id}\n", about.id);
+            assert!(
+                corpus.iter().any(|(_, text)| text.contains(&expected)),
+                "{expected}"
+            );
+        }
+    }
+}
+
 /// The switches are global, so one test goes through all that needs them.
 #[cfg(feature = "mutants")]
 #[test]

@@ -57,7 +57,7 @@ mutants! {
     ConnectionKept = "connection-kept-after-reset",
     /// Deadlines of polls are computed in 32 bits of milliseconds.
     Deadline32 = "deadline-32-bit",
-    /// An answer is settled with the next input, and taken for lost if there is none.
+    /// Events that were delivered are queued again unless the client already polls anew.
     DeliveredAgain = "delivered-queued-again",
     /// The instant of an idle limit is computed as now minus the limit, unchecked.
     EarlierUnchecked = "now-minus-limit-unchecked",

@@ -85,6 +85,9 @@ impl Gateway {
             Some(delivery) if delivery.origin == origin => {
                 session.delivery = None;
                 match outcome {
+                    Outcome::Taken if session.polls.is_empty() && mutant!(DeliveredAgain) => {
+                        session.events.requeue();
+                    }
                     Outcome::Taken => {
                         let count = session.events.delivered(delivery.last);
                         metrics.gateway_events_delivered += count as u64;

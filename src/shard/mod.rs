@@ -194,9 +194,6 @@ impl Shard {
                 self.take_message(now, from, message, out);
             }
             Input::TcpBytes { conn, bytes } => {
-                if mutant!(DeliveredAgain) {
-                    self.settle_deliveries(conn, out);
-                }
                 self.metrics.http_read_bytes += bytes.len() as u64;
                 self.receive(now, conn, bytes);
                 self.serve(now, conn, out);
@@ -231,9 +228,7 @@ impl Shard {
                         }
                     });
                 }
-                if !mutant!(DeliveredAgain) {
-                    self.settle_deliveries(conn, out);
-                }
+                self.settle_deliveries(conn, out);
                 self.serve(now, conn, out);
             }
         }

@@ -80,7 +80,8 @@ struct Kill {
     shrunk: crate::faults::scenario::Scenario,
 }
 
-/// Looks for the first seed that finds a mutant, and shrinks its scenario.
+/// Looks for the first seed that finds a mutant by the rule that claims it, if one does, and
+/// shrinks its scenario.
 #[cfg(feature = "mutants")]
 fn hunt(mutant: bifrons::base::mutant::Mutant, seeds: u64) -> Option<Kill> {
     use bifrons::base::mutant;
@@ -89,10 +90,17 @@ fn hunt(mutant: bifrons::base::mutant::Mutant, seeds: u64) -> Option<Kill> {
     use crate::faults::shrink::shrink;
     use crate::world::World;
 
+    let claims =
+        |oracle: &&Box<dyn crate::oracle::Oracle>| oracle.about().kills.contains(&mutant.id());
+    let oracles = crate::oracle::all();
+    let claimed = oracles.iter().find(claims).map(|it| it.about().id);
     mutant::set(Some(mutant));
     let kill = (0..seeds).find_map(|seed| {
         let scenario = Profile::Mix.scenario(seed);
         let violation = World::judge(&scenario).violation?;
+        if claimed.is_some_and(|invariant| invariant != violation.invariant) {
+            return None;
+        }
         Some(Kill {
             invariant: violation.invariant,
             seeds: seed + 1,

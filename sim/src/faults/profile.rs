@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::faults::scenario::{
-    ClientPlan, ClockPlan, Fault, FaultKind, GatewayPlan, Link, Role, Scenario, Trigger, Via,
+    ClientPlan, ClockPlan, Fault, FaultKind, Finale, GatewayPlan, Link, Role, Scenario, Trigger,
+    Via,
 };
 use crate::kernel::clock::ClockOrigins;
 use crate::kernel::key::{Draws, Key};
@@ -69,6 +70,13 @@ impl Profile {
             clients,
             faults,
             heal: HEAL,
+            finale: key.named("finale").draws().pick(&[
+                Finale::Leave,
+                Finale::Leave,
+                Finale::Leave,
+                Finale::Drain,
+                Finale::Stop,
+            ]),
         }
     }
 }

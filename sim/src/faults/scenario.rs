@@ -28,6 +28,33 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// From here on nothing goes wrong, and progress is demanded.
     pub heal: SimTime,
+    /// How it ends.
+    pub finale: Finale,
+}
+
+/// How a scenario ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finale {
+    /// The operator lets the gateway drain; clients leave later.
+    Drain,
+    /// All clients leave.
+    Leave,
+    /// The operator stops the gateway; clients leave later.
+    Stop,
+}
+
+impl Finale {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Drain, Self::Leave, Self::Stop];
+
+    /// Its name in scenarios.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Leave => "leave",
+            Self::Stop => "stop",
+        }
+    }
 }
 
 impl Scenario {

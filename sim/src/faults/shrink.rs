@@ -118,7 +118,8 @@ impl Search<'_> {
         for reset in resets {
             self.try_with(reset);
         }
-        let resets: [&dyn Fn(&mut Scenario); 3] = [
+        let resets: [&dyn Fn(&mut Scenario); 4] = [
+            &|it| it.finale = plain.finale,
             &|it| it.gateway.write_max = plain.gateway.write_max,
             &|it| it.gateway.session_timeout = plain.gateway.session_timeout,
             &|it| it.gateway.out_bytes = plain.gateway.out_bytes,

@@ -7,7 +7,8 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::faults::scenario::{
-    ClientPlan, ClockPlan, Fault, FaultKind, GatewayPlan, Link, Role, Scenario, Trigger, Via,
+    ClientPlan, ClockPlan, Fault, FaultKind, Finale, GatewayPlan, Link, Role, Scenario, Trigger,
+    Via,
 };
 use crate::kernel::clock::ClockOrigins;
 use crate::kernel::tcp::{TcpProfile, Way};
@@ -66,7 +67,8 @@ impl fmt::Display for Scenario {
         for fault in &self.faults {
             writeln!(f, "fault {}", fault_text(fault))?;
         }
-        writeln!(f, "heal {}", moment(self.heal))
+        writeln!(f, "heal {}", moment(self.heal))?;
+        writeln!(f, "finale {}", self.finale.name())
     }
 }
 
@@ -111,6 +113,7 @@ impl Scenario {
             clients: Vec::new(),
             faults: Vec::new(),
             heal: SimTime::from_secs(110),
+            finale: Finale::Leave,
         }
     }
 }
@@ -234,6 +237,12 @@ fn read_line(scenario: &mut Scenario, line: &str) -> Result<(), String> {
         Some("fault") => scenario.faults.push(read_fault(&mut words)?),
         Some("heal") => {
             scenario.heal = read_moment(words.next().unwrap_or_default()).ok_or("no moment")?;
+        }
+        Some("finale") => {
+            let name = words.next().unwrap_or_default();
+            let mut all = Finale::ALL.into_iter();
+            let finale = all.find(|finale| finale.name() == name);
+            scenario.finale = finale.ok_or_else(|| format!("no scenario ends with {name:?}"))?;
         }
         Some(other) => return Err(format!("there is no item {other:?}")),
         None => {}

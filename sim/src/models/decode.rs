@@ -105,6 +105,8 @@ pub enum Asked {
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,
+    /// Up to here no end of a head was found, counted from `start`.
+    scanned: usize,
     state: State,
 }
 
@@ -198,17 +200,20 @@ impl Decoder {
 
     fn head(&mut self) -> Result<Option<Head>, FramingError> {
         let bytes = &self.buffer[self.start..];
-        let Some(end) = find(bytes, b"\r\n\r\n") else {
+        let Some(end) = find(&bytes[self.scanned..], b"\r\n\r\n") else {
+            self.scanned = bytes.len().saturating_sub(3);
             return if bytes.len() > HEAD_MAX {
                 Err(FramingError::InvalidHead("it does not end"))
             } else {
                 check_prefix(bytes).map(|()| None)
             };
         };
+        let end = end + self.scanned;
         let text = std::str::from_utf8(&bytes[..end])
             .map_err(|_| FramingError::InvalidHead("not ASCII"))?;
         let head = parse_head(text)?;
         self.start += end + 4;
+        self.scanned = 0;
         Ok(Some(head))
     }
 

@@ -127,6 +127,8 @@ pub enum Reading {
 pub struct Reader {
     buffer: Vec<u8>,
     start: usize,
+    /// Up to here no end of a head was found, counted from `start`.
+    scanned: usize,
 }
 
 impl Reader {
@@ -142,9 +144,11 @@ impl Reader {
     /// The next request.
     pub fn request(&mut self) -> Reading {
         let bytes = &self.buffer[self.start..];
-        let Some(end) = find(bytes, b"\r\n\r\n") else {
+        let Some(end) = find(&bytes[self.scanned..], b"\r\n\r\n") else {
+            self.scanned = bytes.len().saturating_sub(3);
             return Reading::Partial;
         };
+        let end = end + self.scanned;
         let Some(mut request) = parse(&bytes[..end]) else {
             return Reading::Malformed;
         };
@@ -175,6 +179,7 @@ impl Reader {
         };
         taken.map_or(Reading::Partial, |taken| {
             self.start += end + 4 + taken;
+            self.scanned = 0;
             Reading::Whole(request)
         })
     }

@@ -24,10 +24,7 @@ impl Oracle for ChunkedComplete {
     }
 
     fn ended(&mut self, ledger: &Ledger, ended: &Ended<'_>) -> Result<(), String> {
-        let is_stalled = ended.stalled_since.is_some_and(|since| {
-            ended.at.since(since) + ledger.tolerance(since.sim, ended.at.sim)
-                >= ledger.limits.write_timeout
-        });
+        let is_stalled = ledger.may_give_up(ended.stalled_since, ended.at);
         if ended.how == Ending::Aborted && ended.is_cut && !is_stalled {
             return Err("the gateway reset the connection within a response".to_owned());
         }
@@ -45,7 +42,7 @@ impl Oracle for StrictFraming {
             number: 2,
             id: "strict-framing",
             rule: "a strict decoder accepts every byte, and nothing follows the end of a response without a request",
-            kills: &["chunk-size-decimal", "short-write-drops-rest"],
+            kills: &["half-close-aborts", "short-write-drops-rest"],
         }
     }
 

@@ -10,6 +10,9 @@ use crate::faults::scenario::{GatewayPlan, Scenario};
 use crate::kernel::time::SimTime;
 use crate::oracle::fact::{Ask, Exchange, Stamp, Streamed, verb_of};
 
+/// A gateway that stops gives all clients together so long to take what is due to them.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
+
 /// The books of one run.
 #[derive(Debug)]
 pub struct Ledger {
@@ -21,6 +24,8 @@ pub struct Ledger {
     pub plan: GatewayPlan,
     /// How coarse its clocks are.
     pub granularity: Duration,
+    /// The gateway was told to stop.
+    pub draining_since: Option<Stamp>,
     /// True time of what is being told.
     pub now: SimTime,
     delays: Vec<Delay>,
@@ -106,6 +111,7 @@ impl Ledger {
             },
             plan: scenario.gateway,
             granularity: scenario.clocks.granularity,
+            draining_since: None,
             now: SimTime::START,
             delays: Vec::new(),
         }
@@ -138,6 +144,18 @@ impl Ledger {
         let session = self.sessions.get(&ask.session()?)?;
         let is_streaming = session.listeners.values().any(|it| it.is_stream);
         session.last_named.filter(|_| !is_streaming)
+    }
+
+    /// Whether the gateway may give up a connection whose client does not take its output: after
+    /// the write timeout without progress, or when it stops and has waited for everybody.
+    pub fn may_give_up(&self, stalled_since: Option<Stamp>, now: Stamp) -> bool {
+        let has_waited = |since: Stamp, patience: Duration| {
+            now.since(since) + self.tolerance(since.sim, now.sim) >= patience
+        };
+        stalled_since.is_some_and(|since| has_waited(since, self.limits.write_timeout))
+            || self
+                .draining_since
+                .is_some_and(|since| has_waited(since, DRAIN_PATIENCE))
     }
 
     /// Takes in a request.

@@ -64,7 +64,8 @@ pub struct About {
     pub id: &'static str,
     /// What must hold, in a sentence.
     pub rule: &'static str,
-    /// The mutants that it must kill.
+    /// The mutants that prove that it works: the corpus has a scenario for each, in which no
+    /// other rule speaks first.
     pub kills: &'static [&'static str],
 }
 

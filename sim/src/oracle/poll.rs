@@ -16,11 +16,7 @@ impl Oracle for PollNotEarly {
             number: 11,
             id: "poll-not-early",
             rule: "a keepalive comes no earlier than the poll timeout of the host's monotonic clock, unless another listener took its place or the session ended",
-            kills: &[
-                "clock-uptime-keepalive",
-                "clock-wall-deadline",
-                "clock-boottime-deadline",
-            ],
+            kills: &["clock-uptime-keepalive", "deadline-32-bit"],
         }
     }
 
@@ -38,13 +34,14 @@ impl Oracle for PollNotEarly {
             return Ok(());
         }
         let tolerance = ledger.tolerance(exchange.asked.sim, offered.sim);
-        let is_excused = ledger.sessions.get(session).is_none_or(|session| {
-            let is_shared = session
-                .last_shared
-                .is_some_and(|shared| shared.elapsed + tolerance >= exchange.asked.elapsed);
-            let has_others = session.listeners.keys().any(|&it| it != exchange.number);
-            is_shared || has_others || session.ended_by.is_some()
-        });
+        let is_excused = ledger.draining_since.is_some()
+            || ledger.sessions.get(session).is_none_or(|session| {
+                let is_shared = session
+                    .last_shared
+                    .is_some_and(|shared| shared.elapsed + tolerance >= exchange.asked.elapsed);
+                let has_others = session.listeners.keys().any(|&it| it != exchange.number);
+                is_shared || has_others || session.ended_by.is_some()
+            });
         if is_excused {
             return Ok(());
         }
@@ -76,7 +73,11 @@ impl Oracle for PollNotLate {
             number: 12,
             id: "poll-not-late",
             rule: "a poll is answered no later than its timeout, plus timer slack, mesh and injected delays",
-            kills: &["clock-wall-deadline", "timer-cancel-forgets-rest"],
+            kills: &[
+                "clock-boottime-deadline",
+                "clock-wall-deadline",
+                "timer-cancel-forgets-another",
+            ],
         }
     }
 

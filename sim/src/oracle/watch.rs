@@ -356,10 +356,7 @@ impl Watch {
 
     fn misframed(&mut self, stamp: Stamp, tap: &Tap, error: &FramingError) {
         // A peer that does not read is cut off in the middle, by design.
-        let is_stalled = tap.stalled_since.is_some_and(|since| {
-            stamp.since(since) + self.ledger.tolerance(since.sim, stamp.sim)
-                >= self.ledger.limits.write_timeout
-        });
+        let is_stalled = self.ledger.may_give_up(tap.stalled_since, stamp);
         if is_stalled && *error == FramingError::IncompleteChunked {
             return;
         }

@@ -27,7 +27,7 @@ use crate::kernel::tcp::{HostId, Notice, Socket, Write};
 use crate::kernel::time::SimTime;
 use crate::kernel::trace::{Lane, readable};
 use crate::oracle::fact::{Ending, Stamp};
-use crate::world::physics::{Event, Physics};
+use crate::world::physics::{Event, GATEWAY, Physics};
 
 /// The gateway's host.
 #[derive(Debug)]
@@ -530,6 +530,9 @@ impl Gateway {
             self.post(physics, shard, to, message);
         }
         outbox.datagrams.clear();
+        if std::mem::take(&mut outbox.close_listeners) {
+            physics.tcp.refuse(GATEWAY, SimTime::from_nanos(u64::MAX));
+        }
         self.shards[usize::from(shard)].outbox = outbox;
     }
 

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bifrons::metrics::Metrics;
+use bifrons::shard::Control;
 
-use crate::faults::scenario::{ClientPlan, Role, Scenario, Via};
+use crate::faults::scenario::{ClientPlan, Finale, Role, Scenario, Via};
 use crate::kernel::key::Key;
 use crate::kernel::tcp::HostId;
 use crate::kernel::time::SimTime;
@@ -90,6 +91,7 @@ impl World {
             (Phase::Probe, 5),
             (Phase::Judge, 50),
             (Phase::Leave, 100),
+            (Phase::Away, 140),
             (Phase::End, 290),
         ] {
             physics
@@ -264,14 +266,25 @@ impl World {
             }
             Phase::Leave => {
                 physics.watch.leaving(self.gateway.stamp(at, 0));
-                for model in self.models.values_mut() {
-                    model.leave(physics);
-                }
+                let control = match self.scenario.finale {
+                    Finale::Leave => return self.leave(),
+                    Finale::Drain => Control::Drain,
+                    Finale::Stop => Control::Stop,
+                };
+                physics.watch.ledger.draining_since = Some(self.gateway.stamp(at, 0));
+                self.gateway.control(physics, &control);
             }
+            Phase::Away => self.leave(),
             Phase::End => {
                 self.check_empty();
                 self.physics.watch.finished(at);
             }
+        }
+    }
+
+    fn leave(&mut self) {
+        for model in self.models.values_mut() {
+            model.leave(&mut self.physics);
         }
     }
 
@@ -291,7 +304,14 @@ impl World {
             .shards()
             .filter(|shard| shard.deadline().is_some())
             .count() as i128;
+        let is_over = self.scenario.finale != Finale::Leave;
+        let undrained = self
+            .gateway
+            .shards()
+            .filter(|shard| is_over && !shard.is_drained())
+            .count() as i128;
         let others = [
+            ("drain-completes", "shards that do not stop", undrained),
             ("no-connection-leak", "connections left open", connections),
             ("no-timer-leak", "shards that still wait for time", waiting),
         ];

@@ -86,8 +86,10 @@ pub enum Phase {
     Probe,
     /// The fresh client must have been served by now.
     Judge,
-    /// All clients leave.
+    /// All clients leave, or the operator wants the gateway to stop.
     Leave,
+    /// Clients that are still there leave.
+    Away,
     /// Everything that waits for time has had its time.
     End,
 }

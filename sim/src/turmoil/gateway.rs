@@ -1,0 +1,138 @@
+//! The gateway as a host of turmoil: its shards, their driver, and a door that deals out
+//! connections as the kernel does with `SO_REUSEPORT`.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bifrons::base::clock::Anchor;
+use bifrons::base::id::ShardId;
+use bifrons::config::Config;
+use bifrons::driver::{Arrival, Io, run};
+use bifrons::media::{Certificate, LocalSocket};
+use bifrons::shard::{Listener, Setup, Shard};
+use tokio::sync::mpsc::unbounded_channel;
+
+use super::net::{Door, FaultyTcp, Socket};
+use super::platform::{Mesh, OnTurmoil, SkewedClock};
+use crate::kernel::key::Key;
+
+/// What the gateway's host is like.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Its randomness.
+    pub seed: u64,
+    /// How many shards it has.
+    pub shards: u8,
+    /// Its clock.
+    pub clock: SkewedClock,
+    /// Bytes of a read or write, at most.
+    pub io_max: u64,
+    /// The longest time that a message between shards takes.
+    pub mesh_max: Duration,
+    /// Where it listens.
+    pub port: u16,
+}
+
+/// Runs the gateway until the host goes.
+///
+/// # Errors
+///
+/// When a socket cannot be bound.
+pub async fn gateway(host: Host) -> io::Result<()> {
+    let key = Key::of_seed(host.seed).named("turmoil");
+    let mut config = Config::default();
+    config.shards = Some(host.shards);
+    let config = Arc::new(config);
+    let certificate = Certificate::generate();
+    let mut doors = Vec::new();
+    let (mut inboxes, mut arrivals) = (Vec::new(), Vec::new());
+    for _ in 0..host.shards {
+        let (send, receive) = unbounded_channel::<Arrival>();
+        inboxes.push(send);
+        arrivals.push(receive);
+    }
+    for (index, inbox) in (0..host.shards).zip(arrivals) {
+        let udp = turmoil::net::UdpSocket::bind(("0.0.0.0", 10_000 + u16::from(index))).await?;
+        let bound = udp.local_addr()?;
+        let now = host.clock.read();
+        let shard = Shard::new(
+            Setup {
+                id: ShardId(index),
+                shards: host.shards,
+                config: Arc::clone(&config),
+                seed: key.named("shard").at(u64::from(index)).seed_bytes(),
+                anchor: Anchor::new(some_instant(), now.monotonic),
+                sockets: vec![LocalSocket {
+                    bound,
+                    advertised: Vec::new(),
+                }],
+                certificate: certificate.clone(),
+                crypto: None,
+            },
+            now,
+        );
+        let (door, incoming) = unbounded_channel();
+        doors.push(door);
+        let outboxes = (0..host.shards)
+            .map(|to| {
+                let pair = key.named("mesh").at(u64::from(index)).at(u64::from(to));
+                slow_channel(pair, host.mesh_max, inboxes[usize::from(to)].clone())
+            })
+            .collect();
+        let platform = OnTurmoil {
+            clock: host.clock.clone(),
+        };
+        let io = Io {
+            listeners: vec![(Listener::Rest, Door { incoming })],
+            udp: vec![Socket::new(udp)],
+            mesh: Mesh {
+                me: ShardId(index),
+                inbox,
+                outboxes,
+            },
+            connections_max: 10_000,
+        };
+        tokio::task::spawn_local(run(platform, shard, io));
+    }
+    let listener = turmoil::net::TcpListener::bind(("0.0.0.0", host.port)).await?;
+    let mut accepted = 0;
+    loop {
+        let (stream, peer) = listener.accept().await?;
+        accepted += 1;
+        let key = key.named("connection").at(accepted);
+        let tcp = FaultyTcp {
+            stream,
+            draws: key.draws(),
+            most: host.io_max,
+        };
+        let shard = key.named("shard").below(u64::from(host.shards)) as usize;
+        // A driver that ended takes no more connections.
+        let _ = doors[shard].send((tcp, peer));
+    }
+}
+
+/// A channel whose messages take a while, and keep their order.
+fn slow_channel(
+    key: Key,
+    most: Duration,
+    to: tokio::sync::mpsc::UnboundedSender<Arrival>,
+) -> tokio::sync::mpsc::UnboundedSender<(ShardId, Vec<bifrons::shard::mesh::MeshMsg>)> {
+    let (send, mut receive) = unbounded_channel();
+    let mut draws = key.draws();
+    tokio::task::spawn_local(async move {
+        while let Some((from, batch)) = receive.recv().await {
+            tokio::time::sleep(draws.next().span(Duration::ZERO, most)).await;
+            let _ = to.send(Arrival::Mesh { from, batch });
+        }
+    });
+    send
+}
+
+fn some_instant() -> Instant {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "there is no other way to make an instant"
+    )]
+    Instant::now()
+}
