@@ -81,7 +81,7 @@ pub(super) fn server_info(
     put("static-event-loops", config.shards.unwrap_or(0).into());
     put("api_secret", general.api_secret.is_some().into());
     put("auth_token", (general.token_auth != TokenAuth::Off).into());
-    put("event_handlers", false.into());
+    put("event_handlers", config.events.enabled.into());
     put("opaqueid_in_api", general.opaqueid_in_api.into());
     if !general.hide_dependencies {
         put(
@@ -94,7 +94,7 @@ pub(super) fn server_info(
         json!({"name": "bifrons", "version": env!("CARGO_PKG_VERSION")}),
     );
     put("transports", transports(config));
-    put("events", json!({}));
+    put("events", handlers(config));
     put("loggers", json!({}));
     put("plugins", Value::Object(plugins.map(described).collect()));
     let mut message = Message::new("server_info").transaction(Some(transaction));
@@ -115,6 +115,21 @@ fn transports(config: &Config) -> Value {
             version_string: "0.0.2",
         };
         list.extend([described(rest)]);
+    }
+    Value::Object(list)
+}
+
+fn handlers(config: &Config) -> Value {
+    let mut list = Map::new();
+    if config.events.enabled && config.events.post.enabled {
+        let post = PluginInfo {
+            package: "janus.eventhandler.sampleevh",
+            name: "Reports over HTTP",
+            description: "Posts what happens to an HTTP server, and again until it is taken",
+            version: 1,
+            version_string: "0.0.1",
+        };
+        list.extend([described(post)]);
     }
     Value::Object(list)
 }

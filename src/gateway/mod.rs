@@ -191,6 +191,8 @@ pub struct Gateway {
     /// The Admin API lets new sessions in.
     is_open: bool,
     is_draining: bool,
+    /// Event handlers know that the gateway runs.
+    is_announced: bool,
 }
 
 impl Gateway {
@@ -219,6 +221,7 @@ impl Gateway {
             outputs: Vec::new(),
             is_open: true,
             is_draining: false,
+            is_announced: false,
         }
     }
 
@@ -437,6 +440,7 @@ impl Gateway {
 
     /// Expires what is due and hands events to those who wait for them.
     pub fn flush(&mut self, now: Now, metrics: &mut Metrics) {
+        self.announce(now);
         self.take_media_events(now, metrics);
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(key) = self.timers.expire(now.monotonic) else {
@@ -487,13 +491,13 @@ impl Gateway {
         for id in ids {
             self.end_session(now, id, SessionEnd::Shutdown, metrics);
         }
+        self.report_shutdown(now);
     }
 
     /// Uses another configuration from here on. Sessions keep the timeout that they began with.
     pub fn configure(&mut self, config: Arc<Config>) {
         self.auth
             .reload(&config.general, config.admin.secret.as_ref());
-        self.reports = Reports::new(&config);
         self.runtime = Runtime::new(&config);
         self.config = config;
     }

@@ -108,6 +108,33 @@ impl Gateway {
         std::mem::take(&mut self.reports.dropped)
     }
 
+    /// Reports that the gateway has started, once, by one shard.
+    pub(super) fn announce(&mut self, now: Now) {
+        if std::mem::replace(&mut self.is_announced, true) || self.id.0 > 0 {
+            return;
+        }
+        if self.reports.wants(ReportKind::Core) {
+            let info = self
+                .info("")
+                .into_text()
+                .replacen(",\"transaction\":\"\"", "", 1);
+            let event = format!("{{\"status\":\"started\",\"info\":{info}}}");
+            let kind = (ReportKind::Core, Some(1));
+            self.reports
+                .push(now.realtime, kind, About::default(), &event);
+        }
+    }
+
+    /// Reports that the gateway stops, by the one shard that reported its start.
+    pub(super) fn report_shutdown(&mut self, now: Now) {
+        if self.id.0 == 0 {
+            let event = "{\"status\":\"shutdown\"}";
+            let kind = (ReportKind::Core, Some(2));
+            self.reports
+                .push(now.realtime, kind, About::default(), event);
+        }
+    }
+
     /// Reports something of a handle, with its opaque id.
     pub(super) fn report_handle(
         &mut self,

@@ -14,10 +14,10 @@ suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
 profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
-groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'admin/*' 'echotest/*' 'videoroom/*' 'media/echotest*' 'media/videoroom*')
+groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'admin/*' 'events/handlers/*' 'echotest/*' 'videoroom/*' 'media/echotest*' 'media/videoroom*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info
-	auth/signed-tokens/plugin-not-listed auth/tokens/plugins-of-a-token admin/basics/message-plugin)
+	auth/signed-tokens/plugin-not-listed auth/tokens/plugins-of-a-token admin/basics/message-plugin events/handlers/plugin-events)
 # What Janus fails and this gateway must not.
 beyond=(no-event-lost poll-ends-with-session origin-in-full empty-post refused-method-with-payload plain-host)
 

@@ -21,6 +21,7 @@ use socket2::Socket;
 
 #[cfg(not(feature = "uring"))]
 use super::Executor;
+use super::handlers::{self, Handler};
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
 use super::{Clocks, Inbox, Links, Mesh, Plain, Sender, addresses, bind, inbox, sources};
@@ -104,6 +105,7 @@ struct Running {
     events: mpsc::Receiver<Event>,
     senders: Vec<Sender<Arrival>>,
     ended: Vec<bool>,
+    handler: Option<Handler>,
 }
 
 /// What a shard's thread begins with: plain sockets, not yet on a ring.
@@ -148,6 +150,11 @@ impl Running {
         let (event_sender, events) = mpsc::channel();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| inbox()).unzip();
         let anchor = clocks.anchor();
+        let post = Some(&config.events.post).filter(|_| config.events.enabled);
+        let (reports, handler) = post
+            .map_or(Ok(None), handlers::start)
+            .map_err(|error| Trouble::new(format!("no thread for event handlers: {error}")))?
+            .unzip();
         let certificate = certificate(&config.media)?;
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
@@ -171,7 +178,7 @@ impl Running {
                 links: Links {
                     log_drops: boot.log_drops.clone().filter(|_| id == 0),
                     log_level: boot.log_level.clone(),
-                    reports: None,
+                    reports: reports.clone(),
                 },
                 core: core_for(&cores, shards, id),
                 go,
@@ -200,6 +207,7 @@ impl Running {
             sockets_max,
             events,
             ended: vec![false; senders.len()],
+            handler,
             senders,
         })
     }
@@ -256,6 +264,9 @@ impl Running {
                     return ExitCode::from(EXIT_SOFTWARE);
                 }
             }
+        }
+        if let Some(handler) = self.handler {
+            handler.finish();
         }
         tracing::info!("stopped");
         ExitCode::SUCCESS

@@ -5,6 +5,7 @@ mod bind;
 pub mod boot;
 mod executor;
 mod fd;
+mod handlers;
 mod host;
 mod links;
 pub mod log;

@@ -126,6 +126,14 @@ impl Plugin for EchoTest {
             Ok(jsep) => {
                 let data = json!({"echotest": "event", "result": "ok"});
                 cx.push(handle, Some(transaction), data, jsep);
+                if cx.config.echotest.events {
+                    let data = json!({
+                        "audio_active": echo.audio == Enabled::Yes,
+                        "video_active": echo.video == Enabled::Yes,
+                        "bitrate": echo.bitrate,
+                    });
+                    cx.report(Some(handle), data);
+                }
             }
             Err(Fault { code, text }) => {
                 let data = json!({"echotest": "event", "error_code": code as u16, "error": text});

@@ -1,0 +1,186 @@
+//! What event handlers are told, in lockstep and virtual time.
+
+mod support;
+
+use bifrons::config::{AdminConfig, Backend, Config, EventsConfig, PostConfig, ReportMask};
+use bifrons::shard::{Control, Listener};
+use serde_json::{Value, json};
+use support::Lockstep;
+
+fn gateway(shards: u8, mask: &str) -> Lockstep {
+    let config = Config {
+        admin: AdminConfig {
+            enabled: true,
+            ..AdminConfig::default()
+        },
+        events: EventsConfig {
+            enabled: true,
+            post: PostConfig {
+                enabled: true,
+                backend: Backend::parse("http://127.0.0.1:9/"),
+                mask: ReportMask::parse(mask).expect("a mask"),
+                ..PostConfig::default()
+            },
+            ..EventsConfig::default()
+        },
+        ..Config::default()
+    };
+    Lockstep::with(shards, config)
+}
+
+/// Type and subtype of each report, and what it says in a word.
+fn told(gateway: &mut Lockstep) -> Vec<String> {
+    let reports = std::mem::take(&mut gateway.reports);
+    let word = |report: &Value| {
+        let event = &report["event"];
+        let names = [
+            "name",
+            "owner",
+            "ice",
+            "status",
+            "schema",
+            "plugin",
+            "connection",
+        ];
+        let word = names.iter().find_map(|name| event[name].as_str());
+        let word = word.or_else(|| {
+            let members = event.as_object().expect("an event is an object");
+            members.keys().next().map(String::as_str)
+        });
+        let kind = match report["subtype"].as_u64() {
+            None => report["type"].to_string(),
+            Some(subtype) => format!("{}/{subtype}", report["type"]),
+        };
+        format!("{kind} {}", word.unwrap_or_default())
+    };
+    let mut words: Vec<_> = reports.iter().map(word).collect();
+    words.dedup();
+    words
+}
+
+#[test]
+fn a_call_is_told_from_birth_to_death_in_order() {
+    let mut gateway = gateway(2, "all");
+    let client = gateway.connect(1);
+    let create = json!({"janus": "create", "transaction": "c"});
+    let session = gateway.post(client, "/janus", &create)["data"]["id"].clone();
+    let attach = json!({
+        "janus": "attach", "transaction": "a", "plugin": "janus.plugin.echotest", "opaque_id": "op",
+    });
+    let handle = gateway.post(client, &format!("/janus/{session}"), &attach)["data"]["id"].clone();
+    let offer = std::fs::read_to_string("tests/fixtures/sdp/offers/chrome.sdp").expect("a fixture");
+    let message = json!({
+        "janus": "message", "transaction": "o", "body": {"audio": true},
+        "jsep": {"type": "offer", "sdp": offer},
+    });
+    let path = format!("/janus/{session}/{handle}");
+    gateway.post(client, &path, &message);
+    let attached = gateway.reports.iter().find(|report| report["type"] == 2);
+    let mut attached = attached.cloned().expect("it was told");
+    assert_eq!(attached["timestamp"], 1_790_000_000_000_000_u64);
+    attached["timestamp"].take();
+    assert_eq!(
+        attached,
+        json!({
+            "emitter": "MyJanusInstance", "type": 2, "timestamp": null, "session_id": session,
+            "handle_id": handle, "opaque_id": "op",
+            "event": {"name": "attached", "plugin": "janus.plugin.echotest", "opaque_id": "op"},
+        })
+    );
+    let remote = gateway.reports.iter().find(|report| report["type"] == 8);
+    let remote = &remote.expect("it was told")["event"];
+    assert_eq!(
+        remote,
+        &json!({"owner": "remote", "jsep": {"type": "offer", "sdp": offer}})
+    );
+
+    let words = told(&mut gateway);
+    let without_candidates: Vec<_> = words
+        .iter()
+        .filter(|word| !word.contains("candidate"))
+        .collect();
+    assert_eq!(
+        without_candidates,
+        [
+            "1 created",
+            "2 attached",
+            "8 remote",
+            "16/1 gathering",
+            "8 local",
+            "16/1 connecting",
+            "64 janus.plugin.echotest",
+        ]
+    );
+    let destroy = json!({"janus": "destroy", "transaction": "d"});
+    gateway.post(client, &format!("/janus/{session}"), &destroy);
+    assert_eq!(
+        told(&mut gateway),
+        ["16/6 hangup", "2 detached", "1 destroyed"]
+    );
+}
+
+#[test]
+fn only_what_is_wanted_is_made() {
+    let mut gateway = gateway(1, "handles");
+    let client = gateway.connect(0);
+    gateway.echo(client);
+    assert_eq!(told(&mut gateway), ["2 attached"]);
+    let mut silent = Lockstep::new(1);
+    let client = silent.connect(0);
+    silent.echo(client);
+    assert_eq!(told(&mut silent), Vec::<String>::new());
+}
+
+#[test]
+fn silence_is_told_once_as_a_timeout() {
+    let mut gateway = gateway(1, "sessions");
+    let client = gateway.connect(0);
+    gateway.echo(client);
+    gateway.advance(std::time::Duration::from_secs(61));
+    assert_eq!(told(&mut gateway), ["1 created", "1 timeout"]);
+}
+
+#[test]
+fn one_shard_tells_of_start_and_stop() {
+    let mut gateway = gateway(3, "core");
+    for shard in 0..3 {
+        gateway.connect(shard);
+    }
+    let started = &gateway.reports[0]["event"];
+    assert_eq!(started["info"]["janus"], "server_info");
+    assert_eq!(started["info"].get("transaction"), None);
+    assert_eq!(started["info"]["event_handlers"], true);
+    gateway.control(Control::Stop);
+    gateway.advance(std::time::Duration::from_secs(3));
+    assert_eq!(told(&mut gateway), ["256/1 started", "256/2 shutdown"]);
+}
+
+#[test]
+fn the_admin_api_can_tell_handlers_something() {
+    let mut gateway = gateway(2, "external");
+    let admin = gateway.connect_to(1, Listener::Admin);
+    let request = json!({
+        "janus": "custom_event", "transaction": "t", "schema": "my.s", "data": {"a": 1},
+    });
+    let reply = gateway.post(admin, "/admin", &request);
+    assert_eq!(reply, json!({"janus": "success", "transaction": "t"}));
+    assert_eq!(
+        gateway.reports[0]["event"],
+        json!({"schema": "my.s", "data": {"a": 1}})
+    );
+}
+
+#[test]
+fn what_is_too_much_for_one_turn_is_dropped_and_counted() {
+    let mut gateway = gateway(1, "sessions");
+    let client = gateway.connect(0);
+    for _ in 0..5_000 {
+        let create = json!({"janus": "create", "transaction": "c"});
+        gateway.post(client, "/janus", &create);
+    }
+    let told_before = gateway.reports.len();
+    gateway.control(Control::Stop);
+    let dropped = gateway.metrics().events_dropped_reports.turn_full;
+    let told = gateway.reports.len() - told_before;
+    assert_eq!((told, dropped), (4_096, 904));
+}
