@@ -362,8 +362,9 @@ mod tests {
                 "--ice-tcp",
                 "--debug-timestamps",
                 "--debug-locks",
-                "--event-handlers",
                 "--no-webrtc-encryption",
+                "--min-nack-queue",
+                "--twcc-period",
             ]
         );
     }
