@@ -147,6 +147,7 @@ impl Poster {
         let body = self.body(batch);
         let mut pause = self.config.backoff;
         let mut failed = false;
+        let mut is_last = false;
         loop {
             match self.post(&body) {
                 Ok(()) => {
@@ -161,9 +162,11 @@ impl Poster {
                 }
                 Err(_) => {}
             }
-            if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            if is_last {
                 return false;
             }
+            // The end of the process cuts a pause short: the server may be back since.
+            is_last = stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
