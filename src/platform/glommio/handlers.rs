@@ -349,23 +349,21 @@ mod tests {
 
     #[test]
     fn what_is_not_taken_is_sent_again_in_order_and_nothing_is_lost() {
-        let got = run(
-            PostConfig::default(),
-            250,
-            &[500, 0, 503, 429, 200, 200, 200, 200],
-        );
-        // The first batch is as long as what had been queued when the thread woke up.
-        let first = numbers(&got[0].1);
-        for again in &got[1..5] {
-            assert_eq!(numbers(&again.1), first);
-        }
-        let taken: Vec<u64> = got[4..]
-            .iter()
-            .flat_map(|(_, body)| numbers(body))
-            .collect();
-        let whole: Vec<u64> = (0..taken.len() as u64).collect();
-        assert_eq!(taken, whole);
-        assert!(got.iter().all(|(_, body)| numbers(body).len() <= GROUP_MAX));
+        let config = PostConfig {
+            grouping: false,
+            ..PostConfig::default()
+        };
+        let got = run(config, 4, &[500, 0, 503, 429, 200, 200, 200, 200]);
+        let bodies: Vec<_> = got.iter().map(|(_, body)| numbers(body)).collect();
+        assert_eq!(bodies, [[0], [0], [0], [0], [0], [1], [2], [3]]);
+    }
+
+    #[test]
+    fn a_group_is_one_array() {
+        let backend = Backend::parse("http://127.0.0.1:9/").unwrap();
+        let poster = Poster::new(backend, PostConfig::default());
+        assert_eq!(numbers(&poster.body(&reports(0..3))), [0, 1, 2]);
+        assert_eq!(poster.body(&reports(7..8)), b"[{\"n\":7}]");
     }
 
     #[test]
