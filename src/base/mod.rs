@@ -1,5 +1,6 @@
 //! Words that every layer speaks: clocks, identifiers, limits, bounded containers, errors.
 
+pub mod calendar;
 pub mod clock;
 pub mod error;
 pub mod id;

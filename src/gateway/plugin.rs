@@ -237,24 +237,13 @@ impl Cx<'_> {
         plan: &AnswerPlan,
         options: OfferOptions,
     ) -> Result<SessionDescription, MediaError> {
-        let session = self.sessions.get_mut(&handle.session);
-        let entry = session.and_then(|session| session.handles.get_mut(&handle.handle));
-        let entry = entry.ok_or(MediaError::NoPeer)?;
-        let owner = PeerOwner {
-            session: handle.session,
-            handle: handle.handle,
-        };
-        let accepted = self
-            .media
-            .accept_offer(self.now, entry.peer, owner, offer, plan, options)?;
-        if entry.peer.replace(accepted.peer).is_none() {
-            self.acts.push_back(Act::Opened(handle));
-        }
-        Ok(accepted.answer)
+        let now = self.now;
+        self.with_peer(handle, |media, peer, owner| {
+            let accepted = media.accept_offer(now, peer, owner, offer, plan, options)?;
+            Ok((accepted.peer, accepted.answer))
+        })
     }
-}
 
-impl Cx<'_> {
     /// Makes an offer: sets up a handle's PeerConnection, or changes it.
     ///
     /// # Errors
@@ -266,6 +255,25 @@ impl Cx<'_> {
         plan: OfferPlan,
         restart: IceRestart,
     ) -> Result<SessionDescription, MediaError> {
+        let now = self.now;
+        // As in answers, the gateway takes the candidates out where they are to be trickled.
+        let trickle = OfferOptions::default().trickle;
+        self.with_peer(handle, |media, peer, owner| {
+            let offered = media.make_offer(now, peer, owner, plan, restart, trickle)?;
+            Ok((offered.peer, offered.offer))
+        })
+    }
+
+    /// Sets up a handle's PeerConnection, or changes it, and keeps which one it is.
+    fn with_peer(
+        &mut self,
+        handle: HandleRef,
+        negotiate: impl FnOnce(
+            &mut Media,
+            Option<PeerId>,
+            PeerOwner,
+        ) -> Result<(PeerId, SessionDescription), MediaError>,
+    ) -> Result<SessionDescription, MediaError> {
         let session = self.sessions.get_mut(&handle.session);
         let entry = session.and_then(|session| session.handles.get_mut(&handle.handle));
         let entry = entry.ok_or(MediaError::NoPeer)?;
@@ -273,15 +281,11 @@ impl Cx<'_> {
             session: handle.session,
             handle: handle.handle,
         };
-        // As in answers, the gateway takes the candidates out where they are to be trickled.
-        let trickle = OfferOptions::default().trickle;
-        let offered = self
-            .media
-            .make_offer(self.now, entry.peer, owner, plan, restart, trickle)?;
-        if entry.peer.replace(offered.peer).is_none() {
+        let (peer, description) = negotiate(self.media, entry.peer, owner)?;
+        if entry.peer.replace(peer).is_none() {
             self.acts.push_back(Act::Opened(handle));
         }
-        Ok(offered.offer)
+        Ok(description)
     }
 
     /// Takes the answer to the last offer that a handle was made.

@@ -1,7 +1,7 @@
 //! Stopping in phases: refuse, wait, end, stop.
 //!
-//! Invariant: a connection is only given up with an answer under way when its client does not
-//! take it for [`CLOSING`].
+//! Invariant: a connection is only given up with an answer under way when its client has not
+//! taken all of it [`CLOSING`] after the sessions ended, however it progressed: a stop has an end.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -10,8 +10,8 @@ use crate::base::error::{ApiError, ErrorCode};
 use crate::base::limits::Limits;
 use crate::config::AdminConfig;
 use crate::gateway::reply::{Reply, error};
-use crate::gateway::request::{Envelope, Path};
-use crate::transport::url;
+use crate::gateway::request::Envelope;
+use crate::transport::url::{self, Components};
 use crate::wire::http::{Field, Method, RequestHead};
 
 /// What a request to the admin listener asks for.
@@ -47,12 +47,10 @@ pub fn read(head: &RequestHead, body: &[u8], config: &AdminConfig, limits: &Limi
     let Some(below) = url::below(head.path(), &config.base_path) else {
         return Asked::Unknown;
     };
-    let mut components = below.split('/');
-    let first = components.next().unwrap_or_default();
-    let second = components.next();
-    if components.next().is_some() || second == Some("") {
+    let Some(components) = Components::of(&below) else {
         return Asked::Unknown;
-    }
+    };
+    let Components { first, .. } = components;
     if !allows_host(head, config) {
         return Asked::Forbidden;
     }
@@ -67,16 +65,10 @@ pub fn read(head: &RequestHead, body: &[u8], config: &AdminConfig, limits: &Limi
             let text = "Use GET for the info endpoint";
             refused(ErrorCode::TransportSpecific, text)
         }
-        Method::Post => {
-            let path = Path {
-                session: url::id(first),
-                handle: second.map_or(0, url::id),
-            };
-            match Envelope::parse(body, path, limits) {
-                Ok(envelope) => Asked::Api(Box::new(envelope)),
-                Err(reply) => Asked::Refused(reply),
-            }
-        }
+        Method::Post => match components.envelope(body, limits) {
+            Ok(envelope) => Asked::Api(envelope),
+            Err(reply) => Asked::Refused(reply),
+        },
         Method::Delete | Method::Patch | Method::Put | Method::Trace => {
             Asked::MethodNotAllowed("GET, HEAD, OPTIONS, POST")
         }

@@ -7,9 +7,9 @@ use crate::base::limits::Limits;
 use crate::config::HttpConfig;
 use crate::gateway::auth::Credentials;
 use crate::gateway::reply::Reply;
-use crate::gateway::request::{Envelope, Path};
+use crate::gateway::request::Envelope;
 use crate::gateway::session::Wanted;
-use crate::transport::url;
+use crate::transport::url::{self, Components};
 use crate::wire::http::{Field, Method, Preflight, RequestHead, Status};
 
 /// What an HTTP request asks for.
@@ -84,25 +84,17 @@ pub fn read(head: &RequestHead, body: &[u8], config: &HttpConfig, limits: &Limit
     }) else {
         return Asked::Just(Status::NotFound);
     };
-    let mut components = below.split('/');
-    let first = components.next().unwrap_or_default();
-    let second = components.next();
-    if components.next().is_some() || second == Some("") {
+    let Some(components) = Components::of(&below) else {
         return Asked::Just(Status::NotFound);
-    }
+    };
+    let Components { first, second } = components;
     match head.method() {
         Method::Options => Asked::Preflight,
         Method::Post if first == "info" => Asked::Just(Status::BadRequest),
-        Method::Post => {
-            let path = Path {
-                session: url::id(first),
-                handle: second.map_or(0, url::id),
-            };
-            match Envelope::parse(body, path, limits) {
-                Ok(envelope) => Asked::Api(Box::new(envelope)),
-                Err(reply) => Asked::Refused(reply),
-            }
-        }
+        Method::Post => match components.envelope(body, limits) {
+            Ok(envelope) => Asked::Api(envelope),
+            Err(reply) => Asked::Refused(reply),
+        },
         Method::Get | Method::Head if first == "info" => Asked::Info,
         Method::Get | Method::Head if first == "ping" => Asked::Ping,
         Method::Get => get(head, first, second),

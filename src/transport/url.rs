@@ -2,6 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::base::limits::Limits;
+use crate::gateway::reply::Reply;
+use crate::gateway::request::{Envelope, Path};
+
 /// The part of `path` below `base`, decoded, without slashes at its ends. `None` when the path
 /// does not lead there.
 ///
@@ -28,6 +32,38 @@ pub(super) fn below<'a>(path: &'a str, base: &str) -> Option<Cow<'a, str>> {
         Cow::Borrowed(text) => Cow::Borrowed(&text[range]),
         Cow::Owned(text) => Cow::Owned(text[range].to_owned()),
     })
+}
+
+/// What stands below a base: two components at most.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Components<'a> {
+    /// The first; empty if there is none.
+    pub(super) first: &'a str,
+    pub(super) second: Option<&'a str>,
+}
+
+impl<'a> Components<'a> {
+    /// Splits what [`below`] returned. `None` for more than two components, or an empty second.
+    pub(super) fn of(below: &'a str) -> Option<Self> {
+        let mut parts = below.split('/');
+        let first = parts.next().unwrap_or_default();
+        let second = parts.next();
+        let fits = parts.next().is_none() && second != Some("");
+        fits.then_some(Self { first, second })
+    }
+
+    /// Reads the request in a body that was posted here.
+    ///
+    /// # Errors
+    ///
+    /// The reply that says what is wrong with it.
+    pub(super) fn envelope(self, body: &[u8], limits: &Limits) -> Result<Box<Envelope>, Reply> {
+        let path = Path {
+            session: id(self.first),
+            handle: self.second.map_or(0, id),
+        };
+        Envelope::parse(body, path, limits).map(Box::new)
+    }
 }
 
 /// A path's component as an id, as Janus reads it: the digits in front, zero without any.

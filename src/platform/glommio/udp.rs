@@ -1,17 +1,18 @@
 //! Datagrams: readiness from the ring, batched calls with segmentation offload beside it.
 
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use glommio::net::UdpSocket;
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{UdpSockRef, UdpSocketState};
 
 use super::fd::{Lent, adopt};
 use crate::driver::{Received, UdpIo};
+use crate::platform::datagrams;
 
 /// A socket on the ring.
 pub struct Udp {
@@ -51,39 +52,13 @@ impl UdpIo for Udp {
     }
 
     fn try_recv(&mut self, buffers: &mut [Vec<u8>], got: &mut [Received]) -> io::Result<usize> {
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(&mut []));
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let count = buffers.len().min(got.len()).min(BATCH_SIZE);
-        for (slice, buffer) in slices.iter_mut().zip(&mut buffers[..count]) {
-            *slice = IoSliceMut::new(buffer);
-        }
         let lent = Lent(&*self.socket);
-        let received = self.state.recv(
-            UdpSockRef::from(&lent),
-            &mut slices[..count],
-            &mut metas[..count],
-        )?;
-        for (got, meta) in got.iter_mut().zip(&metas[..received]) {
-            *got = Received {
-                from: meta.addr,
-                size: meta.len,
-                stride: meta.stride,
-            };
-        }
-        Ok(received)
+        datagrams::recv(&self.state, UdpSockRef::from(&lent), buffers, got)
     }
 
     fn try_send(&mut self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents: bytes,
-            segment_size: (segment < bytes.len()).then_some(segment),
-            src_ip: None,
-        };
         let lent = Lent(&*self.socket);
-        self.state.try_send(UdpSockRef::from(&lent), &transmit)
+        datagrams::send(&self.state, UdpSockRef::from(&lent), to, bytes, segment)
     }
 
     fn segments_max(&self) -> usize {

@@ -1,14 +1,15 @@
 //! Datagrams: readiness from the ring, batched calls with segmentation offload beside it.
 
 use std::fmt;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{UdpSockRef, UdpSocketState};
 
 use super::reactor::{Interest, Reactor, Watched};
 use crate::driver::{Received, UdpIo};
+use crate::platform::datagrams;
 
 /// A socket on the ring.
 pub struct Udp {
@@ -37,43 +38,17 @@ impl UdpIo for Udp {
     }
 
     fn try_recv(&mut self, buffers: &mut [Vec<u8>], got: &mut [Received]) -> io::Result<usize> {
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(&mut []));
-        let mut metas = [RecvMeta::default(); BATCH_SIZE];
-        let count = buffers.len().min(got.len()).min(BATCH_SIZE);
-        for (slice, buffer) in slices.iter_mut().zip(&mut buffers[..count]) {
-            *slice = IoSliceMut::new(buffer);
-        }
-        let received = self.state.recv(
-            UdpSockRef::from(&self.socket),
-            &mut slices[..count],
-            &mut metas[..count],
-        );
-        let received = received.inspect_err(|error| {
+        let received = datagrams::recv(&self.state, UdpSockRef::from(&self.socket), buffers, got);
+        received.inspect_err(|error| {
             if error.kind() == io::ErrorKind::WouldBlock {
                 self.socket.blocked();
             }
-        })?;
-        for (got, meta) in got.iter_mut().zip(&metas[..received]) {
-            *got = Received {
-                from: meta.addr,
-                size: meta.len,
-                stride: meta.stride,
-            };
-        }
-        Ok(received)
+        })
     }
 
     fn try_send(&mut self, to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
-        let transmit = Transmit {
-            destination: to,
-            ecn: None,
-            contents: bytes,
-            segment_size: (segment < bytes.len()).then_some(segment),
-            src_ip: None,
-        };
-        self.state
-            .try_send(UdpSockRef::from(&self.socket), &transmit)
+        let socket = UdpSockRef::from(&self.socket);
+        datagrams::send(&self.state, socket, to, bytes, segment)
     }
 
     fn segments_max(&self) -> usize {

@@ -6,6 +6,7 @@
 //! Invariant: a head says exactly one thing about the body's end, or nothing where no body can be
 //! (RFC 9112 §6.3). No text of a client gets into it unchecked.
 
+use crate::base::calendar::civil;
 use crate::base::clock::Realtime;
 use crate::wire::http::field;
 use crate::wire::http::status::Status;
@@ -318,26 +319,6 @@ fn imf_fixdate(second: i64) -> [u8; 29] {
     two(20, rest / 60 % 60);
     two(23, rest % 60);
     text
-}
-
-/// Year, month and day of the Gregorian calendar, from days since 1970-01-01, not negative.
-fn civil(days: i64) -> (i64, i64, i64) {
-    // Years begin in March here, so that a leap day is the last day of its year.
-    let days = days + 719_468;
-    let era = days / 146_097;
-    let day_of_era = days % 146_097;
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
-    let month = if shifted < 10 {
-        shifted + 3
-    } else {
-        shifted - 9
-    };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
