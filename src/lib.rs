@@ -6,8 +6,8 @@
 //! takes inputs with the time at which they happened, and fills an outbox. That is what lets the
 //! very same code run on io_uring in production and, by seed, in the simulator.
 
-#![cfg_attr(not(feature = "glommio"), forbid(unsafe_code))]
-#![cfg_attr(feature = "glommio", deny(unsafe_code))]
+#![cfg_attr(not(feature = "platform"), forbid(unsafe_code))]
+#![cfg_attr(feature = "platform", deny(unsafe_code))]
 
 pub mod base;
 pub mod config;
@@ -15,7 +15,7 @@ pub mod driver;
 pub mod gateway;
 pub mod media;
 pub mod metrics;
-#[cfg(feature = "glommio")]
+#[cfg(feature = "platform")]
 pub mod platform;
 pub mod plugins;
 pub mod shard;

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use bifrons::config::{Config, Warning};
-use bifrons::platform::glommio::boot::{Boot, EXIT_CONFIG};
-use bifrons::platform::glommio::log::{self, Log};
+use bifrons::platform::boot::{Boot, EXIT_CONFIG};
+use bifrons::platform::log::{self, Log};
 use bifrons::shard::Shard;
 
 #[global_allocator]

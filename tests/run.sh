@@ -48,10 +48,8 @@ counted() {
 
 step 'formatting' cargo fmt --all --check
 step 'lints' cargo clippy --quiet --workspace --all-targets -- -D warnings
-step 'lints, shards on a ring of our own' cargo clippy --quiet --features uring --all-targets -- -D warnings
 step 'library without a runtime' cargo check --quiet --no-default-features --lib
 counted 'rust tests' cargo test --quiet --workspace
-counted 'shards on a ring of our own' cargo test --quiet --features uring --lib platform::
 step 'release build' cargo build --quiet --release
 [[ ${1:-} == --quick ]] || counted 'end-to-end tests' tests/e2e/run.sh target/release/bifrons
 

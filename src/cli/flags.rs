@@ -90,6 +90,12 @@ pub(super) const FLAGS: &[Flag] = &[
         "UDP port of the first shard",
     ),
     own(
+        "runtime",
+        Takes::One("NAME"),
+        "runtime",
+        "What shards run on: uring or glommio [default: uring]",
+    ),
+    own(
         "shards",
         Takes::One("N"),
         "shards",

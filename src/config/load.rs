@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::keys::{Act, KEYS, Key, LIMITS};
+use super::keys::{Act, Key, LIMITS, keys};
 use super::read::Setting;
 use super::schema::{Config, RoomConfig, TokenAuth};
 use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
@@ -255,7 +255,7 @@ impl Draft {
         }
         for section in libconfig::parse(name, text, include)? {
             let prefix = format!("{file}/{}.", section.name);
-            let known = KEYS.iter().any(|key| key.janus.starts_with(&prefix));
+            let known = keys().any(|key| key.janus.starts_with(&prefix));
             if let Value::Group(entries) = &section.node.value
                 && known
             {
@@ -293,10 +293,7 @@ impl Draft {
         for entry in entries {
             let key = format!("{prefix}{}", entry.name);
             let section = format!("{key}.");
-            let is_section = KEYS
-                .iter()
-                .chain(LIMITS)
-                .any(|k| k.toml.starts_with(&section));
+            let is_section = keys().chain(LIMITS).any(|k| k.toml.starts_with(&section));
             if let Value::Group(entries) = &entry.node.value
                 && is_section
             {
@@ -562,11 +559,11 @@ fn switches_on(entries: &[Entry]) -> bool {
 }
 
 fn by_janus(name: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.janus == name)
+    keys().find(|key| key.janus == name)
 }
 
 fn by_toml(name: &str) -> Option<&'static Key> {
-    KEYS.iter()
+    keys()
         .chain(LIMITS)
         .find(|key| !name.is_empty() && key.toml == name)
 }

@@ -24,8 +24,8 @@ pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask};
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, MediaConfig, Pem, RoomConfig, TlsConfig, TokenAuth, VideoRoomConfig,
-    WsConfig,
+    LogFormat, LogLevel, MediaConfig, Pem, RoomConfig, Runtime, TlsConfig, TokenAuth,
+    VideoRoomConfig, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
 pub use value::{Backend, HostPattern, Prefix, Secret};

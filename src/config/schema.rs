@@ -26,6 +26,8 @@ pub struct Config {
     pub videoroom: VideoRoomConfig,
     /// Plugins that are not offered, by package name (`janus.plugin.echotest`).
     pub plugins_disabled: Vec<String>,
+    /// What shards run on.
+    pub runtime: Runtime,
     /// Number of shards; `None` is one per core.
     pub shards: Option<u8>,
     /// How long sessions may go on after a request to stop; zero ends them at once.
@@ -84,6 +86,16 @@ pub enum LogLevel {
     Info,
     Debug,
     Trace,
+}
+
+/// What shards run on. Both use io_uring, and serve the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Runtime {
+    /// The executor of the crate of that name.
+    Glommio,
+    /// A ring of our own, which costs less a request.
+    #[default]
+    Uring,
 }
 
 /// Form of a log line.
@@ -281,6 +293,7 @@ impl Default for Config {
             echotest: EchoTestConfig::default(),
             videoroom: VideoRoomConfig::default(),
             plugins_disabled: Vec::new(),
+            runtime: Runtime::default(),
             shards: None,
             drain_timeout: Duration::from_secs(30),
         }

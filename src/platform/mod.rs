@@ -1,6 +1,25 @@
 //! What a shard cannot do itself: clocks, entropy, sockets, threads, signals.
+//!
+//! A shard runs on one of two executors, which the configuration chooses: a ring of our own
+//! ([`uring`]), or [glommio](`mod@glommio`). Everything else is shared.
 
+mod addresses;
+mod bind;
+pub mod boot;
 mod datagrams;
+mod executor;
 pub mod glommio;
-#[cfg(feature = "uring")]
+mod handlers;
+mod host;
+mod links;
+pub mod log;
+mod mesh;
+mod sources;
+#[cfg(test)]
+mod tests;
 pub mod uring;
+
+pub use executor::{Executor, Plain};
+pub use links::Links;
+pub use mesh::{Inbox, Mesh, Sender, inbox};
+pub use sources::{Clocks, seed};

@@ -1,34 +1,18 @@
-//! A shard's thread: the runtime's executor, and the sockets that are put onto its ring.
+//! Glommio's executor, and the sockets that are put onto its ring.
 
 use std::io;
 use std::time::Duration;
 
-use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
-use socket2::Socket;
+use glommio::{GlommioError, LocalExecutor, LocalExecutorBuilder, Placement};
 
-use super::{Glommio, Links, Mesh, Udp, tcp};
+use super::{Glommio, Udp, tcp};
 use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
-use crate::shard::Listener;
+use crate::platform::Plain;
 
 /// The longest that one task runs before the executor looks at its rings. The pump gives way after
 /// each turn; this bounds how many turns are taken in a row.
 const PREEMPT_AFTER: Duration = Duration::from_millis(1);
-
-/// What a shard begins with: plain sockets, not yet on a ring.
-#[derive(Debug)]
-pub struct Plain {
-    /// Sockets that listen, with what their connections speak.
-    pub listeners: Vec<(Listener, Socket)>,
-    /// Bound sockets for datagrams.
-    pub udp: Vec<Socket>,
-    /// The way to other shards.
-    pub mesh: Mesh,
-    /// Connections that the shard may hold.
-    pub connections_max: usize,
-    /// The ways to other threads of the process.
-    pub links: Links,
-}
 
 /// The executor of the calling thread.
 #[derive(Debug)]
@@ -44,9 +28,11 @@ impl Executor {
         let executor = LocalExecutorBuilder::new(core.map_or(Placement::Unbound, Placement::Fixed))
             .preempt_timer(PREEMPT_AFTER)
             .make();
-        executor
-            .map(Self)
-            .map_err(|error| io::Error::other(error.to_string()))
+        match executor {
+            Ok(executor) => Ok(Self(executor)),
+            Err(GlommioError::IoError(error)) => Err(error),
+            Err(error) => Err(io::Error::other(error.to_string())),
+        }
     }
 
     /// Drives a core to its end.
@@ -78,7 +64,7 @@ impl Executor {
     }
 
     /// Runs a task to its end.
-    #[cfg(all(test, not(feature = "uring")))]
+    #[cfg(test)]
     pub(crate) fn block_on<T>(self, task: impl Future<Output = T>) -> T {
         self.0.run(task)
     }

@@ -1,33 +1,20 @@
-//! The production platform: io_uring through glommio, one executor per core.
+//! Shards on glommio: its executor, its rings, its sockets.
 
-mod addresses;
-mod bind;
-pub mod boot;
 mod executor;
 mod fd;
-mod handlers;
-mod host;
-mod links;
-pub mod log;
-mod mesh;
-mod sources;
 mod tcp;
-#[cfg(test)]
-mod tests;
 mod udp;
 
 use std::time::Duration;
 
+use super::{Clocks, Links, Mesh};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
 use crate::driver::Platform;
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
-pub use executor::{Executor, Plain};
-pub use links::Links;
-pub use mesh::{Inbox, Mesh, Sender, inbox};
-pub use sources::{Clocks, seed};
+pub use executor::Executor;
 pub use tcp::{Listener, Stream};
 pub use udp::Udp;
 
@@ -70,7 +57,7 @@ impl Platform for Glommio {
     }
 
     async fn yield_now(&self) {
-        // The executor looks at its rings when the preemption timer fires, see `boot`.
+        // The executor looks at its rings when the preemption timer fires, see `executor`.
         glommio::executor().yield_now().await;
     }
 }

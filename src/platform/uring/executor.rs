@@ -7,7 +7,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 use super::{Listener, Reactor, Udp, Uring};
 use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
-use crate::platform::glommio::Plain;
+use crate::platform::Plain;
 
 /// The executor of the calling thread.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 use super::ring::{Events, NOBODY, Report, Ring};
 use crate::base::clock::Monotonic;
-use crate::platform::glommio::Clocks;
+use crate::platform::Clocks;
 
 /// The name of the bell among watches.
 const BELL: u64 = NOBODY - 1;

@@ -66,11 +66,12 @@ impl Ring {
     ///
     /// What the kernel says against it; `ENOSYS` if it is older than 5.13.
     pub(super) fn new() -> io::Result<Self> {
-        // The kernel's work for this thread is done when the thread enters it anyway, and does
-        // not interrupt it. Linux 5.19 and 6.0 brought the two flags.
+        // The kernel's work for this thread is done when the thread asks for its reports, and
+        // neither interrupts it nor makes other calls longer. Linux 5.19 to 6.1 brought the flags.
         let quiet = IoUring::builder()
-            .setup_coop_taskrun()
             .setup_single_issuer()
+            .setup_defer_taskrun()
+            .setup_taskrun_flag()
             .setup_cqsize(EVENTS_COUNT)
             .build(REQUESTS_COUNT);
         let ring = match quiet {
@@ -101,8 +102,8 @@ impl Ring {
         self.fresh.push_back(entry);
     }
 
-    /// Hands over requests, if there are any, without waiting. Some may be left when the kernel
-    /// wants its reports taken first.
+    /// Hands over requests, if there are any, and has the kernel report what it knows, without
+    /// waiting. Some requests may be left when the kernel wants its reports taken first.
     pub(super) fn hand_over(&mut self) -> io::Result<()> {
         loop {
             let mut queue = self.ring.submission();
@@ -116,7 +117,8 @@ impl Ring {
                 }
                 self.fresh.pop_front();
             }
-            let (had, idle) = (queue.len(), queue.is_empty() && !queue.cq_overflow());
+            let has_reports = queue.cq_overflow() || queue.taskrun();
+            let (had, idle) = (queue.len(), queue.is_empty() && !has_reports);
             drop(queue);
             if idle {
                 return Ok(());

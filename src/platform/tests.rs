@@ -1,4 +1,4 @@
-//! The driver and the platform that the features choose, on real sockets, with a scripted core.
+//! The driver on both executors, on real sockets, with a scripted core.
 //!
 //! A host that forbids io_uring skips them, and says so.
 
@@ -8,15 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-#[cfg(not(feature = "uring"))]
-use super::Executor;
-use super::{Inbox, Links, Mesh, Plain, Sender, bind, host, inbox};
+use super::{Executor, Inbox, Links, Mesh, Plain, Sender, bind, host, inbox};
 use crate::base::id::ShardId;
-use crate::config::MediaConfig;
+use crate::config::{MediaConfig, Runtime};
 use crate::driver::scripted::{Scripted, pattern};
 use crate::driver::{Arrival, Counters};
-#[cfg(feature = "uring")]
-use crate::platform::uring::Executor;
 use crate::shard::{Control, Listener};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -30,8 +26,8 @@ struct Server {
 
 impl Server {
     /// A shard with a scripted core, or nothing where the host forbids rings.
-    fn start() -> Option<Self> {
-        if let Err(trouble) = host::check(1) {
+    fn start(runtime: Runtime) -> Option<Self> {
+        if let Err(trouble) = host::check(runtime, 1) {
             eprintln!("skipped: {trouble}");
             return None;
         }
@@ -54,7 +50,7 @@ impl Server {
                 connections_max: 1_000,
                 links: Links::default(),
             };
-            let executor = Executor::new(None).unwrap();
+            let executor = Executor::new(runtime, None).unwrap();
             executor.run(plain, |_| Scripted::default()).unwrap()
         });
         Some(Self {
@@ -93,9 +89,8 @@ fn ask(stream: &mut TcpStream, request: &str) -> String {
     line.trim_end().to_owned()
 }
 
-#[test]
-fn requests_are_answered_on_a_connection_that_stays() {
-    let Some(server) = Server::start() else {
+fn requests_are_answered_on_a_connection_that_stays(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut stream = server.connect();
@@ -110,10 +105,9 @@ fn requests_are_answered_on_a_connection_that_stays() {
     assert_eq!((counters.tcp_accepted, counters.tcp_failed), (1, 0));
 }
 
-#[test]
-fn a_reader_that_is_slow_gets_every_byte() {
+fn a_reader_that_is_slow_gets_every_byte(runtime: Runtime) {
     const COUNT: usize = 20_000_000;
-    let Some(server) = Server::start() else {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut slow = server.connect();
@@ -128,9 +122,8 @@ fn a_reader_that_is_slow_gets_every_byte() {
     server.stop();
 }
 
-#[test]
-fn an_end_of_input_is_heard_and_the_answer_still_comes() {
-    let Some(server) = Server::start() else {
+fn an_end_of_input_is_heard_and_the_answer_still_comes(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut stream = server.connect();
@@ -143,9 +136,8 @@ fn an_end_of_input_is_heard_and_the_answer_still_comes() {
 }
 
 /// Both come in one segment, so that one event tells of both.
-#[test]
-fn an_end_that_comes_with_the_last_bytes_is_heard() {
-    let Some(server) = Server::start() else {
+fn an_end_that_comes_with_the_last_bytes_is_heard(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     for _ in 0..20 {
@@ -162,9 +154,8 @@ fn an_end_that_comes_with_the_last_bytes_is_heard() {
     server.stop();
 }
 
-#[test]
-fn a_client_that_resets_is_noticed_without_a_write() {
-    let Some(server) = Server::start() else {
+fn a_client_that_resets_is_noticed_without_a_write(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut stream = server.connect();
@@ -177,9 +168,8 @@ fn a_client_that_resets_is_noticed_without_a_write() {
     assert_eq!(server.stop().tcp_failed, 1);
 }
 
-#[test]
-fn close_abort_and_fin_look_as_they_should_from_outside() {
-    let Some(server) = Server::start() else {
+fn close_abort_and_fin_look_as_they_should_from_outside(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     for verb in ["close", "fin"] {
@@ -202,9 +192,8 @@ fn close_abort_and_fin_look_as_they_should_from_outside() {
     server.stop();
 }
 
-#[test]
-fn a_paused_connection_pushes_back_and_loses_nothing() {
-    let Some(server) = Server::start() else {
+fn a_paused_connection_pushes_back_and_loses_nothing(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut stream = server.connect();
@@ -224,9 +213,8 @@ fn a_paused_connection_pushes_back_and_loses_nothing() {
     server.stop();
 }
 
-#[test]
-fn timers_are_never_early_and_hardly_late() {
-    let Some(server) = Server::start() else {
+fn timers_are_never_early_and_hardly_late(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut late: Vec<u64> = (0..20)
@@ -244,9 +232,8 @@ fn timers_are_never_early_and_hardly_late() {
     server.stop();
 }
 
-#[test]
-fn datagrams_come_and_go_in_runs() {
-    let Some(server) = Server::start() else {
+fn datagrams_come_and_go_in_runs(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let client = UdpSocket::bind((LOOPBACK, 0)).unwrap();
@@ -285,9 +272,8 @@ fn datagrams_come_and_go_in_runs() {
     assert_eq!(server.stop().udp_sent, 50);
 }
 
-#[test]
-fn many_connections_are_watched_by_one_task() {
-    let Some(server) = Server::start() else {
+fn many_connections_are_watched_by_one_task(runtime: Runtime) {
+    let Some(server) = Server::start(runtime) else {
         return;
     };
     let mut streams: Vec<_> = (0..400).map(|_| server.connect()).collect();
@@ -299,17 +285,16 @@ fn many_connections_are_watched_by_one_task() {
 
 /// Two executors send each other numbers, in bursts and one by one, so that the receiver is found
 /// asleep, about to sleep and awake.
-#[test]
-fn between_executors_everything_arrives_in_order() {
+fn between_executors_everything_arrives_in_order(runtime: Runtime) {
     const COUNT: u64 = 200_000;
-    if let Err(trouble) = host::check(2) {
+    if let Err(trouble) = host::check(runtime, 2) {
         eprintln!("skipped: {trouble}");
         return;
     }
     let ((to_a, in_a), (to_b, in_b)) = (inbox(), inbox());
     let sides = [(in_a, to_b), (in_b, to_a)].map(|(inbox, peer)| {
         let side = move || {
-            let executor = Executor::new(None).unwrap();
+            let executor = Executor::new(runtime, None).unwrap();
             executor.block_on(exchange(inbox, peer, COUNT));
         };
         thread::Builder::new().spawn(side).unwrap()
@@ -358,4 +343,36 @@ fn receive(client: &UdpSocket, buffer: &mut [u8]) -> usize {
             Err(error) => panic!("{error}"),
         }
     }
+}
+
+/// The tests above, once on each executor.
+macro_rules! on_each_runtime {
+    ($($test:ident)*) => {
+        mod on_glommio {
+            $(#[test]
+            fn $test() {
+                super::$test(super::Runtime::Glommio);
+            })*
+        }
+        mod on_uring {
+            $(#[test]
+            fn $test() {
+                super::$test(super::Runtime::Uring);
+            })*
+        }
+    };
+}
+
+on_each_runtime! {
+    requests_are_answered_on_a_connection_that_stays
+    a_reader_that_is_slow_gets_every_byte
+    an_end_of_input_is_heard_and_the_answer_still_comes
+    an_end_that_comes_with_the_last_bytes_is_heard
+    a_client_that_resets_is_noticed_without_a_write
+    close_abort_and_fin_look_as_they_should_from_outside
+    a_paused_connection_pushes_back_and_loses_nothing
+    timers_are_never_early_and_hardly_late
+    datagrams_come_and_go_in_runs
+    many_connections_are_watched_by_one_task
+    between_executors_everything_arrives_in_order
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::io;
 
-use glommio::{GlommioError, LocalExecutorBuilder, Placement};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::Executor;
+use crate::config::Runtime;
 
 /// Why the gateway cannot run here, in one line that names the remedy.
 #[derive(Debug)]
@@ -43,10 +45,10 @@ const MEMLOCK_BYTES_MIN: u64 = 512 * 1024;
 /// # Errors
 ///
 /// With the remedy.
-pub(super) fn check(shards: u8) -> Result<usize, Trouble> {
+pub(super) fn check(runtime: Runtime, shards: u8) -> Result<usize, Trouble> {
     let connections_max = raise_descriptors()?;
     raise_memlock(shards)?;
-    probe_ring()?;
+    probe_ring(runtime)?;
     Ok(connections_max)
 }
 
@@ -101,17 +103,16 @@ fn raise_memlock(shards: u8) -> Result<(), Trouble> {
 }
 
 /// Makes a ring and throws it away, because what refuses it differs by host: only trying tells.
-fn probe_ring() -> Result<(), Trouble> {
-    match LocalExecutorBuilder::new(Placement::Unbound).make() {
-        Ok(_) => Ok(()),
-        Err(GlommioError::IoError(error)) => Err(ring_trouble(&error)),
-        Err(error) => Err(Trouble::new(format!("no ring can be made: {error}"))),
-    }
+fn probe_ring(runtime: Runtime) -> Result<(), Trouble> {
+    let made = Executor::new(runtime, None);
+    made.map(drop).map_err(|error| ring_trouble(&error))
 }
 
 fn ring_trouble(error: &io::Error) -> Trouble {
     let remedy = match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOSYS) => "this kernel has no io_uring: use Linux 5.8 or newer",
+        Some(Errno::NOSYS) => {
+            "this kernel has no io_uring, or too old a one: use Linux 5.13 or newer"
+        }
         Some(Errno::PERM) | Some(Errno::ACCESS) => {
             "io_uring is forbidden: allow it in the container's seccomp profile, and set the \
              sysctl kernel.io_uring_disabled to 0"
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn each_way_of_having_no_ring_names_its_own_remedy() {
         for (errno, remedy) in [
-            (Errno::NOSYS, "5.8"),
+            (Errno::NOSYS, "5.13"),
             (Errno::PERM, "seccomp"),
             (Errno::NOMEM, "LimitMEMLOCK"),
             (Errno::MFILE, "no ring"),

@@ -19,7 +19,7 @@ fn a_text_line_has_level_target_message_and_fields_of_its_spans() {
     });
 
     let line = written.strip_suffix('\n').unwrap();
-    let expected = " INFO  bifrons::platform::glommio::log::tests: session closed shard=3 \
+    let expected = " INFO  bifrons::platform::log::tests: session closed shard=3 \
                     late=\"x y\" session=7 reason=\"Some(\\\"gone\\\")\"";
     assert_eq!(&line[27..], expected);
 }

@@ -19,19 +19,15 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use socket2::Socket;
 
-#[cfg(not(feature = "uring"))]
-use super::Executor;
 use super::handlers::{self, Handler};
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
-use super::{Clocks, Inbox, Links, Mesh, Plain, Sender, addresses, bind, inbox, sources};
+use super::{Clocks, Executor, Inbox, Links, Mesh, Plain, Sender, addresses, bind, inbox, sources};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
-use crate::config::{Config, MediaConfig};
+use crate::config::{Config, MediaConfig, Runtime};
 use crate::driver::{Arrival, Core, Counters};
 use crate::media::{Certificate, LocalSocket};
-#[cfg(feature = "uring")]
-use crate::platform::uring::Executor;
 use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
 
 /// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
@@ -120,6 +116,7 @@ struct Parts {
     /// The core to stay on.
     core: Option<usize>,
     go: mpsc::Receiver<()>,
+    runtime: Runtime,
 }
 
 impl Running {
@@ -138,7 +135,7 @@ impl Running {
             .media
             .check(shards)
             .map_err(|error| Trouble::new(error.to_string()))?;
-        let sockets_max = host::check(shards)? / usize::from(shards);
+        let sockets_max = host::check(config.runtime, shards)? / usize::from(shards);
         fit(&mut config, sockets_max);
         let config = &Arc::new(config);
         let connections_max = config.limits.connections_count + spare(config, sockets_max);
@@ -182,6 +179,7 @@ impl Running {
                 },
                 core: core_for(&cores, shards, id),
                 go,
+                runtime: config.runtime,
             };
             spawn_shard(parts, make.clone(), event_sender.clone())?;
         }
@@ -471,7 +469,7 @@ fn shard<C: Core>(
     make: impl Fn(Setup, Now) -> C,
     events: &mpsc::Sender<Event>,
 ) -> Result<Counters, Trouble> {
-    let executor = Executor::new(parts.core)
+    let executor = Executor::new(parts.runtime, parts.core)
         .map_err(|error| Trouble::new(format!("no ring for a shard: {error}")))?;
     let _ = events.send(Event::Ready);
     if parts.go.recv().is_err() {
@@ -586,7 +584,7 @@ mod tests {
     }
 
     fn assert_ends(status: ExitCode, wanted: u8) {
-        if let Err(trouble) = host::check(2) {
+        if let Err(trouble) = host::check(Runtime::default(), 2) {
             eprintln!("skipped: {trouble}");
             return;
         }
