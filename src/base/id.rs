@@ -36,8 +36,8 @@ ids! {
     ConnId(u64);
     /// A PeerConnection of one shard: slot and generation.
     PeerId(u64);
-    /// A UDP socket of one shard, an index into its list of local addresses.
-    SockId(u8);
+    /// A UDP socket of one shard: first those of PeerConnections, then those for plain RTP.
+    SockId(u16);
 }
 
 /// A handle with the session that it lives in.

@@ -119,6 +119,14 @@ pub struct Limits {
     pub resend_packets_count: usize,
     /// Datagrams that wait for the kernel on one shard. More are dropped and counted.
     pub datagrams_count: usize,
+    /// Sockets for plain RTP of one shard; a remote publisher has two. Beyond it: error 499.
+    pub plain_sockets_count: usize,
+    /// Streams that one shard sends as plain RTP. Beyond it: error 499.
+    pub forwards_count: usize,
+    /// Streams of one publisher that are sent as plain RTP. Beyond it: error 499.
+    pub publisher_forwards_count: usize,
+    /// Names that one shard waits for to be looked up. Beyond it: error 430.
+    pub lookups_count: usize,
 }
 
 impl Default for Limits {
@@ -177,6 +185,10 @@ impl Default for Limits {
             dtls_timeout: Duration::from_secs(20),
             resend_packets_count: 512,
             datagrams_count: 4_096,
+            plain_sockets_count: 512,
+            forwards_count: 4_096,
+            publisher_forwards_count: 64,
+            lookups_count: 64,
         }
     }
 }

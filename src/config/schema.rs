@@ -265,6 +265,8 @@ pub struct VideoRoomConfig {
     pub events: bool,
     /// Ids of rooms and of participants are texts, not numbers.
     pub string_ids: bool,
+    /// Ports at which publishers of other gateways come in, first and last.
+    pub remote_ports: (u16, u16),
     /// Rooms that are there from the start.
     pub rooms: Vec<RoomConfig>,
 }
@@ -431,6 +433,7 @@ impl Default for VideoRoomConfig {
             lock_rtp_forward: false,
             events: true,
             string_ids: false,
+            remote_ports: (10_000, 60_000),
             rooms: Vec::new(),
         }
     }

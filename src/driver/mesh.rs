@@ -48,6 +48,10 @@ impl<M: MeshIo> MeshLane<M> {
                     core.handle(now, Input::Control(control), out);
                     room -= 1;
                 }
+                Some(Arrival::LookedUp { id, address }) => {
+                    core.handle(now, Input::LookedUp { id, address }, out);
+                    room -= 1;
+                }
                 Some(Arrival::Mesh { from, batch }) => {
                     room = room.saturating_sub(batch.len());
                     for message in batch {

@@ -18,10 +18,14 @@ use crate::driver::scripted::Scripted;
 use crate::driver::{
     Arrival, Counters, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
 };
+use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
+
+/// A port that cannot be bound.
+pub(super) const TAKEN_PORT: u16 = 9;
 
 /// The world of one shard: what the test sees and changes.
 #[derive(Clone, Default)]
@@ -303,6 +307,21 @@ impl Platform for World {
 
     fn set_log_level(&self, _: LogLevel) {}
 
+    fn open_udp(&self, bind: SocketAddr) -> io::Result<(MockUdp, SocketAddr)> {
+        if bind.port() == TAKEN_PORT {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        Ok((MockUdp(self.clone()), bind))
+    }
+
+    fn look_up(&self, lookup: Lookup) {
+        self.0.arrivals.borrow_mut().push_back(Arrival::LookedUp {
+            id: lookup.id,
+            address: lookup.name.parse().ok(),
+        });
+        wake(self.0.mesh_waker.take());
+    }
+
     async fn yield_now(&self) {
         let mut yielded = false;
         std::future::poll_fn(|cx| {
@@ -339,6 +358,7 @@ impl Stage {
         let io = Io {
             listeners: vec![(Listener::Rest, MockListener(world.clone()))],
             udp: vec![MockUdp(world.clone())],
+            udp_more_max: 4,
             mesh: MockMesh(world.clone()),
             connections_max,
         };

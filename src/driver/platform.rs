@@ -8,12 +8,13 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll};
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::LogLevel;
+use crate::gateway::outside::{Lookup, LookupId};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
@@ -46,6 +47,16 @@ pub trait Platform: 'static {
 
     /// Writes log lines from this level on.
     fn set_log_level(&self, level: LogLevel);
+
+    /// Opens a socket for datagrams at an address, without waiting. Says where it is bound.
+    ///
+    /// # Errors
+    ///
+    /// When the address is taken or is not this host's, or there are no descriptors left.
+    fn open_udp(&self, bind: SocketAddr) -> io::Result<(Self::Udp, SocketAddr)>;
+
+    /// Has a name looked up elsewhere, without waiting. [`Arrival::LookedUp`] must follow.
+    fn look_up(&self, lookup: Lookup);
 
     /// Lets the runtime look for new events before the caller goes on.
     fn yield_now(&self) -> impl Future<Output = ()>;
@@ -135,6 +146,13 @@ pub trait MeshIo: 'static {
 pub enum Arrival {
     /// The operator's wish.
     Control(Control),
+    /// What a name stands for.
+    LookedUp {
+        /// The lookup.
+        id: LookupId,
+        /// The address; `None` if nothing is known of it.
+        address: Option<IpAddr>,
+    },
     /// Messages of another shard, oldest first.
     Mesh {
         /// Who sent them.
@@ -153,6 +171,8 @@ pub struct Io<P: Platform> {
     pub listeners: Vec<(Listener, P::Listener)>,
     /// Sockets for datagrams, in the order of their [`SockId`](crate::base::id::SockId)s.
     pub udp: Vec<P::Udp>,
+    /// Sockets for datagrams that may be opened beside them.
+    pub udp_more_max: usize,
     /// The way to other shards.
     pub mesh: P::Mesh,
     /// Connections that this shard may hold; more are reset as they come.

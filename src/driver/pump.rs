@@ -116,7 +116,7 @@ struct Pump<P: Platform, C> {
 impl<P: Platform, C: Core> Pump<P, C> {
     fn new(platform: P, core: C, io: Io<P>) -> Self {
         let first_udp = FIRST_LISTENER + io.listeners.len();
-        let first_conn = first_udp + io.udp.len();
+        let first_conn = first_udp + io.udp.len() + io.udp_more_max;
         Self {
             platform,
             core,
@@ -213,6 +213,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
         }
         self.sources = sources;
         let left = self.mesh.take_in(now, core, out);
+        self.udp.tell_opened(now, core, out);
         self.tcp.take_in(&mut Scene {
             core,
             out,
@@ -245,6 +246,18 @@ impl<P: Platform, C: Core> Pump<P, C> {
                 break;
             }
             scene.core.flush(now, scene.out);
+        }
+        for act in scene.out.sockets.drain(..) {
+            let opened = self.udp.act(act, |bind| self.platform.open_udp(bind));
+            if let Some(index) = opened {
+                scene.ready.mark(self.first_udp + index);
+            }
+        }
+        for lookup in scene.out.lookups.drain(..) {
+            self.platform.look_up(lookup);
+        }
+        if self.udp.has_opened() {
+            left = Left::Some;
         }
         self.udp.send(now, scene.out, scene.counters);
         self.mesh.send(&mut self.out);

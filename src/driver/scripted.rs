@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::clock::{Monotonic, Now};
-use crate::base::id::ConnId;
+use crate::base::id::{ConnId, SockId};
 use crate::driver::{Core, Counters};
-use crate::media::Datagram;
+use crate::gateway::outside::{Lookup, LookupId, Sought};
+use crate::media::{Datagram, SocketAct};
 use crate::shard::{Control, Input, Outbox, TcpAction};
 
 /// What a connection's client may ask for, a line each:
@@ -127,21 +128,45 @@ impl Scripted {
         }
     }
 
-    fn datagram(
-        &mut self,
-        input: (crate::base::id::SockId, std::net::SocketAddr),
-        bytes: &[u8],
-        out: &mut Outbox,
-    ) {
+    fn datagram(&mut self, input: (SockId, std::net::SocketAddr), bytes: &[u8], out: &mut Outbox) {
         let (sock, to) = input;
         let text = std::str::from_utf8(bytes).unwrap_or("");
         let mut words = text.split(' ');
-        let run = words.next() == Some("run");
+        let command = words.next();
+        let run = command == Some("run");
         let mut number = || {
             words
                 .next()
                 .map_or(0, |word| word.parse().expect("a number"))
         };
+        match command {
+            Some("close") => {
+                let sock = SockId(number() as u16);
+                out.sockets.push(SocketAct::Close(sock));
+                return;
+            }
+            Some("look") => {
+                out.lookups.push(Lookup {
+                    id: LookupId(7),
+                    name: "192.0.2.7".into(),
+                    sought: Sought::Interface,
+                });
+                return;
+            }
+            Some("open") => {
+                let (sock, port) = (SockId(number() as u16), number() as u16);
+                let bind = ([127, 0, 0, 1], port).into();
+                out.sockets.push(SocketAct::Open { sock, bind });
+                return;
+            }
+            Some("send") => {
+                let sock = SockId(number() as u16);
+                let bytes = vec![7; number()];
+                out.datagrams.push(Datagram { sock, to, bytes });
+                return;
+            }
+            Some(_) | None => {}
+        }
         let (count, bytes) = if run {
             let count: usize = number();
             (count, vec![7; number()])
@@ -175,7 +200,19 @@ impl Core for Scripted {
             Input::Control(Control::Drain) => out.close_listeners = true,
             Input::Control(Control::Stop) => self.stopped = true,
             Input::Datagram { sock, from, bytes } => self.datagram((sock, from), bytes, out),
+            Input::LookedUp { address, .. } => {
+                if let Some(address) = address {
+                    out.datagrams.push(Datagram {
+                        sock: SockId(0),
+                        to: (address, 7).into(),
+                        bytes: vec![7; 77],
+                    });
+                }
+            }
             Input::Mesh { .. } => {}
+            Input::SocketOpened { sock, bound } => {
+                self.log.push(format!("socket {sock} at {bound:?}"));
+            }
             Input::TcpBytes { conn, bytes } => {
                 assert!(!bytes.is_empty(), "no bytes are no input");
                 let client = self.opened(conn);

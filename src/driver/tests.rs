@@ -244,6 +244,39 @@ fn datagrams_wait_for_the_kernel_up_to_a_bound() {
 }
 
 #[test]
+fn sockets_are_opened_before_what_is_sent_by_them_and_the_core_is_told() {
+    let mut stage = Stage::new(10);
+    for command in [
+        "open 1 5",
+        "send 1 30",
+        "open 2 9",
+        "send 2 40",
+        "close 1",
+        "send 1 50",
+    ] {
+        stage.datagram(command.as_bytes(), command.len());
+    }
+    stage.settle();
+    // By the second socket nothing leaves, and nothing by the first once it is closed.
+    assert_eq!(stage.sent(), []);
+    for command in ["open 1 5", "send 1 30", "send 2 40"] {
+        stage.datagram(command.as_bytes(), command.len());
+    }
+    stage.settle();
+    assert_eq!(stage.sent(), [(30, 30)]);
+    assert_eq!(stage.stop().udp_send_dropped, 4);
+}
+
+#[test]
+fn a_name_that_is_looked_up_comes_back() {
+    let mut stage = Stage::new(10);
+    stage.datagram(b"look", 4);
+    stage.settle();
+    // The core greets whom it has found.
+    assert_eq!(stage.sent(), [(77, 77)]);
+}
+
+#[test]
 fn a_flood_of_datagrams_lets_connections_through() {
     let mut stage = Stage::new(10);
     let wire = stage.connect(ROOM);

@@ -12,7 +12,7 @@ use crate::driver::core::Core;
 use crate::driver::platform::{Received, UdpIo};
 use crate::driver::pump::Counters;
 use crate::driver::ready::Left;
-use crate::media::Datagram;
+use crate::media::{Datagram, SocketAct};
 use crate::shard::{Input, Outbox};
 
 /// Datagrams of one socket after which a turn receives no more; what one more call of the kernel
@@ -37,7 +37,10 @@ const RETRY_AFTER: Duration = Duration::from_millis(1);
 /// The lane of datagrams.
 #[derive(Debug)]
 pub(super) struct UdpLane<U> {
-    sockets: Vec<U>,
+    /// `None` where one was closed.
+    sockets: Vec<Option<U>>,
+    /// What became of sockets that were to be opened: the core is told in the next turn.
+    opened: Vec<(SockId, Option<SocketAddr>)>,
     buffers: Vec<Vec<u8>>,
     got: [Received; BUFFERS_COUNT],
     /// Datagrams that the kernel has yet to take, oldest first.
@@ -53,10 +56,10 @@ impl<U: UdpIo> UdpLane<U> {
             size: 0,
             stride: 0,
         };
-        let buffers_count = if sockets.is_empty() { 0 } else { BUFFERS_COUNT };
         Self {
-            sockets,
-            buffers: vec![vec![0; BUFFER_SIZE]; buffers_count],
+            sockets: sockets.into_iter().map(Some).collect(),
+            opened: Vec::new(),
+            buffers: Vec::new(),
             got: [nobody; BUFFERS_COUNT],
             queue: VecDeque::new(),
             run: Vec::new(),
@@ -69,6 +72,48 @@ impl<U: UdpIo> UdpLane<U> {
         self.retry_at
     }
 
+    /// Opens or closes a socket. Says which one is new.
+    pub(super) fn act(
+        &mut self,
+        act: SocketAct,
+        open: impl FnOnce(SocketAddr) -> io::Result<(U, SocketAddr)>,
+    ) -> Option<usize> {
+        match act {
+            SocketAct::Close(sock) => {
+                if let Some(slot) = self.sockets.get_mut(usize::from(sock.0)) {
+                    *slot = None;
+                }
+                None
+            }
+            SocketAct::Open { sock, bind } => {
+                let index = usize::from(sock.0);
+                let opened = open(bind).inspect_err(|error| {
+                    tracing::debug!(%bind, %error, "cannot open a socket");
+                });
+                let bound = opened.as_ref().ok().map(|(_, bound)| *bound);
+                self.opened.push((sock, bound));
+                let (socket, _) = opened.ok()?;
+                if index >= self.sockets.len() {
+                    self.sockets.resize_with(index + 1, || None);
+                }
+                self.sockets[index] = Some(socket);
+                Some(index)
+            }
+        }
+    }
+
+    /// Whether the core has yet to be told of sockets.
+    pub(super) const fn has_opened(&self) -> bool {
+        !self.opened.is_empty()
+    }
+
+    /// Tells the core what became of sockets.
+    pub(super) fn tell_opened<C: Core>(&mut self, now: Now, core: &mut C, out: &mut Outbox) {
+        for (sock, bound) in self.opened.drain(..) {
+            core.handle(now, Input::SocketOpened { sock, bound }, out);
+        }
+    }
+
     /// Hands what a socket has received to the core, within the budget, then waits for more.
     pub(super) fn take_in<C: Core>(
         &mut self,
@@ -78,8 +123,13 @@ impl<U: UdpIo> UdpLane<U> {
         counters: &mut Counters,
         cx: &mut Context<'_>,
     ) -> Left {
-        let sock = SockId(u8::try_from(index).expect("a shard has few sockets"));
-        let socket = &mut self.sockets[index];
+        let sock = SockId(u16::try_from(index).expect("a shard has few sockets"));
+        let Some(socket) = self.sockets.get_mut(index).and_then(Option::as_mut) else {
+            return Left::None; // There is none yet, or none any more.
+        };
+        if self.buffers.is_empty() {
+            self.buffers = vec![vec![0; BUFFER_SIZE]; BUFFERS_COUNT];
+        }
         let mut handled = 0;
         while handled < DATAGRAMS_MAX {
             match socket.try_recv(&mut self.buffers, &mut self.got) {
@@ -123,7 +173,12 @@ impl<U: UdpIo> UdpLane<U> {
         }
         self.retry_at = None;
         while let Some(first) = self.queue.front() {
-            let socket = &mut self.sockets[usize::from(first.sock.0)];
+            let index = usize::from(first.sock.0);
+            let Some(socket) = self.sockets.get_mut(index).and_then(Option::as_mut) else {
+                counters.udp_send_dropped += 1;
+                self.queue.pop_front();
+                continue;
+            };
             let count = run_length(&self.queue, socket.segments_max());
             let (to, segment) = (first.to, first.bytes.len());
             let bytes = if count == 1 {

@@ -80,6 +80,8 @@ impl Gateway {
             sessions: &mut self.sessions,
             acts: &mut self.acts,
             tickets: &mut self.tickets,
+            owed: &self.owed,
+            lookups: &mut self.lookups,
         };
         call(self.plugins[plugin].as_mut(), &mut cx)
     }

@@ -15,6 +15,7 @@ mod handles;
 mod info;
 mod jsep;
 mod listeners;
+pub mod outside;
 mod owners;
 pub mod plugin;
 pub mod reply;
@@ -43,6 +44,7 @@ use crate::mutant;
 
 use acts::Owed;
 use auth::{Auth, Credentials};
+use outside::Lookups;
 use plugin::{Act, Parcel, Plugin, Ticket};
 use reply::{Message, Reply};
 use reports::Reports;
@@ -179,6 +181,8 @@ pub struct Gateway {
     /// Replies that plugins have promised.
     owed: BTreeMap<Ticket, Owed>,
     tickets: u64,
+    /// Names that plugins want to be looked up.
+    lookups: Lookups,
     /// Promised replies that are there.
     replies: Vec<(Origin, Reply)>,
     /// What plugins tell their like on other shards.
@@ -216,6 +220,7 @@ impl Gateway {
             acts: VecDeque::new(),
             owed: BTreeMap::new(),
             tickets: 0,
+            lookups: Lookups::default(),
             replies: Vec::new(),
             parcels: Vec::new(),
             outputs: Vec::new(),
@@ -442,6 +447,7 @@ impl Gateway {
     pub fn flush(&mut self, now: Now, metrics: &mut Metrics) {
         self.announce(now);
         self.take_media_events(now, metrics);
+        self.take_plain_events(now, metrics);
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(key) = self.timers.expire(now.monotonic) else {
                 break;

@@ -10,16 +10,21 @@
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value};
 
 use crate::base::clock::Now;
 use crate::base::error::ApiError;
-use crate::base::id::{HandleRef, PeerId, SessionId, ShardId};
+use crate::base::id::{HandleRef, PeerId, SessionId, ShardId, SockId};
 use crate::base::rng::Rng;
 use crate::config::Config;
+use crate::gateway::acts::Owed;
+use crate::gateway::outside::{LookupId, Lookups, Sought};
 use crate::gateway::session::Session;
-use crate::media::{IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner};
+use crate::media::{
+    IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner, PlainEvent, PlainOwner,
+};
 use crate::wire::sdp::{AnswerPlan, OfferPlan, SessionDescription};
 
 /// How a plugin introduces itself in `info`.
@@ -168,6 +173,8 @@ pub struct Cx<'a> {
     pub(super) sessions: &'a mut BTreeMap<SessionId, Session>,
     pub(super) acts: &'a mut VecDeque<Act>,
     pub(super) tickets: &'a mut u64,
+    pub(super) owed: &'a BTreeMap<Ticket, Owed>,
+    pub(super) lookups: &'a mut Lookups,
 }
 
 impl Cx<'_> {
@@ -217,6 +224,27 @@ impl Cx<'_> {
     /// Gives a promised reply. One that is too late is passed over.
     pub fn resolve(&mut self, ticket: Ticket, data: Value) {
         self.acts.push_back(Act::Resolve(ticket, data));
+    }
+
+    /// Whether somebody still waits for a promised reply. The call that promised it is over.
+    pub fn is_awaited(&self, ticket: Ticket) -> bool {
+        self.owed.contains_key(&ticket)
+    }
+
+    /// Has a name looked up. [`Plugin::looked_up`] follows, perhaps late; `None` if too many names
+    /// are waited for already.
+    pub fn look_up(&mut self, name: &str, sought: Sought) -> Option<LookupId> {
+        let max = self.config.limits.lookups_count;
+        self.lookups.begin(self.plugin, name, sought, max)
+    }
+
+    /// Asks for a socket for plain RTP. [`Plugin::plain_event`] follows.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Media::open_socket`].
+    pub fn open_socket(&mut self, bind: SocketAddr) -> Result<SockId, MediaError> {
+        self.media.open_socket(PlainOwner(self.plugin), bind)
     }
 
     /// The PeerConnection of a handle, if it has one.
@@ -341,6 +369,18 @@ pub trait Plugin: fmt::Debug {
     fn admin(&mut self, request: &Map<String, Value>) -> Option<Value> {
         let _ = request;
         None
+    }
+
+    /// A name that was looked up stands for an address, or for nothing; see [`Cx::look_up`].
+    fn looked_up(&mut self, cx: &mut Cx<'_>, id: LookupId, address: Option<IpAddr>) {
+        let _ = (cx, address);
+        unreachable!("this plugin looks up no names: {id:?}");
+    }
+
+    /// Something happened to plain RTP of this plugin, see [`Cx::open_socket`].
+    fn plain_event(&mut self, cx: &mut Cx<'_>, event: PlainEvent) {
+        let _ = cx;
+        unreachable!("this plugin has no plain RTP: {event:?}");
     }
 
     /// A message of this plugin's instance on a shard, see [`Cx::send`].

@@ -18,12 +18,18 @@ pub enum DropReason {
     DataBufferFull,
     /// A data channel message over the limit.
     DataTooBig,
+    /// A packet of a forward that could not be encrypted.
+    ForwardUnsealed,
     /// The datagram lane is full.
     LaneFull,
     /// Nothing that shares a port with STUN, DTLS and RTP.
     NotMedia,
     /// RTP or RTCP over 1,500 bytes.
     Oversized,
+    /// Plain RTP of a source that nobody announced, or feedback that no forward is meant by.
+    PlainUnknown,
+    /// SRTP that fails its integrity check, or comes twice.
+    PlainUntrusted,
     /// A source that no signalling named, beyond the limit of one peer.
     SourceLimit,
     /// A STUN message that names no peer of ours, or fails its integrity check.
@@ -86,15 +92,18 @@ impl PeerEnd {
 
 impl DropReason {
     /// All of them, in order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::BatchFull,
         Self::CandidateLimit,
         Self::CandidateUnusable,
         Self::DataBufferFull,
         Self::DataTooBig,
+        Self::ForwardUnsealed,
         Self::LaneFull,
         Self::NotMedia,
         Self::Oversized,
+        Self::PlainUnknown,
+        Self::PlainUntrusted,
         Self::SourceLimit,
         Self::StunUnknown,
         Self::Unvalidated,
@@ -110,9 +119,12 @@ impl DropReason {
             Self::CandidateUnusable => &mut candidates.unusable,
             Self::DataBufferFull => &mut messages.buffer_full,
             Self::DataTooBig => &mut messages.too_big,
+            Self::ForwardUnsealed => &mut metrics.media_dropped_packets.unsealed,
             Self::LaneFull => &mut datagrams.lane_full,
             Self::NotMedia => &mut datagrams.not_media,
             Self::Oversized => &mut datagrams.oversized,
+            Self::PlainUnknown => &mut datagrams.plain_unknown,
+            Self::PlainUntrusted => &mut datagrams.plain_untrusted,
             Self::SourceLimit => &mut datagrams.source_limit,
             Self::StunUnknown => &mut datagrams.stun_unknown,
             Self::Unvalidated => &mut datagrams.unvalidated,
@@ -139,6 +151,8 @@ pub struct MediaCounters {
     pub packets_received: u64,
     /// RTP packets that routes delivered.
     pub packets_forwarded: u64,
+    /// Datagrams that forwards sent.
+    pub packets_exported: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
     /// Key frames that receivers asked for.
@@ -172,6 +186,7 @@ impl MediaCounters {
         metrics.media_sent_bytes += self.bytes_sent;
         metrics.media_received_packets += self.packets_received;
         metrics.media_sent_packets += self.packets_forwarded;
+        metrics.media_exported_packets += self.packets_exported;
         metrics.media_keyframes_requested += self.keyframes_requested;
         metrics.media_keyframes_wanted += self.keyframes_wanted;
         metrics.media_slowlinks += self.slowlinks;

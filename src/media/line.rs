@@ -6,6 +6,7 @@ use crate::base::clock::Monotonic;
 use crate::media::LineState;
 use crate::media::event::{PeerEvent, TrackKind};
 use crate::media::peer_ext::ValueFilter;
+use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
 use crate::wire::rtp::VideoCodec;
 use crate::wire::sdp::{
@@ -49,6 +50,8 @@ pub(crate) struct LineOffer {
     pub(crate) is_simulcast: bool,
     pub(crate) has_mid_extension: bool,
     pub(crate) values: ValueFilter,
+    /// The numbers that the remote has for header extensions.
+    pub(crate) extension_ids: ExtensionIds,
 }
 
 /// How packets of an encoding are told from others.
@@ -100,10 +103,12 @@ impl LineOffer {
             MediaKind::Application | MediaKind::Other(_) => return None,
         };
         let mut values = ValueFilter::default();
+        let mut extension_ids = ExtensionIds::default();
         let mut has_mid_extension = false;
         for extension in &media.extensions {
             if plan.extensions.contains(&extension.id) {
                 values.allow(&extension.uri);
+                extension_ids.note(&extension.uri, extension.id);
                 has_mid_extension |= extension.uri == crate::media::peer_ext::MID;
             }
         }
@@ -124,6 +129,7 @@ impl LineOffer {
             encodings,
             has_mid_extension,
             values,
+            extension_ids,
         })
     }
 }

@@ -9,6 +9,7 @@
 mod counters;
 mod demux;
 mod event;
+mod forward;
 mod info;
 mod keyframes;
 mod line;
@@ -21,11 +22,15 @@ mod peer_config;
 mod peer_events;
 mod peer_ext;
 mod peer_offer;
+mod peer_plain;
+mod peer_srtp;
+mod plain;
 mod relay;
 mod rewriter;
 mod run;
 mod selector;
 mod setup;
+mod source;
 mod switch;
 
 #[cfg(test)]
@@ -39,10 +44,13 @@ use crate::base::id::{PeerId, SockId};
 use crate::base::slab::{Slab, SlabMap};
 use crate::base::timers::Timers;
 use crate::media::demux::{Demux, Source, Trust};
+use crate::media::forward::Forwards;
 use crate::media::keyframes::{EncodingRef, Keyframes};
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
+use crate::media::plain::PlainSockets;
 use crate::media::relay::Relays;
+use crate::media::source::Sources;
 use crate::media::switch::Switch;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
@@ -52,10 +60,15 @@ pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
     OfferOptions, Offered, PeerEvent, PeerOwner, RouteId, TrackKind,
 };
+pub use forward::{ForwardId, ForwardSpec, ForwardWhat};
 pub use info::{LineInfo, PeerInfo, PeerStage};
 pub use peer_cert::{Certificate, CertificateError, Crypto};
+pub use peer_plain::ExtensionIds;
+pub use peer_srtp::{MASTER_SIZE, SrtpKeys, SrtpSuite};
+pub use plain::{PlainEvent, PlainOwner, SOCKETS_MAX, SocketAct};
 pub use relay::Relay;
 pub use setup::{LocalSocket, MediaSetup};
+pub use source::{SourceLine, SourceSpec, remote_ssrc};
 
 /// A datagram to send.
 #[derive(Debug)]
@@ -122,6 +135,9 @@ pub struct Media {
     demux: Demux,
     switch: Switch,
     relays: Relays,
+    plain: PlainSockets,
+    forwards: Forwards,
+    sources: Sources,
     keyframes: Keyframes,
     timers: Timers<PeerId>,
     events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
@@ -143,6 +159,7 @@ impl Media {
     pub fn new(mut setup: MediaSetup) -> Self {
         let demux = Demux::new(&mut setup.rng);
         Self {
+            plain: PlainSockets::new(setup.sockets.len()),
             setup,
             counters: MediaCounters::default(),
             ids: Slab::default(),
@@ -150,6 +167,8 @@ impl Media {
             demux,
             switch: Switch::default(),
             relays: Relays::default(),
+            forwards: Forwards::default(),
+            sources: Sources::default(),
             keyframes: Keyframes::default(),
             timers: Timers::default(),
             events: VecDeque::new(),
@@ -191,6 +210,9 @@ impl Media {
     pub fn datagram(&mut self, now: Now, sock: SockId, from: SocketAddr, bytes: &[u8]) {
         self.counters.datagrams_received += 1;
         self.counters.bytes_received += bytes.len() as u64;
+        if self.plain_datagram(now, sock, from, bytes) {
+            return;
+        }
         let now = now.monotonic;
         let source = Source {
             sock,
@@ -236,6 +258,7 @@ impl Media {
             self.run(now, peer, |peer, out| peer.tick(now, out));
         }
         self.ask_keyframes(now);
+        self.latch_forwards(now);
         for datagram in self.datagrams.drain(..) {
             if out.len() >= self.setup.limits.datagrams_count {
                 self.counters.dropped(DropReason::LaneFull);
@@ -249,7 +272,11 @@ impl Media {
 
     /// When [`Media::flush`] has something to do, if nothing comes in before.
     pub fn deadline(&self) -> Option<Monotonic> {
-        let deadlines = [self.timers.next(), self.keyframes.deadline()];
+        let deadlines = [
+            self.timers.next(),
+            self.keyframes.deadline(),
+            self.forwards.deadline(),
+        ];
         deadlines.into_iter().flatten().min()
     }
 
@@ -261,8 +288,8 @@ impl Media {
     /// Forwards what arrives on one line to another; the same line is an echo. Each line is fed by
     /// one route at most: a later one takes the place of an earlier one.
     pub fn route(&mut self, now: Now, from: LineRef, to: LineRef) -> Option<RouteId> {
-        if !self.relays.is_stand_in(from.peer) {
-            self.peers.get(from.peer)?;
+        if !self.relays.is_stand_in(from.peer) && !self.has_lines(from.peer) {
+            return None;
         }
         self.peers.get(to.peer)?;
         if self.switch.routes_from(from).is_empty() {
@@ -291,8 +318,7 @@ impl Media {
 
     /// Mutes a line for all its routes, or lets it pass again; then a key frame is asked for.
     pub fn set_line_enabled(&mut self, now: Now, line: LineRef, enabled: Enabled) {
-        let changed =
-            self.peers.get(line.peer).is_some() && self.switch.set_source_enabled(line, enabled);
+        let changed = self.has_lines(line.peer) && self.switch.set_source_enabled(line, enabled);
         if changed && enabled == Enabled::Yes {
             self.request_keyframe(now, line);
         }
@@ -316,20 +342,7 @@ impl Media {
         if self.relays.ask_keyframe(line, None) {
             return;
         }
-        let Some(sender) = self
-            .peers
-            .get(line.peer)
-            .and_then(|peer| peer.line(line.line))
-        else {
-            return;
-        };
-        if sender.offer.video.is_none() {
-            return;
-        }
-        for encoding in 0..sender.watches.len() as u8 {
-            self.keyframes
-                .want(now.monotonic, EncodingRef { line, encoding });
-        }
+        self.want_keyframes(now.monotonic, line);
     }
 
     /// Tells a peer how much it may send, in bit/s, at once and from time to time.
@@ -400,7 +413,7 @@ impl Media {
 
     /// How many peers there are.
     pub fn peers_count(&self) -> usize {
-        self.ids.len() - self.relays.stand_ins_count()
+        self.ids.len() - self.relays.stand_ins_count() - self.sources.len()
     }
 
     /// What was done and dropped so far.

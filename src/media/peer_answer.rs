@@ -14,6 +14,7 @@ use crate::media::peer::{Peer, PeerOutput, Stage};
 use crate::media::peer_config::{Numbers, rtc_config};
 use crate::media::peer_ext::{self, ValueFilter};
 use crate::media::peer_offer::{NewPeer, add_bases, creds};
+use crate::media::peer_plain::ExtensionIds;
 use crate::wire::rtp::VideoCodec;
 use crate::wire::sdp::{
     Candidate, IceParameters, OfferLine, OfferMedia, SessionDescription, Setup, offered_rtx,
@@ -208,6 +209,7 @@ impl LineOffer {
             is_simulcast: false,
             has_mid_extension: media.extensions.contains(&peer_ext::MID),
             values,
+            extension_ids: ExtensionIds::default(),
         }
     }
 }

@@ -39,7 +39,7 @@ impl Peer {
                     let bases = &self.settings.bases;
                     let sock = bases.iter().position(|base| *base == transmit.source);
                     out.datagrams.push(Datagram {
-                        sock: SockId(sock.unwrap_or(0) as u8),
+                        sock: SockId(sock.unwrap_or(0) as u16),
                         to: transmit.destination,
                         bytes: transmit.contents.into(),
                     });

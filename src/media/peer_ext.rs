@@ -7,7 +7,7 @@ use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 /// The values of a packet's header extensions that are passed on. Those that belong to one hop,
 /// such as send times, are not among them.
 #[derive(Clone)]
-pub(crate) struct HeaderValues(ExtensionValues);
+pub(crate) struct HeaderValues(pub(super) ExtensionValues);
 
 /// Which values a line may be sent: those whose extensions were negotiated for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,14 +102,14 @@ pub(crate) const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
 pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 pub(crate) const ORIENTATION: &str = "urn:3gpp:video-orientation";
 pub(crate) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
-const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
+pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
 const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
-const DEPENDENCIES: &str =
+pub(super) const DEPENDENCIES: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
 const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
 
 /// A dependency descriptor as it came.
-struct Dependencies(Box<[u8]>);
+pub(super) struct Dependencies(pub(super) Box<[u8]>);
 
 /// Passes dependency descriptors on without looking into them.
 #[derive(Debug)]

@@ -375,9 +375,9 @@ pub(crate) fn creds(ice: &IceParameters) -> IceCreds {
     }
 }
 
-/// Whether a check may be sent to an address that a client named. Loopback is for gateways that
+/// Whether a check, or plain RTP, may be sent to an address that a client named. Loopback is for gateways that
 /// listen there themselves, which only tests do.
-fn may_check(address: SocketAddr, bases: &[SocketAddr]) -> bool {
+pub(super) fn may_check(address: SocketAddr, bases: &[SocketAddr]) -> bool {
     let ip = address.ip().to_canonical();
     let is_link_local = match ip {
         IpAddr::V4(ip) => ip.is_link_local() || ip.is_broadcast(),

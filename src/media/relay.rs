@@ -156,7 +156,7 @@ impl Media {
                 }
             }
             Kind::Keyframe(line, Some(encoding)) => {
-                if self.peers.get(line.peer).is_some() {
+                if self.has_lines(line.peer) {
                     let encoding = EncodingRef { line, encoding };
                     self.keyframes.want(now.monotonic, encoding);
                 }
@@ -176,7 +176,7 @@ impl Media {
                 }
             }
             Kind::Want(line) => {
-                if self.peers.get(line.peer).is_none() {
+                if !self.has_lines(line.peer) {
                     self.relays.out.push((from, Relay(Kind::Gone(line.peer))));
                     return;
                 }

@@ -36,6 +36,9 @@ impl Media {
                 continue;
             }
             self.relays.push(line, packet);
+            if !self.forwards.is_empty() {
+                self.forward_plain(now, line, packet);
+            }
             for id in self.switch.routes_from(line) {
                 let route = self
                     .switch
@@ -90,8 +93,10 @@ impl Media {
             if self.relays.ask_keyframe(line, Some(encoding)) {
                 continue;
             }
-            let asked = self.run(now, line.peer, |peer, out| {
-                peer.request_keyframe(now, line.line, encoding, out)
+            let asked = self.ask_source(line, encoding).or_else(|| {
+                self.run(now, line.peer, |peer, out| {
+                    peer.request_keyframe(now, line.line, encoding, out)
+                })
             });
             self.counters.keyframes_requested += u64::from(asked == Some(true));
         }
@@ -199,6 +204,7 @@ impl Media {
         self.keyframes.forget(id);
         self.switch.forget(id);
         self.relays.forget(id);
+        self.forwards.forget(id);
         self.batch.retain(|(peer, _)| *peer != id);
     }
 }

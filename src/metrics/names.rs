@@ -123,7 +123,9 @@ metrics! {
     counter media_received_packets,
     /// RTP packets handed over for sending.
     counter media_sent_packets,
-    /// RTP packets that were received and not looked at.
+    /// RTP packets and messages that forwards sent to receivers of plain RTP.
+    counter media_exported_packets,
+    /// RTP packets that were received and not looked at, or not sent.
     counter media_dropped_packets: PacketDrops,
     /// Key frames asked of senders.
     counter media_keyframes_requested,
@@ -308,6 +310,8 @@ family!(reason: DatagramDrops {
     lane_full = "lane_full",
     not_media = "not_media",
     oversized = "oversized",
+    plain_unknown = "plain_unknown",
+    plain_untrusted = "plain_untrusted",
     send_error = "send_error",
     source_limit = "source_limit",
     stun_unknown = "stun_unknown",
@@ -316,6 +320,7 @@ family!(reason: DatagramDrops {
 
 family!(reason: PacketDrops {
     batch_full = "batch_full",
+    unsealed = "unsealed",
 });
 
 family!(reason: MessageDrops {

@@ -97,6 +97,17 @@ pub(super) fn udp(config: &MediaConfig, address: IpAddr, shard: u8) -> Result<So
     })
 }
 
+/// Binds a socket for plain RTP, and says where.
+///
+/// # Errors
+///
+/// When the port is taken, the address is not ours, or there are no descriptors left.
+pub(super) fn plain(address: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+    let socket = udp_socket(address)?;
+    let bound = local_address(&socket)?;
+    Ok((socket, bound))
+}
+
 /// The address that a socket has got.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -22,12 +23,14 @@ use socket2::Socket;
 use super::handlers::{self, Handler};
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
-use super::{Clocks, Executor, Inbox, Links, Mesh, Plain, Sender, addresses, bind, inbox, sources};
+use super::{
+    Clocks, Executor, Inbox, Links, Lookups, Mesh, Plain, Sender, addresses, bind, inbox, sources,
+};
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig, Runtime};
 use crate::driver::{Arrival, Core, Counters};
-use crate::media::{Certificate, LocalSocket};
+use crate::media::{Certificate, LocalSocket, SOCKETS_MAX};
 use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
 
 /// `EX_CONFIG` of sysexits.h: the host or the configuration is not right.
@@ -135,7 +138,11 @@ impl Running {
             .media
             .check(shards)
             .map_err(|error| Trouble::new(error.to_string()))?;
-        let sockets_max = host::check(config.runtime, shards)? / usize::from(shards);
+        let descriptors = host::check(config.runtime, shards)? / usize::from(shards);
+        let plain = &mut config.limits.plain_sockets_count;
+        // Few descriptors are for connections first.
+        *plain = (*plain).min(SOCKETS_MAX).min(descriptors / 4);
+        let sockets_max = descriptors - *plain;
         fit(&mut config, sockets_max);
         let config = &Arc::new(config);
         let connections_max = config.limits.connections_count + spare(config, sockets_max);
@@ -153,6 +160,7 @@ impl Running {
             .map_err(|error| Trouble::new(format!("no thread for event handlers: {error}")))?
             .unzip();
         let certificate = certificate(&config.media)?;
+        let lookups_busy = Arc::<AtomicUsize>::default();
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
         for (id, (sockets, inbox)) in (0..shards).zip(shards_io) {
@@ -176,6 +184,10 @@ impl Running {
                     log_drops: boot.log_drops.clone().filter(|_| id == 0),
                     log_level: boot.log_level.clone(),
                     reports: reports.clone(),
+                    lookups: Some(Lookups::new(
+                        Arc::clone(&lookups_busy),
+                        senders[usize::from(id)].clone(),
+                    )),
                 },
                 core: core_for(&cores, shards, id),
                 go,
@@ -481,6 +493,7 @@ fn shard<C: Core>(
     let plain = Plain {
         listeners: parts.listeners,
         udp: parts.udp,
+        udp_more_max: setup.config.limits.plain_sockets_count,
         mesh: Mesh::new(setup.id, parts.inbox, parts.senders, report_drained),
         connections_max: parts.connections_max,
         links: parts.links,

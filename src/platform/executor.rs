@@ -17,6 +17,8 @@ pub struct Plain {
     pub listeners: Vec<(Listener, Socket)>,
     /// Bound sockets for datagrams.
     pub udp: Vec<Socket>,
+    /// Sockets for datagrams that may be opened beside them.
+    pub udp_more_max: usize,
     /// The way to other shards.
     pub mesh: Mesh,
     /// Connections that the shard may hold.

@@ -2,8 +2,10 @@
 
 use std::sync::mpsc::SyncSender;
 
+use super::Lookups;
 use super::log::{DropCounts, LevelSwitch};
 use crate::config::LogLevel;
+use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -16,6 +18,8 @@ pub struct Links {
     pub log_level: Option<LevelSwitch>,
     /// Where reports for event handlers go.
     pub reports: Option<SyncSender<Report>>,
+    /// Looks up names.
+    pub lookups: Option<Lookups>,
 }
 
 impl Links {
@@ -31,6 +35,13 @@ impl Links {
     pub fn set_log_level(&self, level: LogLevel) {
         if let Some(switch) = &self.log_level {
             switch.set(level);
+        }
+    }
+
+    /// See [`Platform::look_up`](crate::driver::Platform::look_up).
+    pub fn look_up(&self, lookup: Lookup) {
+        if let Some(lookups) = &self.lookups {
+            lookups.begin(lookup);
         }
     }
 

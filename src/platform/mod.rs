@@ -13,6 +13,7 @@ mod handlers;
 mod host;
 mod links;
 pub mod log;
+mod lookups;
 mod mesh;
 mod sources;
 #[cfg(test)]
@@ -21,5 +22,6 @@ pub mod uring;
 
 pub use executor::{Executor, Plain};
 pub use links::Links;
+pub use lookups::Lookups;
 pub use mesh::{Inbox, Mesh, Sender, inbox};
 pub use sources::{Clocks, seed};

@@ -44,6 +44,7 @@ impl Server {
             let plain = Plain {
                 listeners: vec![(Listener::Rest, listener)],
                 udp: vec![media],
+                udp_more_max: 4,
                 mesh: Mesh::new(ShardId(0), inbox, Vec::new(), move || {
                     over.send(Arrival::Over)
                 }),

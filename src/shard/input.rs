@@ -1,10 +1,11 @@
 //! What happens to a shard: the inputs that a driver hands it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::base::id::{ConnId, ShardId, SockId};
 use crate::config::Config;
+use crate::gateway::outside::LookupId;
 use crate::shard::mesh::MeshMsg;
 
 /// One thing that happened, with borrowed bytes.
@@ -26,12 +27,26 @@ pub enum Input<'a> {
         /// The datagram.
         bytes: &'a [u8],
     },
+    /// A name that [`Outbox::lookups`](super::Outbox::lookups) asked for stands for this.
+    LookedUp {
+        /// The lookup.
+        id: LookupId,
+        /// The address; `None` if nothing is known of it.
+        address: Option<IpAddr>,
+    },
     /// A message of another shard. The messages of one pair of shards arrive in order.
     Mesh {
         /// Who sent it.
         from: ShardId,
         /// What it says.
         message: MeshMsg,
+    },
+    /// A socket that [`Outbox::sockets`](super::Outbox::sockets) asked for is open, or cannot be.
+    SocketOpened {
+        /// The socket.
+        sock: SockId,
+        /// Where it is bound; `None` if it cannot be opened.
+        bound: Option<SocketAddr>,
     },
     /// Bytes that a connection's client sent.
     TcpBytes {

@@ -189,9 +189,15 @@ impl Shard {
             Input::Datagram { sock, from, bytes } => {
                 self.gateway.media_mut().datagram(now, sock, from, bytes);
             }
+            Input::LookedUp { id, address } => {
+                self.gateway.looked_up(now, id, address, &mut self.metrics);
+            }
             Input::Mesh { from, message } => {
                 self.metrics.mesh_received_messages += 1;
                 self.take_message(now, from, message, out);
+            }
+            Input::SocketOpened { sock, bound } => {
+                self.gateway.media_mut().socket_opened(sock, bound);
             }
             Input::TcpBytes { conn, bytes } => {
                 self.metrics.http_read_bytes += bytes.len() as u64;
@@ -269,6 +275,9 @@ impl Shard {
         // What plugins did on the way may have given media something to send.
         self.gateway.media_mut().flush(now, &mut out.datagrams);
         self.relay(out);
+        out.sockets
+            .extend(self.gateway.media_mut().take_socket_acts());
+        out.lookups.extend(self.gateway.take_lookups());
         self.drain_on(now, out);
         let dropped = self.gateway.take_reports(&mut out.reports);
         self.metrics.events_dropped_reports.turn_full += dropped;

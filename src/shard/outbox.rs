@@ -4,13 +4,17 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::config::LogLevel;
+use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
-use crate::media::Datagram;
+use crate::media::{Datagram, SocketAct};
 use crate::shard::mesh::MeshMsg;
 
 /// The outputs of one turn. The driver empties the lanes and keeps their memory.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// Sockets to open and close, in order, before the datagrams. For each that is to be opened,
+    /// [`SocketOpened`](super::Input::SocketOpened) must follow.
+    pub sockets: Vec<SocketAct>,
     /// Datagrams; those of one destination stand in a row, ready for segmentation offload.
     pub datagrams: Vec<Datagram>,
     /// What to do with connections, in order.
@@ -20,6 +24,9 @@ pub struct Outbox {
     pub mesh: Vec<(ShardId, MeshMsg)>,
     /// What event handlers are to be told, in order.
     pub reports: Vec<Report>,
+    /// Names to look up, without waiting. For each, [`LookedUp`](super::Input::LookedUp) must
+    /// follow.
+    pub lookups: Vec<Lookup>,
     /// Log lines are to be written from this level on.
     pub log_level: Option<LogLevel>,
     /// The listeners are to be closed, for good.

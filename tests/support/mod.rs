@@ -6,15 +6,15 @@
 )]
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
-use bifrons::base::id::{ConnId, ShardId};
+use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
-use bifrons::media::{Certificate, LocalSocket};
+use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 use serde_json::Value;
@@ -53,6 +53,10 @@ pub struct Lockstep {
     pub reports: Vec<Value>,
     /// Shards that take nothing in from other shards.
     pub deaf: Vec<usize>,
+    /// What was sent.
+    datagrams: Vec<Datagram>,
+    /// Sockets for plain RTP that are open.
+    pub sockets: BTreeMap<(usize, SockId), SocketAddr>,
 }
 
 /// What becomes of messages between shards.
@@ -110,6 +114,8 @@ impl Lockstep {
             reports: Vec::new(),
             deaf: Vec::new(),
             held: Vec::new(),
+            datagrams: Vec::new(),
+            sockets: BTreeMap::new(),
         }
     }
 
@@ -199,6 +205,21 @@ impl Lockstep {
         self.pass(end.saturating_since(self.now.monotonic));
     }
 
+    /// Lets a datagram arrive at an open socket for plain RTP, by its port.
+    pub fn datagram(&mut self, port: u16, from: SocketAddr, bytes: &[u8]) {
+        let mut sockets = self.sockets.iter();
+        let (&(shard, sock), _) = sockets
+            .find(|(_, bound)| bound.port() == port)
+            .expect("the socket is open");
+        self.input(shard, Input::Datagram { sock, from, bytes });
+    }
+
+    /// What was sent since the last time, and where to.
+    pub fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        let sent = self.datagrams.drain(..);
+        sent.map(|datagram| (datagram.to, datagram.bytes)).collect()
+    }
+
     fn pass(&mut self, span: Duration) {
         self.now.monotonic = self.now.monotonic + span;
         self.now.boottime = self.now.boottime + span;
@@ -251,7 +272,36 @@ impl Lockstep {
         out: &mut Outbox,
         under_way: &mut VecDeque<(ShardId, usize, MeshMsg)>,
     ) {
-        out.datagrams.clear();
+        while !out.sockets.is_empty() || !out.lookups.is_empty() {
+            for act in std::mem::take(&mut out.sockets) {
+                match act {
+                    SocketAct::Close(sock) => {
+                        self.sockets.remove(&(shard, sock));
+                    }
+                    SocketAct::Open { sock, bind } => {
+                        let port = match bind.port() {
+                            0 => 50_000 + sock.0,
+                            port => port,
+                        };
+                        let is_taken = self.sockets.values().any(|other| other.port() == port);
+                        let bound = SocketAddr::new(bind.ip(), port);
+                        let bound = (!is_taken).then_some(bound);
+                        if let Some(bound) = bound {
+                            self.sockets.insert((shard, sock), bound);
+                        }
+                        let input = Input::SocketOpened { sock, bound };
+                        self.shards[shard].handle(self.now, input, out);
+                    }
+                }
+            }
+            for lookup in std::mem::take(&mut out.lookups) {
+                let (id, address) = (lookup.id, lookup.name.parse().ok());
+                self.shards[shard].handle(self.now, Input::LookedUp { id, address }, out);
+            }
+            self.shards[shard].flush(self.now, out);
+        }
+        let datagrams = out.datagrams.drain(..);
+        self.datagrams.extend(datagrams);
         for report in out.reports.drain(..) {
             let report = serde_json::from_str(&report.text).expect("reports are JSON");
             self.reports.push(report);

@@ -82,10 +82,12 @@ pub async fn gateway(host: Host) -> io::Result<()> {
             .collect();
         let platform = OnTurmoil {
             clock: host.clock.clone(),
+            inbox: inboxes[usize::from(index)].clone(),
         };
         let io = Io {
             listeners: vec![(Listener::Rest, Door { incoming })],
             udp: vec![Socket::new(udp)],
+            udp_more_max: 16,
             mesh: Mesh {
                 me: ShardId(index),
                 inbox,

@@ -6,13 +6,18 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bifrons::base::clock::{Monotonic, Now};
 use bifrons::base::id::ShardId;
+use bifrons::config::LogLevel;
 use bifrons::driver::{Arrival, MeshIo, Platform};
+use bifrons::gateway::outside::Lookup;
+use bifrons::gateway::reports::Report;
 use bifrons::metrics::names::LogDrops;
 use bifrons::shard::mesh::MeshMsg;
 use tokio::sync::Notify;
@@ -81,6 +86,8 @@ fn true_time() -> SimTime {
 #[derive(Clone, Debug)]
 pub(super) struct OnTurmoil {
     pub(super) clock: SkewedClock,
+    /// Where the shard is told what it asked for.
+    pub(super) inbox: UnboundedSender<Arrival>,
 }
 
 impl Platform for OnTurmoil {
@@ -99,6 +106,32 @@ impl Platform for OnTurmoil {
 
     fn log_drops(&self) -> LogDrops {
         LogDrops::default()
+    }
+
+    fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
+        reports.clear();
+        0
+    }
+
+    fn set_log_level(&self, _level: LogLevel) {}
+
+    fn open_udp(&self, bind: SocketAddr) -> io::Result<(Socket, SocketAddr)> {
+        let binding = std::pin::pin!(turmoil::net::UdpSocket::bind(bind));
+        // It never waits.
+        match binding.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(socket) => {
+                let socket = socket?;
+                let bound = socket.local_addr()?;
+                Ok((Socket::new(socket), bound))
+            }
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn look_up(&self, lookup: Lookup) {
+        let (id, address) = (lookup.id, lookup.name.parse().ok());
+        // A host that is crashed has nobody to tell.
+        let _ = self.inbox.send(Arrival::LookedUp { id, address });
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> {

@@ -5,7 +5,7 @@
 //! and nothing comes for a connection that has ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,8 @@ use bifrons::base::clock::{Anchor, Monotonic, Now};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::Slab;
 use bifrons::config::Config;
-use bifrons::media::{Certificate, LocalSocket};
+use bifrons::gateway::outside::LookupId;
+use bifrons::media::{Certificate, LocalSocket, SocketAct};
 use bifrons::metrics::Metrics;
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
@@ -54,6 +55,8 @@ struct ShardHost {
     /// Connections that the shard itself has ended: it must not name them again.
     ended: BTreeSet<ConnId>,
     inbox: VecDeque<Pending>,
+    /// Sockets for plain RTP that are open.
+    sockets: BTreeMap<SockId, SocketAddr>,
     backlog: VecDeque<Socket>,
     descriptors: usize,
     outbox: Outbox,
@@ -64,13 +67,35 @@ struct ShardHost {
     arming: u64,
 }
 
+impl ShardHost {
+    /// Binds a socket, unless another has its port.
+    fn bind(&mut self, sock: SockId, to: SocketAddr) -> Option<SocketAddr> {
+        let port = match to.port() {
+            0 => EPHEMERAL_PORTS + sock.0,
+            port => port,
+        };
+        let bound = SocketAddr::new(to.ip(), port);
+        let is_taken = self.sockets.values().any(|other| other.port() == port);
+        if is_taken {
+            return None;
+        }
+        self.sockets.insert(sock, bound);
+        Some(bound)
+    }
+}
+
+/// Ports of sockets that may have any.
+const EPHEMERAL_PORTS: u16 = 60_001;
+
 /// What waits for a shard's next turn.
 #[derive(Debug)]
 enum Pending {
     Closed(ConnId),
     Control(Control),
+    LookedUp(LookupId, Option<IpAddr>),
     Mesh,
     Readable(ConnId),
+    SocketOpened(SockId, Option<SocketAddr>),
     Tick,
     Wrote(ConnId, usize),
 }
@@ -127,7 +152,7 @@ impl Gateway {
                     seed: key.named("shard").at(u64::from(id)).seed_bytes(),
                     anchor: Anchor::new(some_instant(), now.monotonic),
                     sockets: vec![LocalSocket {
-                        bound: media_address(SockId(id)),
+                        bound: media_address(ShardId(id)),
                         advertised: Vec::new(),
                     }],
                     certificate: certificate(),
@@ -139,6 +164,7 @@ impl Gateway {
                     conns: Slab::default(),
                     ended: BTreeSet::new(),
                     inbox: VecDeque::new(),
+                    sockets: BTreeMap::new(),
                     backlog: VecDeque::new(),
                     descriptors: plan.descriptors,
                     outbox: Outbox::default(),
@@ -420,6 +446,16 @@ impl Gateway {
                 host.shard
                     .handle(now, Input::Control(control), &mut host.outbox);
             }
+            Pending::LookedUp(id, address) => {
+                let host = &mut self.shards[usize::from(shard)];
+                let input = Input::LookedUp { id, address };
+                host.shard.handle(now, input, &mut host.outbox);
+            }
+            Pending::SocketOpened(sock, bound) => {
+                let host = &mut self.shards[usize::from(shard)];
+                let input = Input::SocketOpened { sock, bound };
+                host.shard.handle(now, input, &mut host.outbox);
+            }
             Pending::Mesh => {
                 while let Some((from, message)) = self.mesh.receive(physics.now(), shard) {
                     let host = &mut self.shards[index];
@@ -528,6 +564,23 @@ impl Gateway {
         }
         for (to, message) in outbox.mesh.drain(..) {
             self.post(physics, shard, to, message);
+        }
+        let host = &mut self.shards[usize::from(shard)];
+        for act in outbox.sockets.drain(..) {
+            match act {
+                SocketAct::Close(sock) => {
+                    host.sockets.remove(&sock);
+                }
+                SocketAct::Open { sock, bind } => {
+                    let bound = host.bind(sock, bind);
+                    host.inbox.push_back(Pending::SocketOpened(sock, bound));
+                }
+            }
+        }
+        for lookup in outbox.lookups.drain(..) {
+            // Names stand for themselves; there is no other resolver here.
+            let address = lookup.name.parse().ok();
+            host.inbox.push_back(Pending::LookedUp(lookup.id, address));
         }
         outbox.datagrams.clear();
         if std::mem::take(&mut outbox.close_listeners) {
@@ -705,8 +758,8 @@ fn peer_address(host: HostId, socket: Socket) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(10, 0, high, low), port))
 }
 
-fn media_address(sock: SockId) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000 + u16::from(sock.0)))
+fn media_address(shard: ShardId) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000 + u16::from(shard.0)))
 }
 
 /// One certificate for all runs: making one is slow, and its bytes never enter a trace.

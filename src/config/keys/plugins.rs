@@ -1,5 +1,6 @@
 //! Keys of plugins.
 
+use super::special::remote_ports;
 use super::{Key, set};
 use crate::config::value::Secret;
 
@@ -29,4 +30,5 @@ pub(super) const KEYS: &[Key] = &[
         "videoroom.string_ids",
         field!(flag videoroom.string_ids),
     ),
+    set("", "videoroom.remote_ports", remote_ports),
 ];

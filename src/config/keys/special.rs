@@ -124,6 +124,28 @@ pub(super) fn log_level(draft: &mut Draft, setting: &Setting<'_>) -> Result<(), 
 
 /// `BASE-LAST`, or `BASE` alone; 0 is any free port.
 pub(super) fn port_range(draft: &mut Draft, setting: &Setting<'_>) -> Result<(), ConfigError> {
+    let (base, last) = ports(setting)?;
+    // A range that begins at 0 begins at the first port that needs no privilege.
+    draft.config.media.port_base = match (base, last) {
+        (0, 0) => None,
+        (0, _) => Some(1_024),
+        (base, _) => Some(base),
+    };
+    draft.config.media.port_last = (last != 0).then_some(last);
+    Ok(())
+}
+
+/// `FIRST-LAST`, two ports at least.
+pub(super) fn remote_ports(draft: &mut Draft, setting: &Setting<'_>) -> Result<(), ConfigError> {
+    let (first, last) = ports(setting)?;
+    if first == 0 || last <= first {
+        return Err(setting.fail("two ports at least are needed, the first above 0".to_owned()));
+    }
+    draft.config.videoroom.remote_ports = (first, last);
+    Ok(())
+}
+
+fn ports(setting: &Setting<'_>) -> Result<(u16, u16), ConfigError> {
     let text = setting.text()?;
     let (base, last) = text.split_once('-').unwrap_or((&text, "0"));
     let read = |part: &str| part.trim().parse::<u16>().ok();
@@ -134,14 +156,7 @@ pub(super) fn port_range(draft: &mut Draft, setting: &Setting<'_>) -> Result<(),
     if last != 0 && last < base {
         return Err(setting.fail(format!("the range {text} ends before it begins")));
     }
-    // A range that begins at 0 begins at the first port that needs no privilege.
-    draft.config.media.port_base = match (base, last) {
-        (0, 0) => None,
-        (0, _) => Some(1_024),
-        (base, _) => Some(base),
-    };
-    draft.config.media.port_last = (last != 0).then_some(last);
-    Ok(())
+    Ok((base, last))
 }
 
 /// `libjanus_echotest.so` and `janus.plugin.echotest` mean the same.

@@ -51,6 +51,7 @@ impl Executor {
                     .collect(),
                 udp: udp
                     .map_err(|error| io::Error::other(format!("no socket for media: {error}")))?,
+                udp_more_max: plain.udp_more_max,
                 mesh: plain.mesh,
                 connections_max: plain.connections_max,
             };

@@ -5,12 +5,15 @@ mod fd;
 mod tcp;
 mod udp;
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Clocks, Links, Mesh};
+use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
 use crate::driver::Platform;
+use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -54,6 +57,15 @@ impl Platform for Glommio {
 
     fn set_log_level(&self, level: LogLevel) {
         self.links.set_log_level(level);
+    }
+
+    fn open_udp(&self, bind: SocketAddr) -> io::Result<(Udp, SocketAddr)> {
+        let (socket, bound) = bind::plain(bind)?;
+        Ok((Udp::new(socket)?, bound))
+    }
+
+    fn look_up(&self, lookup: Lookup) {
+        self.links.look_up(lookup);
     }
 
     async fn yield_now(&self) {

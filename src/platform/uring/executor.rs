@@ -48,6 +48,7 @@ impl Executor {
         let io = Io {
             listeners: listeners?,
             udp: udp.map_err(|error| io::Error::other(format!("no socket for media: {error}")))?,
+            udp_more_max: plain.udp_more_max,
             mesh: plain.mesh,
             connections_max: plain.connections_max,
         };

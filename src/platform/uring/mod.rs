@@ -12,12 +12,15 @@ mod tcp;
 mod udp;
 
 use std::future::poll_fn;
+use std::io;
+use std::net::SocketAddr;
 use std::task::Poll;
 
-use super::{Clocks, Links, Mesh};
+use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
 use crate::driver::Platform;
+use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -69,6 +72,15 @@ impl Platform for Uring {
 
     fn set_log_level(&self, level: LogLevel) {
         self.links.set_log_level(level);
+    }
+
+    fn open_udp(&self, bind: SocketAddr) -> io::Result<(Udp, SocketAddr)> {
+        let (socket, bound) = bind::plain(bind)?;
+        Ok((Udp::new(socket, &self.reactor)?, bound))
+    }
+
+    fn look_up(&self, lookup: Lookup) {
+        self.links.look_up(lookup);
     }
 
     async fn yield_now(&self) {

@@ -1,9 +1,11 @@
-//! Facts about a video packet that forwarding decisions need, read from its payload.
+//! RTP: facts about a video packet that forwarding decisions need, read from its payload, and
+//! packets as they are on the wire.
 //!
 //! Invariant: a payload that cannot be read yields the facts of a packet without layers.
 
 mod h264;
 mod h265;
+pub mod packet;
 mod vp8;
 mod vp9;
 

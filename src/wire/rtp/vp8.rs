@@ -73,6 +73,31 @@ impl Vp8Descriptor {
         descriptor.size = at;
         Some(descriptor)
     }
+
+    /// Puts other numbers into the descriptor at the start of a payload, in the places of those
+    /// that are there.
+    pub fn renumber(payload: &mut [u8], picture_id: Option<u16>, tl0_index: Option<u8>) {
+        let Some(descriptor) = Self::read(payload) else {
+            return;
+        };
+        // After the first byte and that of the extension bits.
+        let mut at = 2;
+        if let Some(id) = descriptor.picture_id {
+            let size = if id.is_long { 2 } else { 1 };
+            if let Some(number) = picture_id {
+                let bits = if id.is_long {
+                    number | 0x8000
+                } else {
+                    number << 8 & 0x7f00
+                };
+                payload[at..at + size].copy_from_slice(&bits.to_be_bytes()[..size]);
+            }
+            at += size;
+        }
+        if let (Some(_), Some(index)) = (descriptor.tl0_index, tl0_index) {
+            payload[at] = index;
+        }
+    }
 }
 
 /// Reads the facts of a VP8 payload.
@@ -96,6 +121,24 @@ pub(super) fn facts(payload: &[u8]) -> LayerFacts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn other_numbers_take_the_places_of_those_that_are_there() {
+        for (payload, wanted) in [
+            (
+                &[0x90, 0xe0, 0x92, 0x34, 0x56, 0xa0, 9][..],
+                &[0x90, 0xe0, 0x81, 0x05, 0x07, 0xa0, 9][..],
+            ),
+            (&[0x90, 0xc0, 0x12, 0x56, 9], &[0x90, 0xc0, 0x05, 0x07, 9]),
+            (&[0x90, 0x40, 0x56, 9], &[0x90, 0x40, 0x07, 9]),
+            (&[0x10, 9], &[0x10, 9]),
+        ] {
+            let mut patched = payload.to_vec();
+            let id = if payload[1] & 0x20 != 0 { 0x105 } else { 5 };
+            Vp8Descriptor::renumber(&mut patched, Some(id), Some(7));
+            assert_eq!(patched, wanted);
+        }
+    }
 
     #[test]
     fn a_full_descriptor_is_read() {

@@ -1,0 +1,143 @@
+//! What plugins want of the world outside beside PeerConnections: names looked up, and sockets for
+//! plain RTP. Both take their time; nobody waits, and the plugin is told.
+//!
+//! Invariant: every lookup that was taken is answered once, as long as the platform answers.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use crate::base::clock::Now;
+use crate::gateway::Gateway;
+use crate::metrics::Metrics;
+
+/// A lookup, by which its answer is known. Numbers are not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LookupId(pub u64);
+
+/// What a name stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sought {
+    /// A host, by any of its addresses.
+    Host(Family),
+    /// An interface of this host, by its first address.
+    Interface,
+}
+
+/// The addresses that will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Family {
+    /// Whatever comes first.
+    Any,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Whether an address will do.
+    pub fn has(self, address: IpAddr) -> bool {
+        match self {
+            Self::Any => true,
+            Self::V4 => address.to_canonical().is_ipv4(),
+            Self::V6 => address.to_canonical().is_ipv6(),
+        }
+    }
+}
+
+/// A name that the platform is to look up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    /// Names it in the answer.
+    pub id: LookupId,
+    /// The name.
+    pub name: Box<str>,
+    /// What it stands for.
+    pub sought: Sought,
+}
+
+/// Lookups under way, with the plugins that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Lookups {
+    last: u64,
+    under_way: BTreeMap<LookupId, usize>,
+    out: Vec<Lookup>,
+}
+
+impl Lookups {
+    /// Begins a lookup, unless there are `max` under way.
+    pub(super) fn begin(
+        &mut self,
+        plugin: usize,
+        name: &str,
+        sought: Sought,
+        max: usize,
+    ) -> Option<LookupId> {
+        if self.under_way.len() >= max {
+            return None;
+        }
+        self.last += 1;
+        let id = LookupId(self.last);
+        self.under_way.insert(id, plugin);
+        let name = name.into();
+        self.out.push(Lookup { id, name, sought });
+        Some(id)
+    }
+}
+
+impl Gateway {
+    /// Names that are to be looked up. [`Gateway::looked_up`] must follow for each.
+    pub fn take_lookups(&mut self) -> Vec<Lookup> {
+        std::mem::take(&mut self.lookups.out)
+    }
+
+    /// Takes in what a name stands for; `None` if nothing is known of it.
+    pub fn looked_up(
+        &mut self,
+        now: Now,
+        id: LookupId,
+        address: Option<IpAddr>,
+        metrics: &mut Metrics,
+    ) {
+        let Some(plugin) = self.lookups.under_way.remove(&id) else {
+            return;
+        };
+        self.call(now, plugin, |plugin, cx| plugin.looked_up(cx, id, address));
+        self.publish(now, metrics);
+    }
+
+    /// Passes on what happened to plain RTP.
+    pub(super) fn take_plain_events(&mut self, now: Now, metrics: &mut Metrics) {
+        while let Some((owner, event)) = self.media.next_plain_event() {
+            self.call(now, owner.0, |plugin, cx| plugin.plain_event(cx, event));
+            self.publish(now, metrics);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups_are_bounded_until_they_are_answered() {
+        let mut lookups = Lookups::default();
+        let mut begin = || lookups.begin(0, "host.example", Sought::Interface, 2);
+        let first = begin().unwrap();
+        assert_ne!(Some(first), begin());
+        assert_eq!(begin(), None);
+        lookups.under_way.remove(&first);
+        assert!(
+            lookups
+                .begin(0, "other.example", Sought::Interface, 2)
+                .is_some()
+        );
+        assert_eq!(lookups.out.len(), 3);
+    }
+
+    #[test]
+    fn a_family_has_its_addresses_however_they_are_written() {
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        assert!(Family::V4.has(mapped) && !Family::V6.has(mapped) && Family::Any.has(mapped));
+    }
+}

@@ -1,0 +1,351 @@
+//! Plain RTP packets and the feedback of RTCP: for peers without a WebRTC stack.
+//!
+//! Invariant: what is read lies within the datagram, whatever its bytes say.
+
+use std::ops::Range;
+
+/// Bytes of a header without sources and extensions (RFC 3550 section 5.1).
+pub const HEADER_SIZE: usize = 12;
+
+/// The header of an RTP packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RtpHeader {
+    /// The last packet of a frame, as most codecs have it.
+    pub marker: bool,
+    /// The payload type, 7 bits.
+    pub pt: u8,
+    /// The sequence number.
+    pub sequence: u16,
+    /// When it was sampled, in units of the codec's clock.
+    pub timestamp: u32,
+    /// The source.
+    pub ssrc: u32,
+}
+
+/// Where the parts of an RTP packet are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpLayout {
+    /// The fixed part of the header.
+    pub header: RtpHeader,
+    /// The number that names the form of the extension block, and its body.
+    pub extensions: Option<(u16, Range<usize>)>,
+    /// The payload, as the header has it: encrypted packets hide their padding.
+    pub payload: Range<usize>,
+    /// The last byte of the payload says how many more belong to no one.
+    pub has_padding: bool,
+}
+
+impl RtpLayout {
+    /// Finds the parts of a packet; `None` if it is not RTP.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+        if first >> 6 != 2 {
+            return None;
+        }
+        let header = RtpHeader {
+            marker: second & 0x80 != 0,
+            pt: second & 0x7f,
+            sequence: read_u16(bytes, 2)?,
+            timestamp: read_u32(bytes, 4)?,
+            ssrc: read_u32(bytes, 8)?,
+        };
+        let mut at = HEADER_SIZE + 4 * usize::from(first & 0x0f);
+        let mut extensions = None;
+        if first & 0x10 != 0 {
+            let (form, words) = (read_u16(bytes, at)?, read_u16(bytes, at + 2)?);
+            let body = at + 4..at + 4 + 4 * usize::from(words);
+            at = body.end;
+            extensions = Some((form, body));
+        }
+        (at <= bytes.len()).then_some(Self {
+            header,
+            extensions,
+            payload: at..bytes.len(),
+            has_padding: first & 0x20 != 0,
+        })
+    }
+
+    /// The payload without its padding; `None` if the padding does not fit.
+    pub fn unpadded<'a>(&self, payload: &'a [u8]) -> Option<&'a [u8]> {
+        if !self.has_padding {
+            return Some(payload);
+        }
+        let count = usize::from(*payload.last()?);
+        let end = payload.len().checked_sub(count).filter(|_| count > 0)?;
+        payload.get(..end)
+    }
+
+    /// Calls `each` with the number and value of every extension.
+    pub fn for_each_extension(&self, bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
+        let Some((form, range)) = &self.extensions else {
+            return;
+        };
+        let body = bytes.get(range.clone()).unwrap_or_default();
+        let mut at = 0;
+        while let Some(&first) = body.get(at) {
+            let (id, size) = match *form {
+                // RFC 8285 section 4.2: the number 15 ends the list.
+                ONE_BYTE_FORM if first >> 4 == 15 => return,
+                _ if first == 0 => {
+                    at += 1;
+                    continue;
+                }
+                ONE_BYTE_FORM => (first >> 4, usize::from(first & 0x0f) + 1),
+                form if form & 0xfff0 == TWO_BYTE_FORM => {
+                    at += 1;
+                    (first, usize::from(body.get(at).copied().unwrap_or(0)))
+                }
+                _ => return,
+            };
+            at += 1;
+            let Some(value) = body.get(at..at + size) else {
+                return;
+            };
+            each(id, value);
+            at += size;
+        }
+    }
+}
+
+/// The forms of extension blocks (RFC 8285 section 4).
+const ONE_BYTE_FORM: u16 = 0xbede;
+const TWO_BYTE_FORM: u16 = 0x1000;
+
+/// What one extension may have in the one-byte form, and which numbers.
+const ONE_BYTE_SIZE_MAX: usize = 16;
+const ONE_BYTE_ID_MAX: u8 = 14;
+
+/// Appends a header. The extensions go into the smallest form that takes all of them.
+pub fn write_header(header: &RtpHeader, extensions: &[(u8, &[u8])], out: &mut Vec<u8>) {
+    let has_extensions = !extensions.is_empty();
+    out.push(0x80 | u8::from(has_extensions) << 4);
+    out.push(u8::from(header.marker) << 7 | header.pt & 0x7f);
+    out.extend_from_slice(&header.sequence.to_be_bytes());
+    out.extend_from_slice(&header.timestamp.to_be_bytes());
+    out.extend_from_slice(&header.ssrc.to_be_bytes());
+    if !has_extensions {
+        return;
+    }
+    let fits = |(id, value): &(u8, &[u8])| {
+        (1..=ONE_BYTE_ID_MAX).contains(id) && (1..=ONE_BYTE_SIZE_MAX).contains(&value.len())
+    };
+    let is_short = extensions.iter().all(fits);
+    let form = if is_short {
+        ONE_BYTE_FORM
+    } else {
+        TWO_BYTE_FORM
+    };
+    out.extend_from_slice(&form.to_be_bytes());
+    let words_at = out.len();
+    out.extend_from_slice(&[0, 0]);
+    for (id, value) in extensions {
+        let value = &value[..value.len().min(usize::from(u8::MAX))];
+        if is_short {
+            out.push(id << 4 | (value.len() - 1) as u8);
+        } else {
+            out.extend_from_slice(&[*id, value.len() as u8]);
+        }
+        out.extend_from_slice(value);
+    }
+    while !(out.len() - words_at - 2).is_multiple_of(4) {
+        out.push(0);
+    }
+    let words = ((out.len() - words_at - 2) / 4) as u16;
+    out[words_at..words_at + 2].copy_from_slice(&words.to_be_bytes());
+}
+
+/// RTCP packets of one compound; more are not looked at.
+const COMPOUND_MAX: usize = 64;
+
+/// Whether a datagram is RTCP, and not RTP on the same port (RFC 5761 section 4).
+pub fn is_rtcp(bytes: &[u8]) -> bool {
+    let pt = bytes.get(1).copied().unwrap_or(0);
+    bytes.first().is_some_and(|first| first >> 6 == 2) && (192..=223).contains(&pt)
+}
+
+/// The sources of which an RTCP compound asks for a key frame (RFC 4585 section 6.3.1, RFC 5104
+/// section 4.3.1, RFC 2032 section 5.2.1).
+pub fn keyframe_requests(bytes: &[u8], mut each: impl FnMut(u32)) {
+    let mut rest = bytes;
+    for _ in 0..COMPOUND_MAX {
+        if !is_rtcp(rest) {
+            return;
+        }
+        let Some(words) = read_u16(rest, 2) else {
+            return;
+        };
+        let size = 4 * (usize::from(words) + 1);
+        let Some(packet) = rest.get(..size) else {
+            return;
+        };
+        match (packet[1], packet[0] & 0x1f) {
+            (PT_FIR_H261, _) => each(read_u32(packet, 4).unwrap_or(0)),
+            (PT_PAYLOAD_FEEDBACK, FORMAT_PLI) => each(read_u32(packet, 8).unwrap_or(0)),
+            (PT_PAYLOAD_FEEDBACK, FORMAT_FIR) => {
+                let entries = packet.get(12..).unwrap_or_default();
+                for entry in entries.chunks_exact(8) {
+                    each(read_u32(entry, 0).unwrap_or(0));
+                }
+            }
+            _ => {}
+        }
+        rest = &rest[size..];
+    }
+}
+
+const PT_FIR_H261: u8 = 192;
+const PT_RECEIVER_REPORT: u8 = 201;
+const PT_PAYLOAD_FEEDBACK: u8 = 206;
+const FORMAT_PLI: u8 = 1;
+const FORMAT_FIR: u8 = 4;
+
+/// A request for a key frame of a source (RFC 4585 section 6.3.1).
+pub fn picture_loss(sender: u32, of: u32) -> [u8; 12] {
+    let mut packet = [
+        0x80 | FORMAT_PLI,
+        PT_PAYLOAD_FEEDBACK,
+        0,
+        2,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+    ];
+    packet[4..8].copy_from_slice(&sender.to_be_bytes());
+    packet[8..].copy_from_slice(&of.to_be_bytes());
+    packet
+}
+
+/// A report without content: says that there is somebody, and from which address.
+pub fn empty_report(sender: u32) -> [u8; 8] {
+    let mut packet = [0x80, PT_RECEIVER_REPORT, 0, 1, 0, 0, 0, 0];
+    packet[4..].copy_from_slice(&sender.to_be_bytes());
+    packet
+}
+
+fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    let two = bytes.get(at..at + 2)?.try_into().expect("two bytes");
+    Some(u16::from_be_bytes(two))
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    let four = bytes.get(at..at + 4)?.try_into().expect("four bytes");
+    Some(u32::from_be_bytes(four))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HEADER: RtpHeader = RtpHeader {
+        marker: true,
+        pt: 111,
+        sequence: 0x1234,
+        timestamp: 0x5678_9abc,
+        ssrc: 0xdead_beef,
+    };
+
+    fn extensions_of(bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+        let mut found = Vec::new();
+        let layout = RtpLayout::read(bytes).unwrap();
+        layout.for_each_extension(bytes, |id, value| found.push((id, value.to_vec())));
+        found
+    }
+
+    #[test]
+    fn a_plain_packet_is_twelve_bytes_and_its_payload() {
+        let mut bytes = Vec::new();
+        write_header(&HEADER, &[], &mut bytes);
+        assert_eq!(
+            bytes,
+            [
+                0x80, 0xef, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xad, 0xbe, 0xef
+            ]
+        );
+        bytes.extend([1, 2, 3]);
+        let layout = RtpLayout::read(&bytes).unwrap();
+        assert_eq!((layout.header, layout.payload), (HEADER, 12..15));
+    }
+
+    #[test]
+    fn a_long_extension_takes_all_into_the_two_byte_form() {
+        for (size, form) in [(16, 0xbe), (17, 0x10)] {
+            let long = vec![7; size];
+            let extensions = [(1, &[9][..]), (3, &long)];
+            let mut bytes = Vec::new();
+            write_header(&HEADER, &extensions, &mut bytes);
+            assert_eq!(bytes[12], form);
+            assert_eq!(bytes.len() % 4, 0);
+            let found = extensions_of(&bytes);
+            assert_eq!(found, [(1, vec![9]), (3, long)]);
+        }
+    }
+
+    #[test]
+    fn padding_is_taken_off_and_checked() {
+        let mut bytes = Vec::new();
+        write_header(&HEADER, &[], &mut bytes);
+        bytes[0] |= 0x20;
+        for (payload, wanted) in [
+            (&[1, 2, 0, 2][..], Some(&[1, 2][..])),
+            (&[1, 2, 0, 5], None),
+            (&[1, 2, 0, 0], None),
+        ] {
+            let layout = RtpLayout::read(&bytes).unwrap();
+            assert_eq!(layout.unpadded(payload), wanted);
+        }
+    }
+
+    #[test]
+    fn key_frame_requests_are_found_in_compounds() {
+        let mut bytes = empty_report(1).to_vec();
+        bytes.extend(picture_loss(1, 42));
+        bytes.extend([
+            0x84, 206, 0, 4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 43, 9, 0, 0, 0,
+        ]);
+        let mut found = Vec::new();
+        keyframe_requests(&bytes, |ssrc| found.push(ssrc));
+        assert_eq!(found, [42, 43]);
+    }
+
+    #[test]
+    fn rtcp_is_told_from_rtp() {
+        assert!(is_rtcp(&picture_loss(1, 2)));
+        let mut rtp = Vec::new();
+        write_header(&HEADER, &[], &mut rtp);
+        assert!(!is_rtcp(&rtp));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+            if let Some(layout) = RtpLayout::read(&bytes) {
+                prop_assert!(layout.payload.end <= bytes.len());
+                layout.for_each_extension(&bytes, |_, _| {});
+                layout.unpadded(&bytes[layout.payload.clone()]);
+            }
+            keyframe_requests(&bytes, |_| {});
+        }
+
+        #[test]
+        fn what_is_written_reads_back(
+            ids in prop::collection::btree_map(1..=14_u8, prop::collection::vec(any::<u8>(), 1..20), 0..5),
+            payload in prop::collection::vec(any::<u8>(), 0..20),
+        ) {
+            let extensions: Vec<(u8, &[u8])> = ids.iter().map(|(id, value)| (*id, &**value)).collect();
+            let mut bytes = Vec::new();
+            write_header(&HEADER, &extensions, &mut bytes);
+            let start = bytes.len();
+            bytes.extend(&payload);
+            let layout = RtpLayout::read(&bytes).unwrap();
+            prop_assert_eq!(layout.header, HEADER);
+            prop_assert_eq!(&layout.payload, &(start..bytes.len()));
+            prop_assert_eq!(extensions_of(&bytes), ids.into_iter().collect::<Vec<_>>());
+        }
+    }
+}
