@@ -3,7 +3,9 @@
 //! Invariant: what is said here is so. Members on other shards ask, are told, and never decide
 //! about anybody but themselves.
 
+mod exports;
 mod manage;
+mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -11,7 +13,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tracing::warn;
 
-use crate::base::id::{HandleRef, ShardId};
+use crate::base::id::{HandleRef, PeerId, ShardId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::Cx;
 use crate::plugins::videoroom::fault::{Code, Fault};
@@ -20,13 +22,19 @@ use crate::plugins::videoroom::messages::{
     Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
 };
 use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::remote::Arrivals;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
+use exports::Exported;
 
 /// The rooms whose home is this shard.
 #[derive(Debug)]
 pub(super) struct Home {
     form: IdForm,
     rooms: BTreeMap<Id, Room>,
+    /// Publishers of other gateways, by whose packets are theirs.
+    remotes: BTreeMap<PeerId, (Id, Id)>,
+    /// Those who are about to come in.
+    arrivals: Arrivals,
 }
 
 /// A room.
@@ -46,6 +54,9 @@ struct Participant {
     publishing: Publishing,
     streams: Vec<StreamInfo>,
     subscribers: BTreeSet<Place>,
+    /// Whose packets are its own, if it is a publisher of another gateway.
+    remote: Option<PeerId>,
+    exported: Exported,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +86,12 @@ impl Home {
             }
             rooms.entry(id).or_insert_with(|| Room::new(options));
         }
-        Self { form, rooms }
+        Self {
+            form,
+            rooms,
+            remotes: BTreeMap::new(),
+            arrivals: Arrivals::default(),
+        }
     }
 
     /// Carries out what a member on some shard wants.
@@ -183,6 +199,8 @@ impl Home {
             publishing: Publishing::No,
             streams: Vec::new(),
             subscribers: BTreeSet::new(),
+            remote: None,
+            exported: Exported::default(),
         };
         let joining = person.called(json!({"id": user.json()}));
         room.people.insert(user.clone(), person);
@@ -205,7 +223,8 @@ impl Home {
         let room = self.rooms.get_mut(id).ok_or_else(gone_room)?;
         let publishers = room.people.iter();
         let publishers = publishers
-            .filter(|(other, person)| *other != user && person.publishing != Publishing::No)
+            .filter(|(other, person)| *other != user && !person.is_remote())
+            .filter(|(_, person)| person.publishing != Publishing::No)
             .count() as u64;
         let person = room.people.get_mut(user);
         let person = person
@@ -323,6 +342,7 @@ impl Home {
             return;
         };
         person.streams = streams;
+        person.tell_exports(cx);
         person.tell_audience(cx);
         if person.publishing != Publishing::Yes {
             return;
@@ -343,6 +363,7 @@ impl Home {
         };
         let was = std::mem::replace(&mut person.publishing, Publishing::No);
         person.streams.clear();
+        person.exported.clear();
         person.end_feed(cx, user);
         if was == Publishing::Yes {
             let event = json!({"videoroom": "event", "room": id.json()});
@@ -475,6 +496,9 @@ impl Participant {
 }
 
 fn tell(cx: &mut Cx<'_>, place: Place, news: News) {
+    if place.is_nobody() {
+        return;
+    }
     let handle = place.handle;
     cx.send(place.shard, Msg::Member { handle, news });
 }

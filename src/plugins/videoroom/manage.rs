@@ -5,8 +5,10 @@ use serde_json::{Map, Value};
 use crate::config::VideoRoomConfig;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::{Fields, Shown};
+use crate::plugins::videoroom::forward::{self, Export};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::options::{Edit, RoomOptions};
+use crate::plugins::videoroom::remote::{self, AddRemote, UpdateRemote};
 
 /// A request that any shard may get.
 #[derive(Debug)]
@@ -34,6 +36,7 @@ pub(super) struct RoomRequest {
 /// What is to be done with a room.
 #[derive(Debug)]
 pub(super) enum RoomAction {
+    AddRemote(Box<AddRemote>),
     Allowed(Allowed),
     Destroy,
     Edit(Box<Edit>),
@@ -42,18 +45,26 @@ pub(super) enum RoomAction {
     Kick {
         id: Id,
     },
+    /// Something for the shard of a publisher.
+    Export {
+        id: Id,
+        export: Box<Export>,
+        is_trusted: bool,
+    },
     ListForwarders,
     ListParticipants,
+    ListRemotes {
+        id: Id,
+    },
     Moderate {
         id: Id,
         mid: Box<str>,
         mute: bool,
     },
-    /// Something that needs a publisher and is not offered yet.
-    OfPublisher {
+    RemoveRemote {
         id: Id,
-        name: Box<str>,
     },
+    UpdateRemote(Box<UpdateRemote>),
 }
 
 /// What is to be done with a room's tokens.
@@ -70,14 +81,18 @@ impl RoomAction {
     pub(super) const fn needs_secret(&self) -> bool {
         match self {
             Self::Exists | Self::ListParticipants => false,
-            Self::Allowed(_)
+            Self::AddRemote(_)
+            | Self::Allowed(_)
             | Self::Destroy
             | Self::Edit(_)
             | Self::EnableRecording(_)
             | Self::Kick { .. }
+            | Self::Export { .. }
             | Self::ListForwarders
+            | Self::ListRemotes { .. }
             | Self::Moderate { .. }
-            | Self::OfPublisher { .. } => true,
+            | Self::RemoveRemote { .. }
+            | Self::UpdateRemote(_) => true,
         }
     }
 }
@@ -118,27 +133,12 @@ pub(super) fn read(
         "enable_recording" => of_room(&fields, |fields| {
             Ok(RoomAction::EnableRecording(fields.need_flag("record")?))
         }),
-        "rtp_forward" => of_room(&fields, |fields| {
-            let id = fields.need_id("publisher_id")?;
-            fields.need_text("host")?;
-            of_publisher(id, name)
-        }),
-        "stop_rtp_forward" => of_room(&fields, |fields| {
-            let id = fields.need_id("publisher_id")?;
-            let stream = fields.may_count("stream_id")?;
-            stream.ok_or_else(|| Fault::missing("stream_id"))?;
-            of_publisher(id, name)
-        }),
-        "listremotes" | "list_remotes" => of_room(&fields, |fields| {
-            of_publisher(fields.need_id("publisher_id")?, name)
-        }),
-        _ => return None,
+        _ => {
+            let action = forward::read(name, &fields, config);
+            let action = action.or_else(|| remote::read(name, &fields))?;
+            of_room(&fields, |_| action)
+        }
     })
-}
-
-fn of_publisher(id: Id, name: &str) -> Result<RoomAction, Fault> {
-    let name = name.into();
-    Ok(RoomAction::OfPublisher { id, name })
 }
 
 fn create(fields: &Fields<'_>, config: &VideoRoomConfig) -> Result<Manage, Fault> {

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 use tracing::debug;
 
-use crate::base::id::HandleRef;
+use crate::base::id::{HandleRef, PeerId};
 use crate::gateway::plugin::{Cx, Jsep, PluginMessage};
 use crate::media::PeerEvent;
 use crate::plugins::videoroom::fault::{Code, Fault};
@@ -193,6 +193,14 @@ impl Member {
                 subscriber.tell_layers(cx, handle, *line, layers);
             }
             (Role::None | Role::Publisher(_) | Role::Subscriber(_), _) => {}
+        }
+    }
+
+    /// Whose messages they are, if what it sends may be heard.
+    pub(super) fn peer_of_messages(&self) -> Option<PeerId> {
+        match &self.role {
+            Role::Publisher(publisher) => publisher.peer_of_messages(),
+            Role::None | Role::Subscriber(_) => None,
         }
     }
 

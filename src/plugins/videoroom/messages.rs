@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::base::id::{HandleRef, ShardId};
 use crate::gateway::plugin::{PluginMsg, Ticket};
 use crate::plugins::videoroom::data::Message;
+use crate::plugins::videoroom::exports::{Order, Report};
 use crate::plugins::videoroom::fault::Fault;
 use crate::plugins::videoroom::fields::Shown;
 use crate::plugins::videoroom::ids::Id;
@@ -28,6 +29,13 @@ pub(super) enum Msg {
     Manage { ticket: Ticket, request: Manage },
     /// Its answer, or a part of it.
     Managed { ticket: Ticket, answer: Managed },
+    /// From the home of a room, for the shard of a publisher.
+    Export(Box<Order>),
+    /// Its answer.
+    Exported { room: Id, report: Box<Report> },
+    /// From the home of a room, for the shard of a publisher that is sent elsewhere: its streams
+    /// are these now.
+    ExportStreams(Vec<StreamInfo>),
     /// From a member, for the home of its room.
     Home { room: Id, act: HomeAct },
     /// From the home of a room, for a member.

@@ -6,8 +6,10 @@
 //! `janus.plugin.videoroom`.
 
 mod data;
+mod exports;
 mod fault;
 mod fields;
+mod forward;
 mod home;
 mod ids;
 mod manage;
@@ -16,6 +18,8 @@ mod messages;
 mod options;
 mod plan;
 mod publisher;
+mod remote;
+mod resolving;
 mod stream;
 mod subscriber;
 mod subscription;
@@ -23,19 +27,23 @@ mod wish;
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
 use crate::base::error::ApiError;
 use crate::base::id::{HandleRef, ShardId};
 use crate::config::VideoRoomConfig;
+use crate::gateway::outside::LookupId;
 use crate::gateway::plugin::{Answer, Cx, Plugin, PluginInfo, PluginMessage, PluginMsg, Ticket};
-use crate::media::PeerEvent;
+use crate::media::{LineRef, PeerEvent, PlainEvent};
+use exports::Exports;
 use fault::Fault;
 use home::Home;
 use manage::{Manage, RoomRequest};
 use member::Member;
 use messages::{HomeAct, Managed, Msg, News};
+use resolving::{Resolved, Resolving};
 
 /// The package that clients attach to.
 pub const PACKAGE: &str = "janus.plugin.videoroom";
@@ -47,6 +55,10 @@ pub struct VideoRoom {
     members: BTreeMap<HandleRef, Member>,
     /// Lists that wait for the parts of other shards.
     lists: BTreeMap<Ticket, Vec<Option<Vec<Value>>>>,
+    /// Requests with names that are being looked up.
+    resolving: Resolving,
+    /// What publishers here are sent to elsewhere.
+    exports: Exports,
 }
 
 impl VideoRoom {
@@ -56,6 +68,8 @@ impl VideoRoom {
             home: Home::new(config, shard, shards),
             members: BTreeMap::new(),
             lists: BTreeMap::new(),
+            resolving: Resolving::default(),
+            exports: Exports::default(),
         }
     }
 
@@ -81,6 +95,15 @@ impl VideoRoom {
         cx.send(to, Msg::Manage { ticket, request });
     }
 
+    /// Goes on with a request once the names in it are known.
+    fn resolved(&mut self, cx: &mut Cx<'_>, resolved: Resolved) {
+        match resolved {
+            Resolved::Failed(ticket, fault) => cx.resolve(ticket, fault.json()),
+            Resolved::Ready(ticket, request) => self.pass(cx, ticket, request),
+            Resolved::Waits => {}
+        }
+    }
+
     fn managed(&mut self, cx: &mut Cx<'_>, from: ShardId, ticket: Ticket, answer: Managed) {
         match answer {
             Managed::Data(data) => cx.resolve(ticket, data),
@@ -99,15 +122,25 @@ impl VideoRoom {
         }
     }
 
-    fn manage(&mut self, cx: &mut Cx<'_>, request: Manage) -> Managed {
+    /// Carries out a request about rooms here; `None` if its answer comes later.
+    fn manage(
+        &mut self,
+        cx: &mut Cx<'_>,
+        asked: (Ticket, ShardId),
+        request: Manage,
+    ) -> Option<Managed> {
         let data = match request {
             Manage::Create { room, options } => self.home.create(cx, room, *options),
             Manage::List { sees_private } => {
-                return Managed::Rooms(self.home.list(sees_private));
+                return Some(Managed::Rooms(self.home.list(sees_private)));
             }
-            Manage::Room(request) => self.home.manage(cx, request),
+            Manage::Room(request) => match self.home.manage(cx, asked, request) {
+                Ok(Some(data)) => Ok(data),
+                Ok(None) => return None,
+                Err(fault) => Err(fault),
+            },
         };
-        Managed::Data(data.unwrap_or_else(|fault| fault.json()))
+        Some(Managed::Data(data.unwrap_or_else(|fault| fault.json())))
     }
 
     fn news(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
@@ -168,7 +201,8 @@ impl Plugin for VideoRoom {
                 match manage::read(&lower, &message.body, &cx.config.videoroom) {
                     Some(Ok(request)) => {
                         let ticket = cx.later();
-                        self.pass(cx, ticket, request);
+                        let resolved = self.resolving.begin(cx, ticket, request);
+                        self.resolved(cx, resolved);
                         return Ok(Answer::Later(ticket));
                     }
                     Some(Err(fault)) => fault,
@@ -187,8 +221,25 @@ impl Plugin for VideoRoom {
     }
 
     fn peer_event(&mut self, cx: &mut Cx<'_>, handle: HandleRef, event: &PeerEvent) {
-        if let Some(member) = self.members.get_mut(&handle) {
-            member.peer_event(cx, handle, event);
+        let Some(member) = self.members.get_mut(&handle) else {
+            return;
+        };
+        member.peer_event(cx, handle, event);
+        match event {
+            PeerEvent::Data { form, bytes, .. } => {
+                if let Some(peer) = member.peer_of_messages() {
+                    self.exports.message(cx, peer, *form, bytes);
+                }
+            }
+            PeerEvent::Hangup { .. } => self.exports.prune(cx),
+            PeerEvent::DataClose { .. }
+            | PeerEvent::DataOpen { .. }
+            | PeerEvent::IceFailed
+            | PeerEvent::Layers { .. }
+            | PeerEvent::Media { .. }
+            | PeerEvent::Remb { .. }
+            | PeerEvent::SlowLink { .. }
+            | PeerEvent::Up => {}
         }
     }
 
@@ -196,10 +247,37 @@ impl Plugin for VideoRoom {
         if let Some(mut member) = self.members.remove(&handle) {
             member.detach(cx, handle);
         }
+        self.exports.prune(cx);
     }
 
     fn query(&self, handle: HandleRef) -> Value {
         self.members.get(&handle).map_or(json!({}), Member::query)
+    }
+
+    fn looked_up(&mut self, cx: &mut Cx<'_>, id: LookupId, address: Option<IpAddr>) {
+        let resolved = self.resolving.found(cx, id, address);
+        self.resolved(cx, resolved);
+    }
+
+    fn plain_event(&mut self, cx: &mut Cx<'_>, event: PlainEvent) {
+        match event {
+            PlainEvent::Message {
+                source,
+                line,
+                form,
+                bytes,
+            } => {
+                let from = LineRef { peer: source, line };
+                if self.home.remote_message(cx, from, form, &bytes) {
+                    self.exports.message(cx, source, form, &bytes);
+                }
+            }
+            PlainEvent::Opened { sock, bound } => {
+                if !self.exports.opened(cx, sock, bound) {
+                    self.home.opened(cx, sock, bound);
+                }
+            }
+        }
     }
 
     fn remote(&mut self, cx: &mut Cx<'_>, from: ShardId, message: Box<dyn PluginMsg>) {
@@ -208,10 +286,16 @@ impl Plugin for VideoRoom {
             .downcast::<Msg>()
             .expect("instances of a plugin send each other its own messages");
         match *message {
+            Msg::Export(order) => self.exports.order(cx, *order),
+            Msg::Exported { room, report } => self.home.exported(cx, &room, *report),
+            Msg::ExportStreams(streams) => self.exports.streams(cx, &streams),
             Msg::Home { room, act } => self.home.act(cx, from, &room, act),
             Msg::Manage { ticket, request } => {
-                let answer = self.manage(cx, request);
-                cx.send(from, Msg::Managed { ticket, answer });
+                if let Some(answer) = self.manage(cx, (ticket, from), request) {
+                    cx.send(from, Msg::Managed { ticket, answer });
+                }
+                // What was ended may have been sent elsewhere.
+                self.exports.prune(cx);
             }
             Msg::Managed { ticket, answer } => self.managed(cx, from, ticket, answer),
             Msg::Member { handle, news } => self.news(cx, handle, news),

@@ -15,7 +15,7 @@ const CODECS_MAX: usize = 5;
 /// The least cap of a publisher's bitrate other than none, in bit/s.
 const BITRATE_MIN: u64 = 64_000;
 
-const AUDIO_CODECS: [&str; 10] = [
+pub(super) const AUDIO_CODECS: [&str; 10] = [
     "opus",
     "multiopus",
     "red",
@@ -27,7 +27,7 @@ const AUDIO_CODECS: [&str; 10] = [
     "l16-48",
     "l16",
 ];
-const VIDEO_CODECS: [&str; 5] = ["vp8", "vp9", "h264", "av1", "h265"];
+pub(super) const VIDEO_CODECS: [&str; 5] = ["vp8", "vp9", "h264", "av1", "h265"];
 
 /// The options of a room.
 #[derive(Clone, Debug)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use crate::base::id::HandleRef;
+use crate::base::id::{HandleRef, PeerId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Jsep, JsepKind, JsepOut};
 use crate::media::{DataForm, Enabled};
@@ -402,12 +402,16 @@ impl Publisher {
         self.tell_home(cx, HomeAct::Up { user });
     }
 
+    /// Whose messages they are, if neither it nor a moderator has muted them.
+    pub(super) fn peer_of_messages(&self) -> Option<PeerId> {
+        let is_data = |stream: &&StreamInfo| stream.kind == StreamKind::Data;
+        let stream = self.streams.iter().find(is_data)?;
+        (self.passes(stream) && !self.is_out).then_some(stream.line.peer)
+    }
+
     /// It has sent a message.
     pub(super) fn relay(&self, cx: &mut Cx<'_>, form: DataForm, bytes: &[u8]) {
-        let is_data = |stream: &&StreamInfo| stream.kind == StreamKind::Data;
-        let stream = self.streams.iter().find(is_data);
-        let passes = stream.is_some_and(|stream| self.passes(stream));
-        if !passes || self.is_out {
+        if self.peer_of_messages().is_none() {
             return;
         }
         let message = Message {

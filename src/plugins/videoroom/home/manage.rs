@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use crate::gateway::plugin::Cx;
+use crate::base::id::ShardId;
+use crate::gateway::plugin::{Cx, Ticket};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::home::{Home, Publishing, Room, no_room, tell};
 use crate::plugins::videoroom::ids::Id;
@@ -58,16 +59,17 @@ impl Home {
             .collect()
     }
 
-    /// Carries out a request about one room.
+    /// Carries out a request about one room; `None` if its answer comes later.
     ///
     /// # Errors
     ///
-    /// 426, 428, or those of the secret.
+    /// 426, 428, 430, 436, 499, or those of the secret.
     pub(in crate::plugins::videoroom) fn manage(
         &mut self,
         cx: &mut Cx<'_>,
+        asked: (Ticket, ShardId),
         request: RoomRequest,
-    ) -> Result<Value, Fault> {
+    ) -> Result<Option<Value>, Fault> {
         let RoomRequest {
             room: id,
             secret,
@@ -75,18 +77,25 @@ impl Home {
         } = request;
         let Some(room) = self.rooms.get_mut(&id) else {
             if matches!(what, RoomAction::Exists) {
-                return Ok(json!({"videoroom": "success", "room": id.json(), "exists": false}));
+                let answer = json!({"videoroom": "success", "room": id.json(), "exists": false});
+                return Ok(Some(answer));
             }
             return Err(no_room(&id));
         };
         if what.needs_secret() {
             secret.check(room.options.secret.as_deref())?;
         }
-        match what {
+        let answer = match what {
+            RoomAction::AddRemote(add) => {
+                room.has_place_for(add.id.as_ref())?;
+                self.arrivals.begin(cx, asked, id, *add)?;
+                return Ok(None);
+            }
             RoomAction::Allowed(allowed) => Ok(room.allow(&id, allowed)),
             RoomAction::Destroy => {
                 room.end(cx, &id);
                 self.rooms.remove(&id);
+                self.forget_remotes(cx);
                 Ok(json!({"videoroom": "destroyed", "room": id.json(), "permanent": false}))
             }
             RoomAction::Edit(edit) => {
@@ -100,23 +109,31 @@ impl Home {
             RoomAction::Exists => {
                 Ok(json!({"videoroom": "success", "room": id.json(), "exists": true}))
             }
-            RoomAction::Kick { id: user } => room.kick(cx, &id, &user),
-            RoomAction::ListForwarders => {
-                Ok(json!({"videoroom": "forwarders", "room": id.json(), "publishers": []}))
+            RoomAction::Kick { id: user } => {
+                let kicked = room.kick(cx, &id, &user);
+                self.forget_remotes(cx);
+                kicked
             }
+            RoomAction::Export {
+                id: user,
+                export,
+                is_trusted,
+            } => {
+                room.export(cx, asked, (id, user), *export, is_trusted)?;
+                return Ok(None);
+            }
+            RoomAction::ListForwarders => Ok(room.forwarders(&id)),
             RoomAction::ListParticipants => Ok(room.participants(&id)),
+            RoomAction::ListRemotes { id: user } => room.remotes(&id, &user),
             RoomAction::Moderate {
                 id: user,
                 mid,
                 mute,
             } => room.moderate(cx, &id, &user, &mid, mute),
-            RoomAction::OfPublisher { id: user, name } => {
-                if !room.people.contains_key(&user) {
-                    return Err(no_feed(&user));
-                }
-                Err(Fault::unknown_request(&name))
-            }
-        }
+            RoomAction::RemoveRemote { id: user } => self.remove_remote(cx, &id, &user),
+            RoomAction::UpdateRemote(update) => self.update_remote(cx, &id, *update),
+        };
+        answer.map(Some)
     }
 }
 
@@ -148,6 +165,7 @@ impl Room {
         for person in self.people.values() {
             tell(cx, person.place, News::Ended);
         }
+        self.close_remotes(cx);
     }
 
     fn kick(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) -> Result<Value, Fault> {
@@ -164,6 +182,7 @@ impl Room {
         kicked["kicked"] = user.json();
         self.tell_others(cx, user, &kicked);
         tell(cx, person.place, News::Ended);
+        person.close_remote(cx);
         person.end_feed(cx, user);
         Ok(json!({"videoroom": "success"}))
     }
@@ -171,6 +190,9 @@ impl Room {
     fn participants(&self, id: &Id) -> Value {
         let participants = self.people.iter().map(|(user, person)| {
             let mut shown = person.called(json!({"id": user.json()}));
+            if person.is_remote() {
+                shown["remote"] = true.into();
+            }
             let publishes = person.publishing == Publishing::Yes;
             shown["publisher"] = publishes.into();
             if publishes && person.streams.iter().any(|s| s.audiolevel_ext_id.is_some()) {
@@ -204,6 +226,8 @@ impl Room {
             stream.ok_or_else(|| Fault::new(Code::NoSuchFeed, format!("No such stream {mid}")))?;
         if stream.is_moderated != mute {
             stream.is_moderated = mute;
+            let line = stream.line;
+            person.moderate_remote(cx, line, mute);
             let news = News::Moderated {
                 mid: mid.into(),
                 mute,
@@ -220,8 +244,4 @@ impl Room {
         }
         Ok(json!({"videoroom": "success"}))
     }
-}
-
-fn no_feed(user: &Id) -> Fault {
-    Fault::new(Code::NoSuchFeed, format!("No such feed ({user})"))
 }
