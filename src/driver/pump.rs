@@ -13,7 +13,7 @@ use crate::driver::alarm::Alarm;
 use crate::driver::core::Core;
 use crate::driver::mesh::MeshLane;
 use crate::driver::platform::{Io, Platform};
-use crate::driver::ready::{Gate, Left, Ready};
+use crate::driver::ready::{Left, Ready};
 use crate::driver::tcp::{Heard, Scene, TcpLane};
 use crate::driver::udp::UdpLane;
 use crate::metrics::Metrics;
@@ -180,12 +180,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
         let mut sources = std::mem::take(&mut self.sources);
         let (core, out) = (&mut self.core, &mut self.out);
         for source in sources.drain(..) {
-            let gate = if source == MESH_SOURCE {
-                Gate::Open
-            } else {
-                Gate::Shared
-            };
-            let waker = ready.waker(source, gate);
+            let waker = ready.waker(source);
             let cx = &mut Context::from_waker(&waker);
             if source == MESH_SOURCE {
                 self.mesh.poll(cx);
@@ -287,7 +282,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
         if at <= now.monotonic {
             return Left::Some;
         }
-        let waker = ready.waker(TIMER_SOURCE, Gate::Shared);
+        let waker = ready.waker(TIMER_SOURCE);
         let cx = &mut Context::from_waker(&waker);
         if self.alarm.arm(&self.platform, at, cx).is_ready() {
             return Left::Some;

@@ -35,17 +35,6 @@ struct Shared {
 struct SourceWaker {
     shared: Arc<Shared>,
     source: usize,
-    gate: Gate,
-}
-
-/// Whether a wake-up may be left out because one is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Gate {
-    /// Every mark wakes the task. For sources that other threads mark: should the runtime lose
-    /// such a wake-up, it must not silence those of this thread.
-    Open,
-    /// One wake-up for all marks until the task looks.
-    Shared,
 }
 
 impl Ready {
@@ -85,7 +74,7 @@ impl Ready {
     }
 
     /// The waker of one source.
-    pub(super) fn waker(&mut self, source: usize, gate: Gate) -> Waker {
+    pub(super) fn waker(&mut self, source: usize) -> Waker {
         if source >= self.wakers.len() {
             self.wakers.resize(source + 1, None);
         }
@@ -94,7 +83,6 @@ impl Ready {
                 Waker::from(Arc::new(SourceWaker {
                     shared: Arc::clone(&self.shared),
                     source,
-                    gate,
                 }))
             })
             .clone()
@@ -178,11 +166,7 @@ impl Wake for SourceWaker {
 
     fn wake_by_ref(self: &Arc<Self>) {
         self.shared.mark(self.source);
-        let is_under_way = match self.gate {
-            Gate::Open => false,
-            Gate::Shared => self.shared.woken.swap(true, Ordering::AcqRel),
-        };
-        if !is_under_way {
+        if !self.shared.woken.swap(true, Ordering::AcqRel) {
             self.shared.task.wake_by_ref();
         }
     }
@@ -223,23 +207,13 @@ mod tests {
     fn many_marks_wake_the_task_once_until_it_looks() {
         let (mut ready, counter, task) = emptied(200);
         for source in [199, 3, 3, 64] {
-            ready.waker(source, Gate::Shared).wake();
+            ready.waker(source).wake();
         }
         assert_eq!(counter.0.load(Ordering::Relaxed), 1);
         ready.begin(&Context::from_waker(&task));
         assert_eq!(taken(&mut ready, 10), (vec![3, 64, 199], Left::None));
-        ready.waker(5, Gate::Shared).wake();
+        ready.waker(5).wake();
         assert_eq!(counter.0.load(Ordering::Relaxed), 2);
-    }
-
-    #[test]
-    fn a_source_of_other_threads_silences_nobody() {
-        let (mut ready, counter, _) = emptied(2);
-        ready.waker(0, Gate::Open).wake();
-        assert_eq!(counter.0.load(Ordering::Relaxed), 1);
-        ready.waker(1, Gate::Shared).wake();
-        assert_eq!(counter.0.load(Ordering::Relaxed), 2);
-        assert_eq!(taken(&mut ready, 9), (vec![0, 1], Left::None));
     }
 
     #[test]

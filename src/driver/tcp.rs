@@ -13,7 +13,7 @@ use crate::base::slab::{Slab, SlabKey as _};
 use crate::driver::core::Core;
 use crate::driver::platform::{TcpAccept, TcpIo};
 use crate::driver::pump::Counters;
-use crate::driver::ready::{Gate, Left, Ready};
+use crate::driver::ready::{Left, Ready};
 use crate::shard::{Input, Listener, Outbox, TcpAction};
 
 /// Connections of one listener that one turn accepts: each costs about 20 µs.
@@ -109,7 +109,7 @@ impl<L: TcpAccept> TcpLane<L> {
 
     /// Accepts connections, within the budget.
     pub(super) fn accept<C: Core>(&mut self, index: usize, source: usize, s: &mut Scene<'_, C>) {
-        let waker = s.ready.waker(source, Gate::Shared);
+        let waker = s.ready.waker(source);
         let cx = &mut Context::from_waker(&waker);
         let Some(door) = self.listeners.get_mut(index) else {
             return; // The listeners were closed.
@@ -271,7 +271,7 @@ impl<L: TcpAccept> TcpLane<L> {
 
     fn read<C: Core>(&mut self, conn: ConnId, s: &mut Scene<'_, C>) {
         let source = self.sources_from + conn.slot() as usize;
-        let waker = s.ready.waker(source, Gate::Shared);
+        let waker = s.ready.waker(source);
         let cx = &mut Context::from_waker(&waker);
         let mut room = READ_BYTES_MAX;
         while room > 0 {
@@ -303,7 +303,7 @@ impl<L: TcpAccept> TcpLane<L> {
     /// Offers a connection's output to the kernel until it takes no more.
     fn write<C: Core>(&mut self, conn: ConnId, s: &mut Scene<'_, C>) -> Heard {
         let source = self.sources_from + conn.slot() as usize;
-        let waker = s.ready.waker(source, Gate::Shared);
+        let waker = s.ready.waker(source);
         let cx = &mut Context::from_waker(&waker);
         let (mut room, mut heard) = (WRITE_BYTES_MAX, Heard::Nothing);
         loop {

@@ -39,9 +39,6 @@ pub const EXIT_CONFIG: u8 = 78;
 /// `EX_SOFTWARE` of sysexits.h: a shard failed.
 pub const EXIT_SOFTWARE: u8 = 70;
 
-/// How long threads of drained shards have to end.
-const OVER_WITHIN: Duration = Duration::from_secs(1);
-
 /// How long shards may take to end once nothing holds them any more.
 const END_WITHIN: Duration = Duration::from_secs(3);
 
@@ -233,8 +230,6 @@ impl Running {
                     drained_count += 1;
                     if drained_count == self.senders.len() {
                         self.tell_all(|| Arrival::Over);
-                        let end = self.clocks.sample().monotonic + OVER_WITHIN;
-                        until = Some(until.map_or(end, |earlier| earlier.min(end)));
                     }
                 }
                 Some(Event::Ended(shard, Ok(counters))) => {
@@ -263,11 +258,6 @@ impl Running {
                     let end = self.clocks.sample().monotonic + within + END_WITHIN;
                     until = Some(until.map_or(end, |earlier| earlier.min(end)));
                     self.tell_all(|| Arrival::Control(control.clone()));
-                }
-                None if drained_count == self.senders.len() => {
-                    // Nothing is left to lose. The runtime may miss a wake-up from another thread.
-                    tracing::warn!(ended = ?self.ended, "ending without threads that do not wake");
-                    return ExitCode::SUCCESS;
                 }
                 None => {
                     tracing::error!(ended = ?self.ended, "some shards did not end in time");

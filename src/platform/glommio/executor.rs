@@ -10,9 +10,13 @@ use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
 use crate::platform::Plain;
 
-/// The longest that one task runs before the executor looks at its rings. The pump gives way after
-/// each turn; this bounds how many turns are taken in a row.
-const PREEMPT_AFTER: Duration = Duration::from_millis(1);
+/// The executor's preemption timer, set so late that it never fires.
+///
+/// The executor arms it before it looks for tasks to run. Where it fires before the executor has
+/// looked, which a host that is busy for as long brings about, the executor takes it that there is
+/// nothing to run, and goes to sleep on a task that was woken. The pump gives way after each turn
+/// by itself, see [`Glommio::yield_now`].
+const PREEMPT_AFTER: Duration = Duration::from_secs(86_400);
 
 /// The executor of the calling thread.
 #[derive(Debug)]
