@@ -10,12 +10,17 @@ passed=0 failed=0 skipped=0
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
-# step TITLE COMMAND...: one check, which is the command's exit status
+# within MINUTES COMMAND...: a command that hangs is ended, and has failed
+within() {
+	timeout --kill-after=10 "$1m" "${@:2}"
+}
+
+# step TITLE MINUTES COMMAND...: one check, which is the command's exit status
 step() {
-	local title=$1 began=$SECONDS
-	shift
+	local title=$1 minutes=$2 began=$SECONDS
+	shift 2
 	echo "== $title"
-	if "$@"; then
+	if within "$minutes" "$@"; then
 		passed=$((passed + 1))
 	else
 		failed=$((failed + 1))
@@ -24,12 +29,12 @@ step() {
 	echo "   ($((SECONDS - began)) s)"
 }
 
-# counted TITLE COMMAND...: a command that counts checks itself, as cargo test and run.sh do
+# counted TITLE MINUTES COMMAND...: a command that counts checks itself, as cargo test and run.sh do
 counted() {
-	local title=$1 before=$failed began=$SECONDS status line
-	shift
+	local title=$1 minutes=$2 before=$failed began=$SECONDS status line
+	shift 2
 	echo "== $title"
-	"$@" 2>&1 | tee "$out"
+	within "$minutes" "$@" 2>&1 | tee "$out"
 	status=${PIPESTATUS[0]}
 	while read -r line; do
 		if [[ $line =~ ([0-9]+)\ passed\;\ ([0-9]+)\ failed\;\ ([0-9]+)\ ignored ||
@@ -46,12 +51,12 @@ counted() {
 	echo "   ($((SECONDS - began)) s)"
 }
 
-step 'formatting' cargo fmt --all --check
-step 'lints' cargo clippy --quiet --workspace --all-targets -- -D warnings
-step 'library without a runtime' cargo check --quiet --no-default-features --lib
-counted 'rust tests' cargo test --quiet --workspace
-step 'release build' cargo build --quiet --release
-[[ ${1:-} == --quick ]] || counted 'end-to-end tests' tests/e2e/run.sh target/release/bifrons
+step 'formatting' 1 cargo fmt --all --check
+step 'lints' 15 cargo clippy --quiet --workspace --all-targets -- -D warnings
+step 'library without a runtime' 10 cargo check --quiet --no-default-features --lib
+counted 'rust tests' 20 cargo test --quiet --workspace
+step 'release build' 20 cargo build --quiet --release
+[[ ${1:-} == --quick ]] || counted 'end-to-end tests' 30 tests/e2e/run.sh target/release/bifrons
 
 echo "$passed passed, $failed failed, $skipped skipped"
 (( failed == 0 ))
