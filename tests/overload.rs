@@ -4,6 +4,7 @@ mod support;
 
 use std::time::Duration;
 
+use bifrons::base::id::ShardId;
 use bifrons::config::Config;
 use bifrons::shard::{Control, Listener, TURNED_AWAY_MAX, TcpAction};
 use support::{Conn, Kernel, Lockstep, get};
@@ -106,6 +107,17 @@ fn the_admin_listener_has_a_quota_of_its_own() {
     assert_eq!(gateway.response(client).expect("a pong").0, 200);
     gateway.send(admin, get("/healthz"));
     assert_eq!(gateway.response(admin).expect("an answer").0, 200);
+}
+
+#[test]
+fn a_shard_that_is_silent_makes_the_process_unhealthy() {
+    let mut gateway = Lockstep::new(2);
+    let admin = gateway.connect_to(0, Listener::Admin);
+    for (silent, wanted) in [(vec![ShardId(1)], 503), (vec![], 200)] {
+        gateway.control(Control::Silent(silent));
+        gateway.send(admin, get("/healthz"));
+        assert_eq!(gateway.response(admin).expect("an answer").0, wanted);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::task::Context;
 
 use crate::base::clock::Now;
 use crate::driver::core::Core;
-use crate::driver::platform::{Arrival, MeshIo};
+use crate::driver::platform::{Arrival, MeshIo, News};
 use crate::driver::ready::Left;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Input, Outbox};
@@ -44,6 +44,7 @@ impl<M: MeshIo> MeshLane<M> {
         let mut room = MESSAGES_MAX;
         while room > 0 {
             match self.arrived.pop_front() {
+                Some(Arrival::Beat) => self.mesh.tell_operator(News::Alive),
                 Some(Arrival::Control(control)) => {
                     core.handle(now, Input::Control(control), out);
                     room -= 1;
@@ -71,7 +72,7 @@ impl<M: MeshIo> MeshLane<M> {
 
     /// Tells the operator that this shard is drained.
     pub(super) fn report_drained(&mut self) {
-        self.mesh.report_drained();
+        self.mesh.tell_operator(News::Drained);
     }
 
     /// Whether all shards are drained.

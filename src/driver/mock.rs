@@ -16,7 +16,7 @@ use crate::base::id::ShardId;
 use crate::config::LogLevel;
 use crate::driver::scripted::Scripted;
 use crate::driver::{
-    Arrival, Counters, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
+    Arrival, Counters, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
 };
 use crate::gateway::outside::Lookup;
 use crate::gateway::reports::Report;
@@ -38,7 +38,7 @@ struct Inner {
     doors: RefCell<VecDeque<io::Result<Wire>>>,
     door_waker: RefCell<Option<Waker>>,
     accept_polls: Cell<usize>,
-    drained_reports: Cell<usize>,
+    news: RefCell<Vec<News>>,
     arrivals: RefCell<VecDeque<Arrival>>,
     mesh_waker: RefCell<Option<Waker>>,
     udp: RefCell<UdpState>,
@@ -258,11 +258,8 @@ impl MeshIo for MockMesh {
 
     fn send(&mut self, _to: ShardId, _batch: Vec<MeshMsg>) {}
 
-    fn report_drained(&mut self) {
-        self.0
-            .0
-            .drained_reports
-            .set(self.0.0.drained_reports.get() + 1);
+    fn tell_operator(&mut self, news: News) {
+        self.0.0.news.borrow_mut().push(news);
     }
 }
 
@@ -388,11 +385,16 @@ impl Stage {
         assert!(self.poll().is_pending(), "nobody stopped it");
     }
 
+    /// What the driver told the operator so far.
+    pub(super) fn news(&self) -> Vec<News> {
+        self.world.0.news.borrow().clone()
+    }
+
     /// Stops the core and takes the counters.
     pub(super) fn stop(mut self) -> Counters {
         self.arrive(Arrival::Control(Control::Stop));
         self.settle();
-        assert_eq!(self.world.0.drained_reports.get(), 1);
+        assert_eq!(self.news(), [News::Drained]);
         self.arrive(Arrival::Over);
         match self.poll() {
             Poll::Ready(counters) => counters,

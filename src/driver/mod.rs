@@ -19,5 +19,5 @@ mod tests;
 mod udp;
 
 pub use self::core::Core;
-pub use platform::{Arrival, Io, MeshIo, Platform, Received, TcpAccept, TcpIo, UdpIo};
+pub use platform::{Arrival, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo};
 pub use pump::{Counters, run};

@@ -136,14 +136,24 @@ pub trait MeshIo: 'static {
     /// which shards refuse beyond their limit.
     fn send(&mut self, to: ShardId, batch: Vec<MeshMsg>);
 
-    /// Tells the operator that this shard is drained. Comes once; when all shards have said it,
-    /// each gets [`Arrival::Over`].
-    fn report_drained(&mut self);
+    /// Tells the operator something about this shard.
+    fn tell_operator(&mut self, news: News);
+}
+
+/// What a shard tells the operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It takes its turns: the answer to [`Arrival::Beat`].
+    Alive,
+    /// It is drained. Comes once; when all shards have said it, each gets [`Arrival::Over`].
+    Drained,
 }
 
 /// Something from outside the shard's own sockets.
 #[derive(Debug)]
 pub enum Arrival {
+    /// The operator asks whether the shard takes its turns.
+    Beat,
     /// The operator's wish.
     Control(Control),
     /// What a name stands for.

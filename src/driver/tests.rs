@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::mock::{Offload, Stage};
-use super::platform::Arrival;
+use super::platform::{Arrival, News};
 use super::scripted::pattern;
 use crate::shard::Control;
 
@@ -292,6 +292,18 @@ fn a_flood_of_datagrams_lets_connections_through() {
         stage.sent().iter().map(|(bytes, _)| bytes).sum::<usize>(),
         1_000
     );
+}
+
+#[test]
+fn a_shard_that_takes_its_turns_says_so_when_asked() {
+    let mut stage = Stage::new(10);
+    stage.settle();
+    assert_eq!(stage.news(), []);
+    stage.arrive(Arrival::Beat);
+    stage.settle();
+    stage.arrive(Arrival::Beat);
+    stage.settle();
+    assert_eq!(stage.news(), [News::Alive, News::Alive]);
 }
 
 #[test]

@@ -21,15 +21,17 @@ use signal_hook::iterator::Signals;
 use socket2::Socket;
 
 use super::handlers::{self, Handler};
+use super::heartbeats::Heartbeats;
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
+use super::supervisor::{State, Supervisor};
 use super::{
     Clocks, Executor, Inbox, Links, Lookups, Mesh, Plain, Sender, addresses, bind, inbox, sources,
 };
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig, Runtime};
-use crate::driver::{Arrival, Core, Counters};
+use crate::driver::{Arrival, Core, Counters, News};
 use crate::media::{Certificate, LocalSocket, SOCKETS_MAX};
 use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
 
@@ -81,8 +83,8 @@ impl Boot {
 /// What the main thread hears of.
 #[derive(Debug)]
 enum Event {
-    Drained,
     Ended(ShardId, Result<Counters, Failure>),
+    News(ShardId, News),
     Ready,
     Signal(i32),
 }
@@ -102,6 +104,8 @@ struct Running {
     senders: Vec<Sender<Arrival>>,
     ended: Vec<bool>,
     handler: Option<Handler>,
+    beats: Heartbeats,
+    supervisor: Supervisor,
 }
 
 /// What a shard's thread begins with: plain sockets, not yet on a ring.
@@ -195,7 +199,7 @@ impl Running {
         for _ in 0..shards {
             match events.recv().expect("this function has a sender") {
                 Event::Ready => {}
-                Event::Drained => unreachable!("no shard is drained before it has begun"),
+                Event::News(..) => unreachable!("no shard has news before it has begun"),
                 Event::Ended(_, Err(Failure::Start(trouble))) => return Err(trouble),
                 Event::Ended(_, Err(Failure::Panicked(why))) => return Err(Trouble::new(why)),
                 Event::Ended(_, Ok(_)) => unreachable!("no shard ends before it has begun"),
@@ -209,7 +213,11 @@ impl Running {
         for (speaks, address) in listening {
             tracing::info!(%address, ?speaks, shards, "listening");
         }
+        let supervisor = Supervisor::from_environment();
+        supervisor.tell(State::Ready);
         Ok(Self {
+            beats: Heartbeats::new(senders.len(), clocks.sample().monotonic),
+            supervisor,
             clocks,
             sockets_max,
             events,
@@ -226,7 +234,8 @@ impl Running {
         let mut drained_count = 0;
         while self.ended.contains(&false) {
             match self.next_event(until) {
-                Some(Event::Drained) => {
+                Some(Event::News(shard, News::Alive)) => self.hear_from(shard),
+                Some(Event::News(_, News::Drained)) => {
                     drained_count += 1;
                     if drained_count == self.senders.len() {
                         self.tell_all(|| Arrival::Over);
@@ -235,6 +244,7 @@ impl Running {
                 Some(Event::Ended(shard, Ok(counters))) => {
                     tracing::debug!(%shard, ?counters, "shard ended");
                     self.ended[usize::from(shard.0)] = true;
+                    self.beats.ended(shard);
                 }
                 Some(Event::Ended(shard, Err(failure))) => {
                     tracing::error!(%shard, ?failure, "shard failed");
@@ -255,14 +265,16 @@ impl Running {
                         Some(_) => (Control::Stop, Duration::ZERO),
                     };
                     tracing::info!(signal, ?control, "stopping");
+                    self.supervisor.tell(State::Stopping);
                     let end = self.clocks.sample().monotonic + within + END_WITHIN;
                     until = Some(until.map_or(end, |earlier| earlier.min(end)));
                     self.tell_all(|| Arrival::Control(control.clone()));
                 }
-                None => {
+                None if until.is_some_and(|end| end <= self.clocks.sample().monotonic) => {
                     tracing::error!(ended = ?self.ended, "some shards did not end in time");
                     return ExitCode::from(EXIT_SOFTWARE);
                 }
+                None => self.ask_all(),
             }
         }
         if let Some(handler) = self.handler {
@@ -272,12 +284,44 @@ impl Running {
         ExitCode::SUCCESS
     }
 
+    /// Waits for what comes next; nothing when shards are to be asked, or `until` has come.
     fn next_event(&self, until: Option<Monotonic>) -> Option<Event> {
-        let Some(until) = until else {
-            return Some(self.events.recv().expect("the signal thread has a sender"));
-        };
-        let left = until.saturating_since(self.clocks.sample().monotonic);
+        let ask_at = self.beats.ask_at();
+        let at = until.map_or(ask_at, |until| until.min(ask_at));
+        let left = at.saturating_since(self.clocks.sample().monotonic);
         self.events.recv_timeout(left).ok()
+    }
+
+    /// Asks all shards whether they take their turns, and draws conclusions from the last round.
+    fn ask_all(&mut self) {
+        let round = self.beats.ask(self.clocks.sample().monotonic);
+        if let Some(shard) = round.dead {
+            tracing::error!(%shard, "a shard does not come back: ending the process");
+            std::process::abort();
+        }
+        if round.fell_silent.is_empty() {
+            if self.beats.silent().is_empty() {
+                self.supervisor.tell(State::Well);
+            }
+        } else {
+            for shard in round.fell_silent {
+                tracing::error!(%shard, "a shard does not take its turns");
+            }
+            self.tell_of_silence();
+        }
+        self.tell_all(|| Arrival::Beat);
+    }
+
+    fn hear_from(&mut self, shard: ShardId) {
+        if self.beats.answered(shard) {
+            tracing::warn!(%shard, "the shard takes its turns again");
+            self.tell_of_silence();
+        }
+    }
+
+    fn tell_of_silence(&self) {
+        let silent = self.beats.silent();
+        self.tell_all(|| Arrival::Control(Control::Silent(silent.clone())));
     }
 
     fn reload(&self, boot: &mut Boot) -> Option<Arc<Config>> {
@@ -478,13 +522,14 @@ fn shard<C: Core>(
         return Ok(Counters::default()); // Another shard could not start.
     }
     let events = events.clone();
-    let report_drained = move || drop(events.send(Event::Drained));
     let Parts { setup, .. } = parts;
+    let id = setup.id;
+    let tell = move |news| drop(events.send(Event::News(id, news)));
     let plain = Plain {
         listeners: parts.listeners,
         udp: parts.udp,
         udp_more_max: setup.config.limits.plain_sockets_count,
-        mesh: Mesh::new(setup.id, parts.inbox, parts.senders, report_drained),
+        mesh: Mesh::new(setup.id, parts.inbox, parts.senders, tell),
         connections_max: parts.connections_max,
         links: parts.links,
     };

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::base::id::ShardId;
-use crate::driver::{Arrival, MeshIo};
+use crate::driver::{Arrival, MeshIo, News};
 use crate::shard::mesh::MeshMsg;
 
 /// The sending end of an inbox.
@@ -79,7 +79,7 @@ pub struct Mesh {
     me: ShardId,
     inbox: Inbox<Arrival>,
     shards: Vec<Sender<Arrival>>,
-    on_drained: Box<dyn FnMut()>,
+    on_news: Box<dyn FnMut(News)>,
 }
 
 impl Mesh {
@@ -88,13 +88,13 @@ impl Mesh {
         me: ShardId,
         inbox: Inbox<Arrival>,
         shards: Vec<Sender<Arrival>>,
-        on_drained: impl FnMut() + 'static,
+        on_news: impl FnMut(News) + 'static,
     ) -> Self {
         Self {
             me,
             inbox,
             shards,
-            on_drained: Box::new(on_drained),
+            on_news: Box::new(on_news),
         }
     }
 }
@@ -117,7 +117,7 @@ impl MeshIo for Mesh {
         self.shards[usize::from(to.0)].send(Arrival::Mesh { from, batch });
     }
 
-    fn report_drained(&mut self) {
-        (self.on_drained)();
+    fn tell_operator(&mut self, news: News) {
+        (self.on_news)(news);
     }
 }

@@ -10,12 +10,14 @@ mod datagrams;
 mod executor;
 pub mod glommio;
 mod handlers;
+mod heartbeats;
 mod host;
 mod links;
 pub mod log;
 mod lookups;
 mod mesh;
 mod sources;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 pub mod uring;

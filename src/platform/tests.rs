@@ -12,7 +12,7 @@ use super::{Executor, Inbox, Links, Mesh, Plain, Sender, bind, host, inbox};
 use crate::base::id::ShardId;
 use crate::config::{MediaConfig, Runtime};
 use crate::driver::scripted::{Scripted, pattern};
-use crate::driver::{Arrival, Counters};
+use crate::driver::{Arrival, Counters, News};
 use crate::shard::{Control, Listener};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -45,8 +45,9 @@ impl Server {
                 listeners: vec![(Listener::Rest, listener)],
                 udp: vec![media],
                 udp_more_max: 4,
-                mesh: Mesh::new(ShardId(0), inbox, Vec::new(), move || {
-                    over.send(Arrival::Over)
+                mesh: Mesh::new(ShardId(0), inbox, Vec::new(), move |news| match news {
+                    News::Alive => {}
+                    News::Drained => over.send(Arrival::Over),
                 }),
                 connections_max: 1_000,
                 links: Links::default(),

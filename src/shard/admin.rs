@@ -68,13 +68,7 @@ impl Shard {
             Asked::Forbidden => {
                 self.respond(now, conn, &Response::text(Status::Forbidden, "forbidden\n"));
             }
-            Asked::Health if self.is_running() => {
-                self.respond(now, conn, &Response::text(Status::Ok, "ok\n"));
-            }
-            Asked::Health => {
-                let answer = Response::text(Status::ServiceUnavailable, "draining\n");
-                self.respond(now, conn, &answer);
-            }
+            Asked::Health => self.answer_health(now, conn),
             Asked::Info => {
                 let transaction = self.gateway.draw_transaction();
                 let reply = self.gateway.info(&transaction);
@@ -96,6 +90,17 @@ impl Shard {
                 self.respond(now, conn, &Response::text(Status::NotFound, "not found\n"));
             }
         }
+    }
+
+    fn answer_health(&mut self, now: Now, conn: ConnId) {
+        let (status, text) = if !self.is_running() {
+            (Status::ServiceUnavailable, "draining\n")
+        } else if self.silent.is_empty() {
+            (Status::Ok, "ok\n")
+        } else {
+            (Status::ServiceUnavailable, "a shard does not answer\n")
+        };
+        self.respond(now, conn, &Response::text(status, text));
     }
 
     /// Takes in an Admin request of a connection, of whatever transport. A reply that comes later

@@ -43,6 +43,7 @@ impl Shard {
                 self.begin_draining(now, self.config.drain_timeout, out);
             }
             Control::Drain => {}
+            Control::Silent(shards) => self.silent = shards,
             Control::Stop => match self.phase {
                 Phase::Running => self.begin_draining(now, Duration::ZERO, out),
                 Phase::Draining | Phase::Empty => self.timers.arm(Key::Drain, now.monotonic),

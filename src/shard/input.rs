@@ -123,6 +123,8 @@ pub enum Control {
     /// Stop: answer parked polls, refuse new sessions, let the others end by themselves for
     /// `drain_timeout`, then end them.
     Drain,
+    /// These shards do not take their turns, as far as the operator can tell; all others do.
+    Silent(Vec<ShardId>),
     /// Stop without waiting for sessions to end.
     Stop,
 }

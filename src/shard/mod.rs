@@ -109,6 +109,8 @@ pub struct Shard {
     phase: Phase,
     /// Shards, this one included, that drain and have no sessions left.
     emptied: u8,
+    /// The shards that do not take their turns, as the operator says.
+    silent: Vec<ShardId>,
     metrics: Metrics,
 }
 
@@ -176,6 +178,7 @@ impl Shard {
             serial: 0,
             phase: Phase::Running,
             emptied: 0,
+            silent: Vec::new(),
             metrics: Metrics::default(),
             config,
         }

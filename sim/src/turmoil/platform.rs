@@ -15,7 +15,7 @@ use std::time::Duration;
 use bifrons::base::clock::{Monotonic, Now};
 use bifrons::base::id::ShardId;
 use bifrons::config::LogLevel;
-use bifrons::driver::{Arrival, MeshIo, Platform};
+use bifrons::driver::{Arrival, MeshIo, News, Platform};
 use bifrons::gateway::outside::Lookup;
 use bifrons::gateway::reports::Report;
 use bifrons::metrics::names::LogDrops;
@@ -166,5 +166,5 @@ impl MeshIo for Mesh {
         let _ = self.outboxes[usize::from(to.0)].send((self.me, batch));
     }
 
-    fn report_drained(&mut self) {}
+    fn tell_operator(&mut self, _news: News) {}
 }
