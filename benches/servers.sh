@@ -1,8 +1,10 @@
 # Servers to measure, on loopback, each on a free port and ended when the script ends. To be
 # sourced in the repository's root: leaves `servers` (options for bifrons-load) and `load`.
+# `signalling` says by what the API is reached: http, or ws.
 
 bifrons=${BIFRONS:-target/release/bifrons}
 load=${LOAD:-target/release/bifrons-load}
+signalling=${signalling:-http}
 servers=() pids=()
 scratch=$(mktemp -d)
 
@@ -34,7 +36,9 @@ started() {
 	pids+=("$pid")
 	for _ in {1..100}; do
 		if listening "$port"; then
-			servers+=(--server "$name=http://127.0.0.1:$port/janus,$pid")
+			local path=/janus
+			[[ $signalling == ws ]] && path=/
+			servers+=(--server "$name=$signalling://127.0.0.1:$port$path,$pid")
 			return
 		fi
 		kill -0 "$pid" 2>/dev/null || break
@@ -53,11 +57,13 @@ start_bifrons() {
 	cat >"$scratch/$name.toml" <<-CFG
 	shards = $shards
 	[http]
+	enabled = $([[ $signalling == http ]] && echo true || echo false)
 	bind = ["127.0.0.1:$port"]
 	[admin]
 	enabled = false
 	[ws]
-	enabled = false
+	enabled = $([[ $signalling == ws ]] && echo true || echo false)
+	bind = ["127.0.0.1:$port"]
 	[media]
 	ips = ["127.0.0.1"]
 	[limits]
@@ -68,25 +74,35 @@ start_bifrons() {
 	started "$name" $! "$port"
 }
 
-# start_janus: HTTP only, on loopback, its log as quiet as ours
+# start_janus: on loopback, its log as quiet as ours. It crashes at its start without HTTP.
 start_janus() {
 	command -v janus >/dev/null || return 1
-	local port out=$scratch/janus
-	port=$(free_port)
+	local port http out=$scratch/janus shim=()
+	port=$(free_port) http=$port
+	[[ $signalling == http ]] || http=$(free_port)
 	mkdir "$out"
+	# Its ICE agent leaves loopback out, without which no media can be measured here.
+	if cc -shared -fPIC -O1 -o "$out/loopback_ice.so" benches/loopback_ice.c -ldl; then
+		shim=(env "LD_PRELOAD=$out/loopback_ice.so")
+	fi
 	cat >"$out/janus.jcfg" <<-CFG
 	general: { debug_level = 2, debug_colors = false, interface = "127.0.0.1" }
 	media: { ipv6 = false }
+	nat: { ice_enforce_list = "127.0.0.1" }
 	plugins: { disable = "libjanus_sip.so,libjanus_nosip.so,libjanus_lua.so,libjanus_duktape.so,libjanus_voicemail.so" }
-	transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so,libjanus_websockets.so" }
+	transports: { disable = "libjanus_rabbitmq.so,libjanus_mqtt.so,libjanus_nanomsg.so,libjanus_pfunix.so" }
 	loggers: { disable = "libjanus_jsonlog.so" }
 	events: { broadcast = false }
 	CFG
 	cat >"$out/janus.transport.http.jcfg" <<-CFG
-	general: { json = "compact", base_path = "/janus", http = true, port = $port, ip = "127.0.0.1", https = false }
+	general: { json = "compact", base_path = "/janus", http = true, port = $http, ip = "127.0.0.1", https = false }
 	admin: { admin_http = false }
 	CFG
-	(ulimit -c 0 && exec janus -F "$out" -C "$out/janus.jcfg") >"$scratch/janus.log" 2>&1 </dev/null &
+	cat >"$out/janus.transport.websockets.jcfg" <<-CFG
+	general: { json = "compact", ws = $([[ $signalling == ws ]] && echo true || echo false), ws_port = $port, ws_ip = "127.0.0.1", wss = false }
+	admin: { admin_ws = false }
+	CFG
+	(ulimit -c 0 && exec "${shim[@]}" janus -F "$out" -C "$out/janus.jcfg") >"$scratch/janus.log" 2>&1 </dev/null &
 	started janus $! "$port"
 }
 

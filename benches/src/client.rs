@@ -106,7 +106,7 @@ impl Conn {
 }
 
 /// The answer at the begin of `input` and where it ends, once it is complete.
-fn complete(input: &[u8]) -> Result<Option<(Answer, usize)>, String> {
+pub(crate) fn complete(input: &[u8]) -> Result<Option<(Answer, usize)>, String> {
     let Some(head_end) = find(input, b"\r\n\r\n").map(|at| at + 4) else {
         return Ok(None);
     };

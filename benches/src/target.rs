@@ -11,12 +11,20 @@ pub(crate) struct Target {
     pub(crate) pid: u32,
 }
 
-/// The base of the API: `http://HOST:PORT/PATH`.
+/// The base of the API: `http://HOST:PORT/PATH`, or `ws://HOST:PORT/PATH`.
 #[derive(Clone, Debug)]
 pub(crate) struct Url {
+    pub(crate) scheme: Scheme,
     pub(crate) host: String,
     pub(crate) address: SocketAddr,
     pub(crate) path: String,
+}
+
+/// What requests are carried by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Http,
+    Ws,
 }
 
 impl FromStr for Target {
@@ -40,11 +48,14 @@ impl FromStr for Url {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or("only http:// can be measured")?;
+        let schemes = [(Scheme::Http, "http://"), (Scheme::Ws, "ws://")];
+        let (scheme, rest) = schemes
+            .iter()
+            .find_map(|(scheme, prefix)| Some((*scheme, text.strip_prefix(prefix)?)))
+            .ok_or("only http:// and ws:// can be measured")?;
         let (host, path) = match rest.find('/') {
             Some(at) => rest.split_at(at),
+            None if scheme == Scheme::Ws => (rest, "/"),
             None => (rest, "/janus"),
         };
         let address = host
@@ -53,6 +64,7 @@ impl FromStr for Url {
             .next()
             .ok_or_else(|| format!("{host} has no address"))?;
         Ok(Self {
+            scheme,
             host: host.to_owned(),
             address,
             path: path.trim_end_matches('/').to_owned(),
@@ -95,7 +107,12 @@ mod tests {
                 .starts_with(b"GET /janus/info HTTP/1.1\r\n")
         );
         let plain: Url = "http://127.0.0.1:80".parse().unwrap();
-        assert_eq!(plain.path, "/janus");
+        assert_eq!(
+            (plain.scheme, plain.path.as_str()),
+            (Scheme::Http, "/janus")
+        );
+        let socket: Url = "ws://127.0.0.1:80".parse().unwrap();
+        assert_eq!((socket.scheme, socket.path.as_str()), (Scheme::Ws, ""));
     }
 
     #[test]
