@@ -125,6 +125,10 @@ pub struct Limits {
     pub forwards_count: usize,
     /// Streams of one publisher that are sent as plain RTP. Beyond it: error 499.
     pub publisher_forwards_count: usize,
+    /// Rooms of one plugin; each shard that is the home of some has its share. Beyond it: error 499.
+    pub rooms_count: usize,
+    /// People in one room, who publish or may. Beyond it: error 432.
+    pub room_people_count: usize,
     /// Names that one shard waits for to be looked up. Beyond it: error 430.
     pub lookups_count: usize,
 }
@@ -188,6 +192,8 @@ impl Default for Limits {
             plain_sockets_count: 512,
             forwards_count: 4_096,
             publisher_forwards_count: 64,
+            rooms_count: 10_000,
+            room_people_count: 1_000,
             lookups_count: 64,
         }
     }

@@ -250,6 +250,9 @@ impl Draft {
             "ws" => &[Listener::Ws, Listener::WsTls, Listener::AdminWs],
             _ => &[],
         };
+        if file == "videoroom" {
+            self.config.videoroom.file = Some(name.into());
+        }
         for listener in given {
             self.listener(*listener);
         }

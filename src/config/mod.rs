@@ -8,6 +8,7 @@
 //! out; whoever calls reads the files, resolves `@include` and logs the warnings.
 
 mod events;
+mod keep;
 mod keys;
 mod libconfig;
 mod load;

@@ -269,6 +269,9 @@ pub struct VideoRoomConfig {
     pub remote_ports: (u16, u16),
     /// Rooms that are there from the start.
     pub rooms: Vec<RoomConfig>,
+    /// The file that they were read from, to which permanent ones are written; `None` if the plugin
+    /// has none of its own.
+    pub file: Option<PathBuf>,
 }
 
 /// A room that is configured; the plugin knows what its settings mean.
@@ -435,6 +438,7 @@ impl Default for VideoRoomConfig {
             string_ids: false,
             remote_ports: (10_000, 60_000),
             rooms: Vec::new(),
+            file: None,
         }
     }
 }

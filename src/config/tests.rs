@@ -527,7 +527,10 @@ fn rooms_are_read_from_either_syntax() {
         .collect();
     assert_eq!(room.id, "1234");
     assert_eq!(settings, [("description", "Demo"), ("publishers", "6")]);
-    assert_eq!(from_janus.videoroom, from_toml.videoroom);
+    let file = from_janus.videoroom.file.as_deref();
+    assert_eq!(file, Some(Path::new("janus.plugin.videoroom.jcfg")));
+    assert_eq!(from_janus.videoroom.rooms, from_toml.videoroom.rooms);
+    assert_eq!(from_toml.videoroom.file, None);
 }
 
 #[test]

@@ -59,6 +59,10 @@ impl<M: MeshIo> MeshLane<M> {
                         core.handle(now, Input::Mesh { from, message }, out);
                     }
                 }
+                Some(Arrival::Written { id, written }) => {
+                    core.handle(now, Input::Written { id, written }, out);
+                    room -= 1;
+                }
                 Some(Arrival::Over) => self.is_over = true,
                 None => return Left::None,
             }

@@ -18,7 +18,7 @@ use crate::driver::scripted::Scripted;
 use crate::driver::{
     Arrival, Counters, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
 };
-use crate::gateway::outside::Lookup;
+use crate::gateway::outside::{FileWrite, Lookup, Written};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
@@ -315,6 +315,14 @@ impl Platform for World {
         self.0.arrivals.borrow_mut().push_back(Arrival::LookedUp {
             id: lookup.id,
             address: lookup.name.parse().ok(),
+        });
+        wake(self.0.mesh_waker.take());
+    }
+
+    fn write_file(&self, write: FileWrite) {
+        self.0.arrivals.borrow_mut().push_back(Arrival::Written {
+            id: write.id,
+            written: Written::Yes,
         });
         wake(self.0.mesh_waker.take());
     }

@@ -14,7 +14,7 @@ use std::task::{Context, Poll};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::LogLevel;
-use crate::gateway::outside::{Lookup, LookupId};
+use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Written};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
@@ -57,6 +57,9 @@ pub trait Platform: 'static {
 
     /// Has a name looked up elsewhere, without waiting. [`Arrival::LookedUp`] must follow.
     fn look_up(&self, lookup: Lookup);
+
+    /// Has a file replaced elsewhere, without waiting. [`Arrival::Written`] must follow.
+    fn write_file(&self, write: FileWrite);
 
     /// Lets the runtime look for new events before the caller goes on.
     fn yield_now(&self) -> impl Future<Output = ()>;
@@ -169,6 +172,13 @@ pub enum Arrival {
         from: ShardId,
         /// The messages.
         batch: Vec<MeshMsg>,
+    },
+    /// What became of a write.
+    Written {
+        /// The write.
+        id: FileId,
+        /// What became of it.
+        written: Written,
     },
     /// All shards are drained: nobody asks this one for anything any more.
     Over,

@@ -251,6 +251,9 @@ impl<P: Platform, C: Core> Pump<P, C> {
         for lookup in scene.out.lookups.drain(..) {
             self.platform.look_up(lookup);
         }
+        for write in scene.out.writes.drain(..) {
+            self.platform.write_file(write);
+        }
         if self.udp.has_opened() {
             left = Left::Some;
         }

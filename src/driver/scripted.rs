@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{ConnId, SockId};
 use crate::driver::{Core, Counters};
-use crate::gateway::outside::{Lookup, LookupId, Sought};
+use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Sought};
 use crate::media::{Datagram, SocketAct};
 use crate::shard::{Control, Input, Outbox, TcpAction};
 
@@ -153,6 +153,14 @@ impl Scripted {
                 });
                 return;
             }
+            Some("write") => {
+                out.writes.push(FileWrite {
+                    id: FileId(3),
+                    path: "some/file".into(),
+                    text: String::new(),
+                });
+                return;
+            }
             Some("open") => {
                 let (sock, port) = (SockId(number() as u16), number() as u16);
                 let bind = ([127, 0, 0, 1], port).into();
@@ -211,6 +219,11 @@ impl Core for Scripted {
                 }
             }
             Input::Mesh { .. } => {}
+            Input::Written { .. } => out.datagrams.push(Datagram {
+                sock: SockId(0),
+                to: ([127, 0, 0, 1], 7).into(),
+                bytes: vec![7; 88],
+            }),
             Input::SocketOpened { sock, bound } => {
                 self.log.push(format!("socket {sock} at {bound:?}"));
             }

@@ -277,6 +277,14 @@ fn a_name_that_is_looked_up_comes_back() {
 }
 
 #[test]
+fn a_file_that_is_written_is_told_of() {
+    let mut stage = Stage::new(10);
+    stage.datagram(b"write", 5);
+    stage.settle();
+    assert_eq!(stage.sent(), [(88, 88)]);
+}
+
+#[test]
 fn a_flood_of_datagrams_lets_connections_through() {
     let mut stage = Stage::new(10);
     let wire = stage.connect(ROOM);

@@ -82,6 +82,7 @@ impl Gateway {
             tickets: &mut self.tickets,
             owed: &self.owed,
             lookups: &mut self.lookups,
+            files: &mut self.files,
         };
         call(self.plugins[plugin].as_mut(), &mut cx)
     }
@@ -118,6 +119,7 @@ impl Gateway {
                     });
                 }
                 Act::Send(to, parcel) => self.parcels.push((to, parcel)),
+                Act::Wake(plugin, at) => self.timers.arm(Key::Plugin(plugin), at),
             }
         }
         unreachable!("a plugin that talks to itself comes to an end");

@@ -95,7 +95,7 @@ impl Auth {
             Mode::Signed(key) => Some(
                 shown
                     .token
-                    .is_some_and(|token| Signed::verify(token, key, now).is_some()),
+                    .is_some_and(|token| Signed::verify(token, key, now, REALM).is_some()),
             ),
             Mode::Stored(tokens) => Some(shown.token.is_some_and(|token| tokens.contains(token))),
         };
@@ -121,7 +121,7 @@ impl Auth {
         let opens = match &self.mode {
             Mode::Off => true,
             Mode::Signed(key) => {
-                let signed = Signed::verify(token, key, now);
+                let signed = Signed::verify(token, key, now, REALM);
                 signed.is_some_and(|signed| signed.opens(package))
             }
             Mode::Stored(tokens) => tokens.opens(token, package),
@@ -188,7 +188,7 @@ struct Signed<'a> {
 impl<'a> Signed<'a> {
     /// Reads `expiry "," realm { "," descriptor } ":" base64(mac)`. The length of the signature
     /// tells its algorithm: HMAC-SHA1, as Janus makes it, or HMAC-SHA256.
-    fn verify(token: &'a str, key: &Secret, now: Realtime) -> Option<Self> {
+    fn verify(token: &'a str, key: &Secret, now: Realtime, realm: &str) -> Option<Self> {
         const MAC_BYTES_MAX: usize = 32;
         let (payload, signature) = token.rsplit_once(':')?;
         let mut mac = [0; MAC_BYTES_MAX];
@@ -211,13 +211,29 @@ impl<'a> Signed<'a> {
         let (expiry, rest) = payload.split_once(',')?;
         let digits = expiry.bytes().take_while(u8::is_ascii_digit).count();
         let expires: i64 = expiry[..digits].parse().ok()?;
-        let (realm, descriptors) = rest.split_once(',').unwrap_or((rest, ""));
-        (expires > now.unix_seconds() && realm == REALM).then_some(Self { descriptors })
+        let (named, descriptors) = rest.split_once(',').unwrap_or((rest, ""));
+        (expires > now.unix_seconds() && named == realm).then_some(Self { descriptors })
     }
 
     fn opens(self, package: &str) -> bool {
         self.descriptors.split(',').any(|name| name == package)
     }
+}
+
+/// Whether a token was signed for a plugin and holds `descriptor`; `None` where tokens are not
+/// signed. Such a token names the plugin where others name the core.
+pub(super) fn is_signed_for(
+    config: &GeneralConfig,
+    now: Realtime,
+    token: &str,
+    package: &str,
+    descriptor: &str,
+) -> Option<bool> {
+    let TokenAuth::Signed(key) = &config.token_auth else {
+        return None;
+    };
+    let signed = Signed::verify(token, key, now, package);
+    Some(signed.is_some_and(|signed| signed.opens(descriptor)))
 }
 
 /// A name for a token that can be shown: it tells two tokens apart and gives neither away.

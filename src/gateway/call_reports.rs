@@ -223,7 +223,8 @@ impl Gateway {
             | PeerEvent::DataOpen { .. }
             | PeerEvent::Hangup { .. }
             | PeerEvent::Layers { .. }
-            | PeerEvent::Remb { .. } => {}
+            | PeerEvent::Remb { .. }
+            | PeerEvent::Talking { .. } => {}
         }
     }
 

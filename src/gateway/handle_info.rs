@@ -65,7 +65,7 @@ impl Gateway {
         put("current_time", micros(now.monotonic).into());
         let plugin = &self.plugins[entry.plugin];
         put("plugin", plugin.info().package.into());
-        put("plugin_specific", plugin.query(handle));
+        put("plugin_specific", plugin.query(&self.media, handle));
         if extent == Extent::Plugin {
             return Value::Object(info);
         }

@@ -351,7 +351,8 @@ impl Gateway {
                 | PeerEvent::DataClose { .. }
                 | PeerEvent::DataOpen { .. }
                 | PeerEvent::Layers { .. }
-                | PeerEvent::Remb { .. } => None,
+                | PeerEvent::Remb { .. }
+                | PeerEvent::Talking { .. } => None,
             };
             self.with_plugin(now, handle, |plugin, cx| {
                 plugin.peer_event(cx, handle, &event)

@@ -55,7 +55,17 @@ pub(super) fn parse(value: &Value, limits: &Limits) -> Result<Jsep, ApiError> {
         },
         is_trickling: flag("trickle").unwrap_or(true),
         e2ee: flag("e2ee").unwrap_or(false),
+        svc: object.get("svc").map(layered).unwrap_or_default(),
     })
+}
+
+/// The sections that `svc` lists. As in Janus, items that say nothing of use are passed over.
+fn layered(svc: &Value) -> Vec<usize> {
+    let sections = svc.as_array().into_iter().flatten().filter_map(|item| {
+        item.get("svc")?.as_str()?;
+        usize::try_from(item.get("mindex")?.as_u64()?).ok()
+    });
+    sections.collect()
 }
 
 fn need_text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, ApiError> {

@@ -44,7 +44,7 @@ use crate::mutant;
 
 use acts::Owed;
 use auth::{Auth, Credentials};
-use outside::Lookups;
+use outside::{Files, Lookups};
 use plugin::{Act, Parcel, Plugin, Ticket};
 use reply::{Message, Reply};
 use reports::Reports;
@@ -133,6 +133,8 @@ pub enum Route {
 enum Key {
     /// A reply that a plugin owes.
     Owed(Ticket),
+    /// A plugin that wants to be called.
+    Plugin(usize),
     /// A session's oldest long poll.
     Poll(SessionId),
     /// A session that has been silent.
@@ -183,6 +185,7 @@ pub struct Gateway {
     tickets: u64,
     /// Names that plugins want to be looked up.
     lookups: Lookups,
+    files: Files,
     /// Promised replies that are there.
     replies: Vec<(Origin, Reply)>,
     /// What plugins tell their like on other shards.
@@ -221,6 +224,7 @@ impl Gateway {
             owed: BTreeMap::new(),
             tickets: 0,
             lookups: Lookups::default(),
+            files: Files::default(),
             replies: Vec::new(),
             parcels: Vec::new(),
             outputs: Vec::new(),
@@ -455,6 +459,10 @@ impl Gateway {
             metrics.driver_timers_fired += 1;
             match key {
                 Key::Owed(ticket) => self.expire_owed(ticket),
+                Key::Plugin(plugin) => {
+                    self.call(now, plugin, |plugin, cx| plugin.woken(cx));
+                    self.publish(now, metrics);
+                }
                 Key::Poll(id) => self.expire_polls(now, id, metrics),
                 Key::Session(id) => self.expire_session(now, id, metrics),
                 Key::Stream(id) => self.expire_stream(now, id, metrics),
@@ -530,6 +538,13 @@ impl Gateway {
     /// The PeerConnections, to feed with datagrams.
     pub fn media_mut(&mut self) -> &mut Media {
         &mut self.media
+    }
+
+    /// Adds what plugins count to a shard's metrics.
+    pub fn add_plugins_to(&self, metrics: &mut Metrics) {
+        for plugin in &self.plugins {
+            plugin.add_to(metrics);
+        }
     }
 
     /// The PeerConnections.

@@ -1,10 +1,11 @@
-//! What plugins want of the world outside beside PeerConnections: names looked up, and sockets for
-//! plain RTP. Both take their time; nobody waits, and the plugin is told.
+//! What plugins want of the world outside beside PeerConnections: names looked up, sockets for plain
+//! RTP, and files written. All of it takes its time; nobody waits, and the plugin is told.
 //!
 //! Invariant: every lookup that was taken is answered once, as long as the platform answers.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use crate::base::clock::Now;
 use crate::gateway::Gateway;
@@ -56,6 +57,57 @@ pub struct Lookup {
     pub sought: Sought,
 }
 
+/// A write, by which what became of it is known. Numbers are not used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FileId(pub u64);
+
+/// A file that the platform is to replace: whoever opens it finds the old text or the new one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileWrite {
+    /// Names it in the answer.
+    pub id: FileId,
+    /// Which file.
+    pub path: PathBuf,
+    /// What is to be in it.
+    pub text: String,
+}
+
+impl std::fmt::Debug for FileWrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The text may hold secrets.
+        let mut shown = f.debug_struct("FileWrite");
+        shown.field("id", &self.id).field("path", &self.path);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The old file is there.
+    No,
+    /// The new file is on the disk.
+    Yes,
+}
+
+/// Writes under way, with the plugins that wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    last: u64,
+    under_way: BTreeMap<FileId, usize>,
+    out: Vec<FileWrite>,
+}
+
+impl Files {
+    pub(super) fn begin(&mut self, plugin: usize, path: PathBuf, text: String) -> FileId {
+        self.last += 1;
+        let id = FileId(self.last);
+        self.under_way.insert(id, plugin);
+        self.out.push(FileWrite { id, path, text });
+        id
+    }
+}
+
 /// Lookups under way, with the plugins that wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
@@ -103,6 +155,20 @@ impl Gateway {
             return;
         };
         self.call(now, plugin, |plugin, cx| plugin.looked_up(cx, id, address));
+        self.publish(now, metrics);
+    }
+
+    /// Files that are to be replaced. [`Gateway::written`] must follow for each.
+    pub fn take_writes(&mut self) -> Vec<FileWrite> {
+        std::mem::take(&mut self.files.out)
+    }
+
+    /// Takes in what became of a write.
+    pub fn written(&mut self, now: Now, id: FileId, written: Written, metrics: &mut Metrics) {
+        let Some(plugin) = self.files.under_way.remove(&id) else {
+            return;
+        };
+        self.call(now, plugin, |plugin, cx| plugin.written(cx, id, written));
         self.publish(now, metrics);
     }
 

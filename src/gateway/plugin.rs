@@ -11,20 +11,23 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
-use crate::base::clock::Now;
+use crate::base::clock::{Monotonic, Now};
 use crate::base::error::ApiError;
 use crate::base::id::{HandleRef, PeerId, SessionId, ShardId, SockId};
 use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::gateway::acts::Owed;
-use crate::gateway::outside::{LookupId, Lookups, Sought};
+use crate::gateway::auth;
+use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Sought, Written};
 use crate::gateway::session::Session;
 use crate::media::{
     IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner, PlainEvent, PlainOwner,
 };
+use crate::metrics::Metrics;
 use crate::wire::sdp::{AnswerPlan, OfferPlan, SessionDescription};
 
 /// How a plugin introduces itself in `info`.
@@ -66,6 +69,8 @@ pub struct Jsep {
     pub is_trickling: bool,
     /// Media is encrypted end to end: payloads cannot be looked into.
     pub e2ee: bool,
+    /// Sections, by their position, that are sent in layers of one stream.
+    pub svc: Vec<usize>,
 }
 
 /// Offer or answer (RFC 3264).
@@ -152,6 +157,7 @@ pub(super) enum Act {
     Report(Option<HandleRef>, usize, Value),
     Resolve(Ticket, Value),
     Send(ShardId, Parcel),
+    Wake(usize, Monotonic),
 }
 
 /// What a plugin sees and may do during one call.
@@ -175,6 +181,7 @@ pub struct Cx<'a> {
     pub(super) tickets: &'a mut u64,
     pub(super) owed: &'a BTreeMap<Ticket, Owed>,
     pub(super) lookups: &'a mut Lookups,
+    pub(super) files: &'a mut Files,
 }
 
 impl Cx<'_> {
@@ -226,6 +233,18 @@ impl Cx<'_> {
         self.acts.push_back(Act::Resolve(ticket, data));
     }
 
+    /// Has [`Plugin::woken`] called at `at`, in place of what was said before.
+    pub fn wake(&mut self, at: Monotonic) {
+        self.acts.push_back(Act::Wake(self.plugin, at));
+    }
+
+    /// Whether a token was signed for this plugin and for `descriptor`; `None` where the gateway
+    /// does not sign tokens.
+    pub fn is_signed_for(&self, token: &str, package: &str, descriptor: &str) -> Option<bool> {
+        let general = &self.config.general;
+        auth::is_signed_for(general, self.now.realtime, token, package, descriptor)
+    }
+
     /// Whether somebody still waits for a promised reply. The call that promised it is over.
     pub fn is_awaited(&self, ticket: Ticket) -> bool {
         self.owed.contains_key(&ticket)
@@ -236,6 +255,11 @@ impl Cx<'_> {
     pub fn look_up(&mut self, name: &str, sought: Sought) -> Option<LookupId> {
         let max = self.config.limits.lookups_count;
         self.lookups.begin(self.plugin, name, sought, max)
+    }
+
+    /// Has a file replaced. [`Plugin::written`] follows.
+    pub fn write_file(&mut self, path: PathBuf, text: String) -> FileId {
+        self.files.begin(self.plugin, path, text)
     }
 
     /// Asks for a socket for plain RTP. [`Plugin::plain_event`] follows.
@@ -363,7 +387,7 @@ pub trait Plugin: fmt::Debug {
     fn detach(&mut self, cx: &mut Cx<'_>, handle: HandleRef);
 
     /// The state of a handle, for the Admin API.
-    fn query(&self, handle: HandleRef) -> Value;
+    fn query(&self, media: &Media, handle: HandleRef) -> Value;
 
     /// Answers a request of the Admin API; `None` when the plugin has no answers for it.
     fn admin(&mut self, request: &Map<String, Value>) -> Option<Value> {
@@ -371,10 +395,27 @@ pub trait Plugin: fmt::Debug {
         None
     }
 
+    /// The time that [`Cx::wake`] named has come.
+    fn woken(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
+        unreachable!("this plugin wants not to be woken");
+    }
+
+    /// Adds what the plugin counts to a shard's metrics.
+    fn add_to(&self, metrics: &mut Metrics) {
+        let _ = metrics;
+    }
+
     /// A name that was looked up stands for an address, or for nothing; see [`Cx::look_up`].
     fn looked_up(&mut self, cx: &mut Cx<'_>, id: LookupId, address: Option<IpAddr>) {
         let _ = (cx, address);
         unreachable!("this plugin looks up no names: {id:?}");
+    }
+
+    /// A file was replaced, or could not be; see [`Cx::write_file`].
+    fn written(&mut self, cx: &mut Cx<'_>, id: FileId, written: Written) {
+        let _ = (cx, written);
+        unreachable!("this plugin writes no files: {id:?}");
     }
 
     /// Something happened to plain RTP of this plugin, see [`Cx::open_socket`].

@@ -16,8 +16,12 @@ pub enum DropReason {
     CandidateUnusable,
     /// A data channel message that does not fit into the send buffer.
     DataBufferFull,
+    /// A data channel message for a channel that is not open and cannot be opened.
+    DataNoChannel,
     /// A data channel message over the limit.
     DataTooBig,
+    /// A data channel message beyond those that wait for a channel to open.
+    DataWaitingFull,
     /// A packet of a forward that could not be encrypted.
     ForwardUnsealed,
     /// The datagram lane is full.
@@ -92,12 +96,14 @@ impl PeerEnd {
 
 impl DropReason {
     /// All of them, in order.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::BatchFull,
         Self::CandidateLimit,
         Self::CandidateUnusable,
         Self::DataBufferFull,
+        Self::DataNoChannel,
         Self::DataTooBig,
+        Self::DataWaitingFull,
         Self::ForwardUnsealed,
         Self::LaneFull,
         Self::NotMedia,
@@ -118,7 +124,9 @@ impl DropReason {
             Self::CandidateLimit => &mut candidates.limit,
             Self::CandidateUnusable => &mut candidates.unusable,
             Self::DataBufferFull => &mut messages.buffer_full,
+            Self::DataNoChannel => &mut messages.no_channel,
             Self::DataTooBig => &mut messages.too_big,
+            Self::DataWaitingFull => &mut messages.waiting_full,
             Self::ForwardUnsealed => &mut metrics.media_dropped_packets.unsealed,
             Self::LaneFull => &mut datagrams.lane_full,
             Self::NotMedia => &mut datagrams.not_media,
@@ -209,6 +217,7 @@ impl MediaCounters {
             | PeerEvent::Layers { .. }
             | PeerEvent::Media { .. }
             | PeerEvent::Remb { .. }
+            | PeerEvent::Talking { .. }
             | PeerEvent::Up => {}
         }
     }

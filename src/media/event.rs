@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::id::{HandleId, PeerId, SessionId};
 use crate::base::slab::SlabKey;
+use crate::media::talk::Talking;
 use crate::wire::sdp::{Candidate, RidOrder, SessionDescription, Trickle};
 
 /// Whose PeerConnection it is. Media only carries it along, for events.
@@ -152,6 +153,15 @@ impl Default for LayerTarget {
     }
 }
 
+/// How long a receiver is to wait before it plays, in steps of 10 ms; both are below 4,096.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlayoutDelay {
+    /// At least.
+    pub min: u16,
+    /// At most.
+    pub max: u16,
+}
+
 /// What happened to a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PeerEvent {
@@ -230,6 +240,13 @@ pub enum PeerEvent {
         uplink: bool,
         /// How many.
         lost: u32,
+    },
+    /// Somebody began or ceased to talk, see [`Media::listen`](crate::media::Media::listen).
+    Talking {
+        /// The line.
+        line: usize,
+        /// Which of the two, and how loud.
+        talking: Talking,
     },
     /// ICE and DTLS are up, for the first time.
     Up,

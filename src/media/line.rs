@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::base::clock::Monotonic;
 use crate::media::LineState;
-use crate::media::event::{PeerEvent, TrackKind};
+use crate::media::event::{PeerEvent, PlayoutDelay, TrackKind};
 use crate::media::peer_ext::ValueFilter;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
@@ -26,6 +26,8 @@ pub(crate) struct Line {
     /// What arrived of each encoding; always one at least.
     pub(crate) watches: Vec<Watch>,
     pub(crate) sent: Traffic,
+    /// In place of what packets say, both ways.
+    pub(crate) playout_delay: Option<PlayoutDelay>,
     /// Losses that the remote reported, all in all.
     pub(crate) remote_lost: u64,
     pub(crate) remote_lost_lately: u32,
@@ -169,6 +171,7 @@ impl Line {
             rewriter: Rewriter::new(offer.clock_rate, first),
             watches: vec![Watch::default(); offer.encodings.len()],
             sent: Traffic::default(),
+            playout_delay: None,
             remote_lost: 0,
             remote_lost_lately: 0,
             offer,

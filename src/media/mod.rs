@@ -25,6 +25,7 @@ mod peer_offer;
 mod peer_plain;
 mod peer_srtp;
 mod plain;
+mod refresh;
 mod relay;
 mod rewriter;
 mod run;
@@ -32,6 +33,7 @@ mod selector;
 mod setup;
 mod source;
 mod switch;
+mod talk;
 
 #[cfg(test)]
 mod peer_tests;
@@ -49,16 +51,18 @@ use crate::media::keyframes::{EncodingRef, Keyframes};
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
 use crate::media::plain::PlainSockets;
+use crate::media::refresh::Refreshes;
 use crate::media::relay::Relays;
 use crate::media::source::Sources;
 use crate::media::switch::Switch;
+use crate::media::talk::Talks;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
 pub use counters::{DropReason, MediaCounters, PeerEnd};
 pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
-    OfferOptions, Offered, PeerEvent, PeerOwner, RouteId, TrackKind,
+    OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId, TrackKind,
 };
 pub use forward::{ForwardId, ForwardSpec, ForwardWhat};
 pub use info::{LineInfo, PeerInfo, PeerStage};
@@ -69,6 +73,7 @@ pub use plain::{PlainEvent, PlainOwner, SOCKETS_MAX, SocketAct};
 pub use relay::Relay;
 pub use setup::{LocalSocket, MediaSetup};
 pub use source::{SourceLine, SourceSpec, remote_ssrc};
+pub use talk::{TalkRule, Talking};
 
 /// A datagram to send.
 #[derive(Debug)]
@@ -139,6 +144,8 @@ pub struct Media {
     forwards: Forwards,
     sources: Sources,
     keyframes: Keyframes,
+    refreshes: Refreshes,
+    talks: Talks,
     timers: Timers<PeerId>,
     events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
     /// Packets that came in since the last flush.
@@ -170,6 +177,8 @@ impl Media {
             forwards: Forwards::default(),
             sources: Sources::default(),
             keyframes: Keyframes::default(),
+            refreshes: Refreshes::default(),
+            talks: Talks::default(),
             timers: Timers::default(),
             events: VecDeque::new(),
             batch: Vec::new(),
@@ -257,6 +266,7 @@ impl Media {
             };
             self.run(now, peer, |peer, out| peer.tick(now, out));
         }
+        self.refresh_lines(now);
         self.ask_keyframes(now);
         self.latch_forwards(now);
         for datagram in self.datagrams.drain(..) {
@@ -275,6 +285,7 @@ impl Media {
         let deadlines = [
             self.timers.next(),
             self.keyframes.deadline(),
+            self.refreshes.deadline(),
             self.forwards.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -345,7 +356,17 @@ impl Media {
         self.want_keyframes(now.monotonic, line);
     }
 
-    /// Tells a peer how much it may send, in bit/s, at once and from time to time.
+    /// Says how long receivers are to wait before they play what a line sends or takes in, in place
+    /// of what its packets say.
+    pub fn set_playout_delay(&mut self, line: LineRef, delay: Option<PlayoutDelay>) {
+        let peer = self.peers.get_mut(line.peer);
+        if let Some(line) = peer.and_then(|peer| peer.line_mut(line.line)) {
+            line.playout_delay = delay;
+        }
+    }
+
+    /// Tells a peer how much it may send, in bit/s, at once and from time to time; 0 is as much as
+    /// it likes.
     pub fn set_bitrate(&mut self, now: Now, peer: PeerId, bitrate: u64) {
         self.run(now.monotonic, peer, |peer, out| {
             peer.set_bitrate(now.monotonic, bitrate, out);
@@ -390,6 +411,11 @@ impl Media {
         });
         self.counters.messages_sent += u64::from(sent == Some(Ok(())));
         sent.unwrap_or(Err(MediaError::NoPeer))
+    }
+
+    /// Counts a message that a plugin could not send.
+    pub fn dropped_message(&mut self, why: DropReason) {
+        self.counters.dropped(why);
     }
 
     /// What is known of a peer.

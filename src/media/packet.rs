@@ -29,6 +29,10 @@ pub(crate) struct MediaPacket {
     pub(crate) values: HeaderValues,
 }
 
+/// How loud a packet of sound is, in -dBov: 0 is loud, 127 is silence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PacketLevel(pub(crate) u8);
+
 /// Which of a line's payload types a packet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PayloadForm {

@@ -129,6 +129,9 @@ pub(super) struct BitrateCap {
 const RTP_BYTES_MAX: usize = 1_500;
 /// A report of the allowed bitrate may be lost; browsers forget none that arrived.
 const BITRATE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// What a sender is told that was told less before: more than any encoder makes, in bit/s.
+const BITRATE_UNCAPPED: u64 = 1_000_000_000;
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 
 impl Peer {
@@ -273,7 +276,11 @@ impl Peer {
         )
         .marker(packet.marker)
         .nackable(line.offer.rtx_pt.is_some())
-        .ext_vals(packet.values.filtered(line.offer.values));
+        .ext_vals(
+            packet
+                .values
+                .filtered(line.offer.values, line.playout_delay),
+        );
         if let Some(patch) = vp8_patch(&packet.payload, vp8) {
             write = write.vp8_patch(patch);
         }
@@ -322,10 +329,16 @@ impl Peer {
 
     /// Tells the remote how much it may send.
     pub(crate) fn set_bitrate(&mut self, now: Monotonic, bitrate: u64, out: &mut PeerOutput) {
-        self.bitrate = Some(BitrateCap {
+        let is_capped = self.bitrate.is_some();
+        self.bitrate = (bitrate > 0).then(|| BitrateCap {
             bitrate,
             due: now + BITRATE_INTERVAL,
         });
+        let bitrate = match bitrate {
+            0 if is_capped => BITRATE_UNCAPPED,
+            0 => return,
+            bitrate => bitrate,
+        };
         let mut api = self.rtc.direct_api();
         for source in &self.sources {
             let line = self.lines[source.line].as_ref();

@@ -157,6 +157,7 @@ impl Peer {
         let bytes = packet.payload.len();
         let event = line.on_packet(now, source.encoding, sequence, bytes);
         out.events.extend(event);
+        let delay = line.playout_delay;
         let facts = line.offer.video.map_or_else(LayerFacts::default, |codec| {
             LayerFacts::read(codec, &packet.payload)
         });
@@ -174,7 +175,7 @@ impl Peer {
             payload: packet.payload,
             facts,
             vp8: vp8.flatten(),
-            values: HeaderValues::new(packet.header.ext_vals),
+            values: HeaderValues::new(packet.header.ext_vals).delayed(delay),
         });
     }
 

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use str0m::media::MediaTime;
 use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
+
+use crate::media::event::PlayoutDelay;
+use crate::media::packet::PacketLevel;
 
 /// The values of a packet's header extensions that are passed on. Those that belong to one hop,
 /// such as send times, are not among them.
@@ -47,8 +51,24 @@ impl HeaderValues {
         })
     }
 
-    /// What goes to a line.
-    pub(crate) fn filtered(&self, filter: ValueFilter) -> ExtensionValues {
+    /// How loud it is.
+    pub(crate) fn level(&self) -> Option<PacketLevel> {
+        let level = self.0.audio_level?;
+        Some(PacketLevel(level.unsigned_abs() & 0x7f))
+    }
+
+    /// The same with another playout delay, if there is one.
+    pub(crate) fn delayed(mut self, delay: Option<PlayoutDelay>) -> Self {
+        delay_values(&mut self.0, delay);
+        self
+    }
+
+    /// What goes to a line. A delay of its own takes the place of the sender's.
+    pub(crate) fn filtered(
+        &self,
+        filter: ValueFilter,
+        delay: Option<PlayoutDelay>,
+    ) -> ExtensionValues {
         let values = &self.0;
         let mut out = ExtensionValues::default();
         if filter.audio_level {
@@ -67,8 +87,16 @@ impl HeaderValues {
         if filter.playout_delay {
             out.play_delay_min = values.play_delay_min;
             out.play_delay_max = values.play_delay_max;
+            delay_values(&mut out, delay);
         }
         out
+    }
+}
+
+fn delay_values(values: &mut ExtensionValues, delay: Option<PlayoutDelay>) {
+    if let Some(PlayoutDelay { min, max }) = delay {
+        values.play_delay_min = Some(MediaTime::from_hundredths(min.into()));
+        values.play_delay_max = Some(MediaTime::from_hundredths(max.into()));
     }
 }
 

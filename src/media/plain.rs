@@ -15,6 +15,7 @@ use crate::media::Media;
 use crate::media::counters::DropReason;
 use crate::media::event::{DataForm, MediaError};
 use crate::media::peer_offer::may_check;
+use crate::media::talk::Talking;
 
 /// Ports of one address that a shard may take, whatever its limit.
 pub const SOCKETS_MAX: usize = 1 << 15;
@@ -53,6 +54,15 @@ pub enum PlainEvent {
         sock: SockId,
         /// Where it is bound.
         bound: Option<SocketAddr>,
+    },
+    /// Somebody began or ceased to talk.
+    Talking {
+        /// The source.
+        source: PeerId,
+        /// Its line.
+        line: usize,
+        /// Which of the two, and how loud.
+        talking: Talking,
     },
 }
 

@@ -31,9 +31,16 @@ impl Media {
             if packet.facts.keyframe {
                 let encoding = packet.encoding;
                 self.keyframes.seen(EncodingRef { line, encoding });
+                self.refreshes.seen(now, line);
             }
             if self.switch.is_muted(line) {
                 continue;
+            }
+            if !self.talks.is_empty()
+                && let Some(level) = packet.values.level()
+                && let Some(talking) = self.talks.hear(line, level)
+            {
+                self.tell_talking(line, talking);
             }
             self.relays.push(line, packet);
             if !self.forwards.is_empty() {
@@ -202,6 +209,8 @@ impl Media {
         self.demux.forget(id);
         self.timers.cancel(id);
         self.keyframes.forget(id);
+        self.refreshes.forget(id);
+        self.talks.forget(id);
         self.switch.forget(id);
         self.relays.forget(id);
         self.forwards.forget(id);

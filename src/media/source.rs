@@ -16,7 +16,7 @@ use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::peer_srtp::{Srtp, SrtpKeys};
-use crate::media::plain::{PlainEvent, Purpose};
+use crate::media::plain::{PlainEvent, PlainOwner, Purpose};
 use crate::media::rewriter::SourceKey;
 use crate::media::run::BATCH_MAX;
 use crate::media::{Datagram, Media};
@@ -183,6 +183,8 @@ impl Media {
         self.close_socket(source.spec.rtcp);
         self.ids.remove(peer);
         self.keyframes.forget(peer);
+        self.refreshes.forget(peer);
+        self.talks.forget(peer);
         self.switch.forget(peer);
         self.relays.forget(peer);
         self.forwards.forget(peer);
@@ -192,6 +194,12 @@ impl Media {
     /// Whether there is something that lines belong to: a peer or a source.
     pub fn has_lines(&self, peer: PeerId) -> bool {
         self.peers.get(peer).is_some() || self.sources.contains(peer)
+    }
+
+    /// Who is told what happens to a source.
+    pub(super) fn source_owner(&self, peer: PeerId) -> Option<PlainOwner> {
+        let source = self.sources.sources.get(peer)?;
+        self.plain.owner(source.spec.rtp)
     }
 
     /// Takes in a datagram for a source. Media is queued for [`Media::flush`].

@@ -137,8 +137,19 @@ metrics! {
     counter media_received_messages,
     /// Data channel messages sent.
     counter media_sent_messages,
-    /// Data channel messages that closed their channel.
+    /// Data channel messages that were dropped; a reliable channel is closed then.
     counter media_dropped_messages: MessageDrops,
+
+    /// Rooms of the VideoRoom.
+    gauge videoroom_rooms,
+    /// People in them.
+    gauge videoroom_people,
+    /// Wrong secrets and PINs that the VideoRoom was shown.
+    counter videoroom_wrong_secrets,
+    /// Answers to wrong secrets and PINs that were held back, because there were many.
+    counter videoroom_held_answers,
+    /// Answers to wrong secrets and PINs that were not given, because too many were held back.
+    counter videoroom_dropped_answers,
 
     /// Turns of the shard's loop.
     counter driver_turns,
@@ -325,7 +336,9 @@ family!(reason: PacketDrops {
 
 family!(reason: MessageDrops {
     buffer_full = "buffer_full",
+    no_channel = "no_channel",
     too_big = "too_big",
+    waiting_full = "waiting_full",
 });
 
 family!(reason: ReportDrops {

@@ -26,7 +26,8 @@ use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
 use super::supervisor::{State, Supervisor};
 use super::{
-    Clocks, Executor, Inbox, Links, Lookups, Mesh, Plain, Sender, addresses, bind, inbox, sources,
+    Clocks, Executor, Files, Inbox, Links, Lookups, Mesh, Plain, Sender, addresses, bind, inbox,
+    sources,
 };
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
@@ -189,6 +190,7 @@ impl Running {
                         Arc::clone(&lookups_busy),
                         senders[usize::from(id)].clone(),
                     )),
+                    files: Some(Files::new(senders[usize::from(id)].clone())),
                 },
                 core: core_for(&cores, shards, id),
                 go,

@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::SyncSender;
 
-use super::Lookups;
 use super::log::{DropCounts, LevelSwitch};
+use super::{Files, Lookups};
 use crate::config::LogLevel;
-use crate::gateway::outside::Lookup;
+use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -20,6 +20,8 @@ pub struct Links {
     pub reports: Option<SyncSender<Report>>,
     /// Looks up names.
     pub lookups: Option<Lookups>,
+    /// Writes files.
+    pub files: Option<Files>,
 }
 
 impl Links {
@@ -42,6 +44,13 @@ impl Links {
     pub fn look_up(&self, lookup: Lookup) {
         if let Some(lookups) = &self.lookups {
             lookups.begin(lookup);
+        }
+    }
+
+    /// See [`Platform::write_file`](crate::driver::Platform::write_file).
+    pub fn write_file(&self, write: FileWrite) {
+        if let Some(files) = &self.files {
+            files.begin(write);
         }
     }
 

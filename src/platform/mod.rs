@@ -8,6 +8,7 @@ mod bind;
 pub mod boot;
 mod datagrams;
 mod executor;
+mod files;
 pub mod glommio;
 mod handlers;
 mod heartbeats;
@@ -23,6 +24,7 @@ mod tests;
 pub mod uring;
 
 pub use executor::{Executor, Plain};
+pub use files::Files;
 pub use links::Links;
 pub use lookups::Lookups;
 pub use mesh::{Inbox, Mesh, Sender, inbox};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::id::{ConnId, ShardId, SockId};
 use crate::config::Config;
-use crate::gateway::outside::LookupId;
+use crate::gateway::outside::{FileId, LookupId, Written};
 use crate::shard::mesh::MeshMsg;
 
 /// One thing that happened, with borrowed bytes.
@@ -40,6 +40,13 @@ pub enum Input<'a> {
         from: ShardId,
         /// What it says.
         message: MeshMsg,
+    },
+    /// A file that [`Outbox::writes`](super::Outbox::writes) asked for was replaced, or could not be.
+    Written {
+        /// The write.
+        id: FileId,
+        /// What became of it.
+        written: Written,
     },
     /// A socket that [`Outbox::sockets`](super::Outbox::sockets) asked for is open, or cannot be.
     SocketOpened {

@@ -195,6 +195,9 @@ impl Shard {
             Input::LookedUp { id, address } => {
                 self.gateway.looked_up(now, id, address, &mut self.metrics);
             }
+            Input::Written { id, written } => {
+                self.gateway.written(now, id, written, &mut self.metrics);
+            }
             Input::Mesh { from, message } => {
                 self.metrics.mesh_received_messages += 1;
                 self.take_message(now, from, message, out);
@@ -281,6 +284,7 @@ impl Shard {
         out.sockets
             .extend(self.gateway.media_mut().take_socket_acts());
         out.lookups.extend(self.gateway.take_lookups());
+        out.writes.extend(self.gateway.take_writes());
         self.drain_on(now, out);
         let dropped = self.gateway.take_reports(&mut out.reports);
         self.metrics.events_dropped_reports.turn_full += dropped;
@@ -330,6 +334,7 @@ impl Shard {
         let media = self.gateway.media();
         metrics.media_peers = media.peers_count() as u64;
         media.counters().add_to(&mut metrics);
+        self.gateway.add_plugins_to(&mut metrics);
         metrics
     }
 

@@ -4,7 +4,7 @@
 
 use crate::base::id::{ConnId, ShardId};
 use crate::config::LogLevel;
-use crate::gateway::outside::Lookup;
+use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::media::{Datagram, SocketAct};
 use crate::shard::mesh::MeshMsg;
@@ -27,6 +27,8 @@ pub struct Outbox {
     /// Names to look up, without waiting. For each, [`LookedUp`](super::Input::LookedUp) must
     /// follow.
     pub lookups: Vec<Lookup>,
+    /// Files to replace, without waiting. For each, [`Written`](super::Input::Written) must follow.
+    pub writes: Vec<FileWrite>,
     /// Log lines are to be written from this level on.
     pub log_level: Option<LogLevel>,
     /// The listeners are to be closed, for good.

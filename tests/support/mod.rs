@@ -5,8 +5,11 @@
     reason = "each test file includes this and uses a part of it"
 )]
 
+pub mod room;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
+use bifrons::gateway::outside::Written;
 use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
@@ -57,6 +61,10 @@ pub struct Lockstep {
     datagrams: Vec<Datagram>,
     /// Sockets for plain RTP that are open.
     pub sockets: BTreeMap<(usize, SockId), SocketAddr>,
+    /// Files that were written.
+    pub files: BTreeMap<PathBuf, String>,
+    /// Whether files can be written.
+    pub disk: Written,
 }
 
 /// What becomes of messages between shards.
@@ -116,6 +124,8 @@ impl Lockstep {
             held: Vec::new(),
             datagrams: Vec::new(),
             sockets: BTreeMap::new(),
+            files: BTreeMap::new(),
+            disk: Written::Yes,
         }
     }
 
@@ -226,6 +236,10 @@ impl Lockstep {
         self.now.realtime = self.now.realtime + span;
     }
 
+    pub fn realtime(&self) -> Realtime {
+        self.now.realtime
+    }
+
     /// Moves the wall clock alone.
     pub fn step_wall_clock(&mut self, micros: i64) {
         let at = self.now.realtime.unix_micros() + micros;
@@ -272,7 +286,7 @@ impl Lockstep {
         out: &mut Outbox,
         under_way: &mut VecDeque<(ShardId, usize, MeshMsg)>,
     ) {
-        while !out.sockets.is_empty() || !out.lookups.is_empty() {
+        while !out.sockets.is_empty() || !out.lookups.is_empty() || !out.writes.is_empty() {
             for act in std::mem::take(&mut out.sockets) {
                 match act {
                     SocketAct::Close(sock) => {
@@ -297,6 +311,13 @@ impl Lockstep {
             for lookup in std::mem::take(&mut out.lookups) {
                 let (id, address) = (lookup.id, lookup.name.parse().ok());
                 self.shards[shard].handle(self.now, Input::LookedUp { id, address }, out);
+            }
+            for write in std::mem::take(&mut out.writes) {
+                let (id, written) = (write.id, self.disk);
+                if written == Written::Yes {
+                    self.files.insert(write.path, write.text);
+                }
+                self.shards[shard].handle(self.now, Input::Written { id, written }, out);
             }
             self.shards[shard].flush(self.now, out);
         }

@@ -16,7 +16,7 @@ use bifrons::base::clock::{Monotonic, Now};
 use bifrons::base::id::ShardId;
 use bifrons::config::LogLevel;
 use bifrons::driver::{Arrival, MeshIo, News, Platform};
-use bifrons::gateway::outside::Lookup;
+use bifrons::gateway::outside::{FileWrite, Lookup, Written};
 use bifrons::gateway::reports::Report;
 use bifrons::metrics::names::LogDrops;
 use bifrons::shard::mesh::MeshMsg;
@@ -132,6 +132,11 @@ impl Platform for OnTurmoil {
         let (id, address) = (lookup.id, lookup.name.parse().ok());
         // A host that is crashed has nobody to tell.
         let _ = self.inbox.send(Arrival::LookedUp { id, address });
+    }
+
+    fn write_file(&self, write: FileWrite) {
+        let (id, written) = (write.id, Written::Yes);
+        let _ = self.inbox.send(Arrival::Written { id, written });
     }
 
     fn yield_now(&self) -> impl Future<Output = ()> {

@@ -13,7 +13,7 @@ use bifrons::base::clock::{Anchor, Monotonic, Now};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::Slab;
 use bifrons::config::Config;
-use bifrons::gateway::outside::LookupId;
+use bifrons::gateway::outside::{FileId, LookupId, Written};
 use bifrons::media::{Certificate, LocalSocket, SocketAct};
 use bifrons::metrics::Metrics;
 use bifrons::shard::mesh::MeshMsg;
@@ -96,6 +96,7 @@ enum Pending {
     Mesh,
     Readable(ConnId),
     SocketOpened(SockId, Option<SocketAddr>),
+    Written(FileId, Written),
     Tick,
     Wrote(ConnId, usize),
 }
@@ -451,6 +452,11 @@ impl Gateway {
                 let input = Input::LookedUp { id, address };
                 host.shard.handle(now, input, &mut host.outbox);
             }
+            Pending::Written(id, written) => {
+                let host = &mut self.shards[usize::from(shard)];
+                let input = Input::Written { id, written };
+                host.shard.handle(now, input, &mut host.outbox);
+            }
             Pending::SocketOpened(sock, bound) => {
                 let host = &mut self.shards[usize::from(shard)];
                 let input = Input::SocketOpened { sock, bound };
@@ -581,6 +587,10 @@ impl Gateway {
             // Names stand for themselves; there is no other resolver here.
             let address = lookup.name.parse().ok();
             host.inbox.push_back(Pending::LookedUp(lookup.id, address));
+        }
+        for write in outbox.writes.drain(..) {
+            let written = Pending::Written(write.id, Written::Yes);
+            host.inbox.push_back(written);
         }
         outbox.datagrams.clear();
         if std::mem::take(&mut outbox.close_listeners) {

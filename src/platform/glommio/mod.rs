@@ -13,7 +13,7 @@ use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
 use crate::driver::Platform;
-use crate::gateway::outside::Lookup;
+use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -69,6 +69,10 @@ impl Platform for Glommio {
 
     fn look_up(&self, lookup: Lookup) {
         self.links.look_up(lookup);
+    }
+
+    fn write_file(&self, write: FileWrite) {
+        self.links.write_file(write);
     }
 
     async fn yield_now(&self) {

@@ -20,7 +20,7 @@ use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
 use crate::driver::Platform;
-use crate::gateway::outside::Lookup;
+use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
 
@@ -81,6 +81,10 @@ impl Platform for Uring {
 
     fn look_up(&self, lookup: Lookup) {
         self.links.look_up(lookup);
+    }
+
+    fn write_file(&self, write: FileWrite) {
+        self.links.write_file(write);
     }
 
     async fn yield_now(&self) {

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::base::error::ApiError;
 use crate::base::id::HandleRef;
 use crate::gateway::plugin::{Answer, Cx, JsepKind, JsepOut, Plugin, PluginInfo, PluginMessage};
-use crate::media::{DataForm, Enabled, LayerTarget, LineRef, PeerEvent, RouteId, TrackKind};
+use crate::media::{DataForm, Enabled, LayerTarget, LineRef, Media, PeerEvent, RouteId, TrackKind};
 use settings::Settings;
 
 /// The package that clients attach to.
@@ -210,7 +210,8 @@ impl Plugin for EchoTest {
             | PeerEvent::DataOpen { .. }
             | PeerEvent::IceFailed
             | PeerEvent::Media { .. }
-            | PeerEvent::Remb { .. } => {}
+            | PeerEvent::Remb { .. }
+            | PeerEvent::Talking { .. } => {}
         }
     }
 
@@ -222,7 +223,7 @@ impl Plugin for EchoTest {
         Some(Value::Object(request.clone()))
     }
 
-    fn query(&self, handle: HandleRef) -> Value {
+    fn query(&self, _media: &Media, handle: HandleRef) -> Value {
         let Some(echo) = self.echoes.get(&handle) else {
             return json!({});
         };

@@ -7,7 +7,7 @@ use tracing::debug;
 
 use crate::base::id::PeerId;
 use crate::gateway::plugin::Cx;
-use crate::media::{ChannelNumber, DataForm};
+use crate::media::{ChannelNumber, DataForm, DropReason, MediaError};
 use crate::plugins::videoroom::ids::Id;
 
 /// Messages that wait for one channel to open; more are dropped.
@@ -41,7 +41,7 @@ impl Channels {
                 if waiting.len() < WAITING_MAX {
                     waiting.push_back(message);
                 } else {
-                    debug!("a message was dropped: its channel does not open");
+                    cx.media.dropped_message(DropReason::DataWaitingFull);
                 }
             }
             None => match cx.media.open_channel(cx.now, peer, &feed.to_string(), "") {
@@ -49,7 +49,10 @@ impl Channels {
                     let waiting = VecDeque::from([message]);
                     self.by_feed.insert(feed.clone(), Channel::Opening(waiting));
                 }
-                Err(fault) => debug!(%fault, "a message was dropped: no channel for it"),
+                Err(fault) => {
+                    debug!(%fault, "a message was dropped: no channel for it");
+                    cx.media.dropped_message(DropReason::DataNoChannel);
+                }
             },
         }
     }
@@ -91,7 +94,10 @@ fn deliver(cx: &mut Cx<'_>, peer: PeerId, number: ChannelNumber, message: &Messa
     let sent = cx
         .media
         .send_data(cx.now, peer, number, message.form, &message.bytes);
-    if let Err(fault) = sent {
-        debug!(%fault, "a message was dropped");
+    match sent {
+        Ok(()) => {}
+        // Media has counted it.
+        Err(MediaError::Limit(_)) => debug!("a message was dropped: its channel is full"),
+        Err(_) => cx.media.dropped_message(DropReason::DataNoChannel),
     }
 }

@@ -21,6 +21,7 @@ pub(super) enum Code {
     NotPublished = 435,
     IdExists = 436,
     InvalidSdp = 437,
+    InvalidFeed = 438,
     Unknown = 499,
 }
 
@@ -29,6 +30,8 @@ pub(super) enum Code {
 pub(super) struct Fault {
     pub(super) code: Code,
     pub(super) text: String,
+    /// A secret was shown, and it was not the right one.
+    pub(super) is_guess: bool,
 }
 
 impl Fault {
@@ -36,6 +39,7 @@ impl Fault {
         Self {
             code,
             text: text.into(),
+            is_guess: false,
         }
     }
 

@@ -46,6 +46,10 @@ impl<'a> Fields<'a> {
         self.read(name, "a positive integer", count)
     }
 
+    pub(super) fn may_integer(&self, name: &str) -> Result<Option<i64>, Fault> {
+        self.read(name, "an integer", Value::as_i64)
+    }
+
     pub(super) fn may_array(&self, name: &str) -> Result<Option<&'a [Value]>, Fault> {
         self.read(name, "an array", |value| {
             value.as_array().map(Vec::as_slice)
@@ -139,10 +143,13 @@ impl Shown {
             Given::Nothing => Err(Fault::missing(self.name)),
             Given::NoText => Err(Fault::wrong_type(self.name, "a string")),
             Given::Text(given) if given.ct_eq(&digest(expected)).into() => Ok(()),
-            Given::Text(_) => Err(Fault::new(
-                Code::Unauthorized,
-                format!("Unauthorized (wrong {})", self.name),
-            )),
+            Given::Text(_) => Err(Fault {
+                is_guess: true,
+                ..Fault::new(
+                    Code::Unauthorized,
+                    format!("Unauthorized (wrong {})", self.name),
+                )
+            }),
         }
     }
 }

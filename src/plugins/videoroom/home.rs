@@ -16,14 +16,16 @@ use tracing::warn;
 use crate::base::id::{HandleRef, PeerId, ShardId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::Cx;
+use crate::media::Talking;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{
-    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
+    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe, TalkWish, TokenShown,
 };
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::remote::Arrivals;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
+use crate::plugins::videoroom::{PACKAGE, dummy};
 use exports::Exported;
 
 /// The rooms whose home is this shard.
@@ -56,6 +58,12 @@ struct Participant {
     subscribers: BTreeSet<Place>,
     /// Whose packets are its own, if it is a publisher of another gateway.
     remote: Option<PeerId>,
+    /// It never sends.
+    is_dummy: bool,
+    /// Its media is encrypted end to end.
+    e2ee: bool,
+    /// Its lines on which somebody talks.
+    talking: BTreeSet<usize>,
     exported: Exported,
 }
 
@@ -84,7 +92,8 @@ impl Home {
             for option in odd {
                 warn!(room = room.id, option, "setting of a room has no effect");
             }
-            rooms.entry(id).or_insert_with(|| Room::new(options));
+            let made = Room::new(&id, options, shard);
+            rooms.entry(id).or_insert(made);
         }
         Self {
             form,
@@ -95,7 +104,17 @@ impl Home {
     }
 
     /// Carries out what a member on some shard wants.
-    pub(super) fn act(&mut self, cx: &mut Cx<'_>, from: ShardId, room: &Id, act: HomeAct) {
+    ///
+    /// # Errors
+    ///
+    /// Tells what cannot be, and to whom.
+    pub(super) fn act(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: ShardId,
+        room: &Id,
+        act: HomeAct,
+    ) -> Result<(), (Place, Fault)> {
         let place = |handle: HandleRef| Place {
             shard: from,
             handle,
@@ -103,32 +122,27 @@ impl Home {
         match act {
             HomeAct::Join { handle, join } => {
                 let joined = self.join(cx, place(handle), room, *join);
-                if let Err(fault) = joined {
-                    tell(cx, place(handle), News::Refused(fault));
-                }
+                joined.map_err(|fault| (place(handle), fault))?;
             }
             HomeAct::MayPublish { handle, user } => {
-                let news = match self.may_publish(room, &user, place(handle)) {
-                    Ok(room) => News::MayPublish { room },
-                    Err(fault) => News::Refused(fault),
-                };
-                tell(cx, place(handle), news);
+                let room = self.may_publish(room, &user, place(handle));
+                let room = room.map_err(|fault| (place(handle), fault))?;
+                tell(cx, place(handle), News::MayPublish { room });
             }
             HomeAct::Subscribe { handle, ask } => {
                 let room_id = room.clone();
-                let news = match self.subscribe(cx, room, place(handle), &ask) {
-                    Ok((room, feeds)) => News::Feeds {
-                        room_id,
-                        room,
-                        feeds,
-                    },
-                    Err(fault) => News::Refused(fault),
+                let subscribed = self.subscribe(cx, room, place(handle), *ask);
+                let (room, feeds) = subscribed.map_err(|fault| (place(handle), fault))?;
+                let news = News::Feeds {
+                    room_id,
+                    room,
+                    feeds,
                 };
                 tell(cx, place(handle), news);
             }
             HomeAct::Unsubscribe { handle, feeds } => {
                 let Some(room) = self.rooms.get_mut(room) else {
-                    return;
+                    return Ok(());
                 };
                 for feed in feeds {
                     if let Some(person) = room.people.get_mut(&feed) {
@@ -143,14 +157,23 @@ impl Home {
                 display,
                 metadata,
             } => self.rename(cx, room, &user, display, metadata),
-            HomeAct::Streams { user, streams } => self.streams(cx, room, &user, streams),
+            HomeAct::Streams {
+                user,
+                streams,
+                e2ee,
+            } => self.streams(cx, room, &user, streams, e2ee),
+            HomeAct::Talking {
+                user,
+                line,
+                talking,
+            } => self.talking(cx, room, &user, line, talking),
             HomeAct::Unpublish { user } => self.unpublish(cx, room, &user),
             HomeAct::Up { user } => {
                 let Some(found) = self.rooms.get_mut(room) else {
-                    return;
+                    return Ok(());
                 };
                 let Some(person) = found.people.get_mut(&user) else {
-                    return;
+                    return Ok(());
                 };
                 if person.publishing == Publishing::Soon {
                     person.publishing = Publishing::Yes;
@@ -158,16 +181,19 @@ impl Home {
                 }
             }
         }
+        Ok(())
     }
 
     fn join(&mut self, cx: &mut Cx<'_>, place: Place, id: &Id, join: Join) -> Result<(), Fault> {
         let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
+        room.check_token(cx, id, join.token)?;
         join.pin.check(room.options.pin.as_deref())?;
         let JoinWish {
             id: wanted,
             display,
             metadata,
             token,
+            talk,
         } = join.wish?;
         if let Some(allowed) = &room.options.allowed
             && !token.as_ref().is_some_and(|token| allowed.contains(token))
@@ -188,19 +214,15 @@ impl Home {
                 }
             },
         };
+        room.check_crowd(cx.config.limits.room_people_count)?;
         // Not zero, which stands for none.
         let private_id = (cx.rng.next_u64() >> 32) as u32 | 1;
-        let data = room.joined(id, &user, private_id);
+        let data = room.joined(id, &user, private_id, talk);
         let person = Participant {
-            place,
             private_id,
             display,
             metadata,
-            publishing: Publishing::No,
-            streams: Vec::new(),
-            subscribers: BTreeSet::new(),
-            remote: None,
-            exported: Exported::default(),
+            ..Participant::at(place)
         };
         let joining = person.called(json!({"id": user.json()}));
         room.people.insert(user.clone(), person);
@@ -209,6 +231,7 @@ impl Home {
             id: user.clone(),
             private_id,
             room: Arc::clone(&room.options),
+            talk,
             data,
         };
         tell(cx, place, News::Joined(Box::new(joined)));
@@ -223,7 +246,7 @@ impl Home {
         let room = self.rooms.get_mut(id).ok_or_else(gone_room)?;
         let publishers = room.people.iter();
         let publishers = publishers
-            .filter(|(other, person)| *other != user && !person.is_remote())
+            .filter(|(other, person)| *other != user && person.is_local())
             .filter(|(_, person)| person.publishing != Publishing::No)
             .count() as u64;
         let person = room.people.get_mut(user);
@@ -248,10 +271,12 @@ impl Home {
         cx: &mut Cx<'_>,
         id: &Id,
         place: Place,
-        ask: &Subscribe,
+        ask: Subscribe,
     ) -> Result<(Arc<RoomOptions>, Vec<Feed>), Fault> {
         let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
-        if let Some(pin) = &ask.pin {
+        let is_new = ask.entry.is_some();
+        if let Some((token, pin)) = ask.entry {
+            room.check_token(cx, id, token)?;
             pin.check(room.options.pin.as_deref())?;
         }
         let is_active = |person: &&Participant| person.publishing == Publishing::Yes;
@@ -263,7 +288,7 @@ impl Home {
             let mut people = room.people.values();
             private_id != 0 && people.any(|person| u64::from(person.private_id) == private_id)
         };
-        if room.options.require_pvtid && ask.pin.is_some() && !knows_one(ask.private_id) {
+        if room.options.require_pvtid && is_new && !knows_one(ask.private_id) {
             let text = "Unauthorized (this room requires a valid private_id)";
             return Err(Fault::new(Code::Unauthorized, text));
         }
@@ -334,7 +359,14 @@ impl Home {
         }
     }
 
-    fn streams(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id, streams: Vec<StreamInfo>) {
+    fn streams(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &Id,
+        user: &Id,
+        streams: Vec<StreamInfo>,
+        e2ee: bool,
+    ) {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
         };
@@ -342,6 +374,7 @@ impl Home {
             return;
         };
         person.streams = streams;
+        person.e2ee = e2ee;
         person.tell_exports(cx);
         person.tell_audience(cx);
         if person.publishing != Publishing::Yes {
@@ -354,6 +387,42 @@ impl Home {
         room.tell_publishers(cx, id, user);
     }
 
+    /// Tells everybody, also who it is, that somebody began or ceased to talk.
+    pub(super) fn talking(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: &Id,
+        user: &Id,
+        line: usize,
+        talking: Talking,
+    ) {
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        let Some(person) = room.people.get_mut(user) else {
+            return;
+        };
+        let Some(stream) = person.streams.iter().find(|stream| stream.mindex == line) else {
+            return;
+        };
+        let what = if talking.talks {
+            person.talking.insert(line);
+            "talking"
+        } else {
+            person.talking.remove(&line);
+            "stopped-talking"
+        };
+        let event = json!({
+            "videoroom": what,
+            "room": id.json(),
+            "id": user.json(),
+            "mindex": line,
+            "mid": stream.mid,
+            "audio-level-dBov-avg": f64::from(talking.level_hundredths) / 100.0,
+        });
+        room.tell_all(cx, &event);
+    }
+
     fn unpublish(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
         let Some(room) = self.rooms.get_mut(id) else {
             return;
@@ -363,6 +432,7 @@ impl Home {
         };
         let was = std::mem::replace(&mut person.publishing, Publishing::No);
         person.streams.clear();
+        person.talking.clear();
         person.exported.clear();
         person.end_feed(cx, user);
         if was == Publishing::Yes {
@@ -375,22 +445,73 @@ impl Home {
 }
 
 impl Room {
-    fn new(options: RoomOptions) -> Self {
+    fn new(id: &Id, options: RoomOptions, shard: ShardId) -> Self {
+        let mut people = BTreeMap::new();
+        if options.dummy_publisher {
+            let form = match id {
+                Id::Number(_) => IdForm::Numbers,
+                Id::Text(_) => IdForm::Texts,
+            };
+            let dummy = Participant {
+                display: Some(dummy::DISPLAY.into()),
+                publishing: Publishing::Yes,
+                streams: dummy::streams(&options),
+                is_dummy: true,
+                e2ee: options.dummy_e2ee,
+                ..Participant::at(Place::nobody(shard))
+            };
+            people.insert(Id::of_dummy(id, form), dummy);
+        }
         Self {
             options: Arc::new(options),
-            people: BTreeMap::new(),
+            people,
         }
     }
 
+    /// Whether a token opens a room that wants one. Only a gateway that signs tokens can tell.
+    ///
+    /// # Errors
+    ///
+    /// 429, 430 or 433.
+    fn check_token(&self, cx: &Cx<'_>, id: &Id, shown: TokenShown) -> Result<(), Fault> {
+        if !self.options.signed_tokens {
+            return Ok(());
+        }
+        let descriptor = format!("room={id}");
+        let is_signed = |token: &str| cx.is_signed_for(token, PACKAGE, &descriptor);
+        if is_signed("").is_none() {
+            return Ok(());
+        }
+        let token = shown?.ok_or_else(|| Fault::missing("token"))?;
+        match is_signed(&token) {
+            Some(true) | None => Ok(()),
+            Some(false) => Err(Fault {
+                is_guess: true,
+                ..Fault::new(Code::Unauthorized, "Unauthorized (wrong token)")
+            }),
+        }
+    }
+
+    /// Whether one more fits in.
+    ///
+    /// # Errors
+    ///
+    /// 432.
+    fn check_crowd(&self, max: usize) -> Result<(), Fault> {
+        if self.people.len() < max {
+            return Ok(());
+        }
+        let text = format!("Maximum number of participants ({max}) already reached");
+        Err(Fault::new(Code::PublishersFull, text))
+    }
+
     /// What somebody who joins is told.
-    fn joined(&self, id: &Id, user: &Id, private_id: u32) -> Value {
+    fn joined(&self, id: &Id, user: &Id, private_id: u32, talk: TalkWish) -> Value {
         let mut publishers = Vec::new();
         let mut attendees = Vec::new();
         for (other, person) in &self.people {
             if person.publishing == Publishing::Yes {
-                let mut publisher = person.publisher(other);
-                publisher["talking"] = false.into();
-                publishers.push(publisher);
+                publishers.push(person.met(other));
             } else {
                 attendees.push(person.called(json!({"id": other.json()})));
             }
@@ -403,6 +524,14 @@ impl Room {
             "private_id": private_id,
             "publishers": publishers,
         });
+        for (name, wish) in [
+            ("audio_active_packets", talk.active_packets),
+            ("audio_level_average", talk.level_average),
+        ] {
+            if let Some(wish) = wish {
+                data[name] = wish.into();
+            }
+        }
         if self.options.notify_joining {
             data["attendees"] = attendees.into();
         }
@@ -435,6 +564,53 @@ impl Room {
 }
 
 impl Participant {
+    /// Somebody who does nothing yet.
+    const fn at(place: Place) -> Self {
+        Self {
+            place,
+            private_id: 0,
+            display: None,
+            metadata: None,
+            publishing: Publishing::No,
+            streams: Vec::new(),
+            subscribers: BTreeSet::new(),
+            remote: None,
+            is_dummy: false,
+            e2ee: false,
+            talking: BTreeSet::new(),
+            exported: Exported::new(),
+        }
+    }
+
+    /// Whether it has a handle here.
+    const fn is_local(&self) -> bool {
+        self.remote.is_none() && !self.is_dummy
+    }
+
+    /// Whether it is told how loud it is.
+    fn has_levels(&self) -> bool {
+        let mut streams = self.streams.iter();
+        streams.any(|stream| stream.audiolevel_ext_id.is_some())
+    }
+
+    /// It as somebody who joins meets it.
+    fn met(&self, user: &Id) -> Value {
+        let mut publisher = self.publisher(user);
+        if self.is_dummy {
+            publisher["dummy"] = true.into();
+        }
+        for (index, stream) in self.streams.iter().enumerate() {
+            if stream.audiolevel_ext_id.is_some() && !stream.is_disabled {
+                let talks = self.talking.contains(&stream.mindex);
+                publisher["streams"][index]["talking"] = talks.into();
+            }
+        }
+        if self.has_levels() {
+            publisher["talking"] = (!self.talking.is_empty()).into();
+        }
+        publisher
+    }
+
     /// Adds the names that it goes by.
     fn called(&self, mut object: Value) -> Value {
         if let Some(display) = &self.display {
@@ -475,6 +651,8 @@ impl Participant {
             metadata: self.metadata.clone(),
             streams: self.streams.clone(),
             shard: self.place.shard,
+            is_dummy: self.is_dummy,
+            e2ee: self.e2ee,
         }
     }
 

@@ -45,6 +45,15 @@ impl Id {
         }
     }
 
+    /// The id of the dummy publisher of a room: the same whenever the room is made.
+    pub(super) fn of_dummy(room: &Self, form: IdForm) -> Self {
+        let seed = room.number() ^ 0x64_75_6d_6d_79;
+        match form {
+            IdForm::Numbers => Self::Number((mixed(seed) & ID_MAX).max(1)),
+            IdForm::Texts => Self::Text(uuid(mixed(seed), mixed(!seed)).into()),
+        }
+    }
+
     /// Reads an id of a configuration file.
     pub(super) fn parse(text: &str, form: IdForm) -> Option<Self> {
         match form {
@@ -62,14 +71,18 @@ impl Id {
 
     /// The shard that has the authoritative state of the room with this id.
     pub(super) fn home(&self, shards: u8) -> ShardId {
-        let number = match self {
+        owner_of(SessionId(self.number()), shards)
+    }
+
+    /// A number that stands for it; texts may share one.
+    fn number(&self) -> u64 {
+        match self {
             Self::Number(id) => *id,
             // FNV-1a, 64 bits.
             Self::Text(id) => id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
             }),
-        };
-        owner_of(SessionId(number), shards)
+        }
     }
 }
 
@@ -85,6 +98,18 @@ impl fmt::Display for Id {
 /// A random UUID (RFC 9562 section 5.4).
 fn draw_uuid(rng: &mut Rng) -> String {
     let (high, low) = (rng.next_u64(), rng.next_u64());
+    uuid(high, low)
+}
+
+/// The finaliser of SplitMix64: neighbours come to lie far apart.
+const fn mixed(seed: u64) -> u64 {
+    let seed = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let seed = (seed ^ seed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let seed = (seed ^ seed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    seed ^ seed >> 31
+}
+
+fn uuid(high: u64, low: u64) -> String {
     format!(
         "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
         high >> 32,

@@ -17,11 +17,29 @@ pub(super) enum Manage {
     Create {
         room: Option<Id>,
         options: Box<RoomOptions>,
+        permanent: Permanent,
     },
     /// For all shards.
     List { sees_private: bool },
     /// For the home of a room that should be there.
     Room(RoomRequest),
+}
+
+impl Manage {
+    /// The room that it is about, if it names one that should be there.
+    pub(super) const fn room(&self) -> Option<&Id> {
+        match self {
+            Self::Room(request) => Some(&request.room),
+            Self::Create { .. } | Self::List { .. } => None,
+        }
+    }
+}
+
+/// Whether a change is to outlast the gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Permanent {
+    No,
+    Yes,
 }
 
 /// A request about one room.
@@ -38,8 +56,8 @@ pub(super) struct RoomRequest {
 pub(super) enum RoomAction {
     AddRemote(Box<AddRemote>),
     Allowed(Allowed),
-    Destroy,
-    Edit(Box<Edit>),
+    Destroy(Permanent),
+    Edit(Box<Edit>, Permanent),
     EnableRecording(bool),
     Exists,
     Kick {
@@ -83,8 +101,8 @@ impl RoomAction {
             Self::Exists | Self::ListParticipants => false,
             Self::AddRemote(_)
             | Self::Allowed(_)
-            | Self::Destroy
-            | Self::Edit(_)
+            | Self::Destroy(_)
+            | Self::Edit(..)
             | Self::EnableRecording(_)
             | Self::Kick { .. }
             | Self::Export { .. }
@@ -109,12 +127,12 @@ pub(super) fn read(
         "list" => list(&fields, config),
         "edit" => of_room(&fields, |fields| {
             let edit = Edit::read(fields)?;
-            never_permanent(fields, "edit room permanently")?;
-            Ok(RoomAction::Edit(Box::new(edit)))
+            let permanent = permanent(fields, config, "edit room permanently")?;
+            Ok(RoomAction::Edit(Box::new(edit), permanent))
         }),
         "destroy" => of_room(&fields, |fields| {
-            never_permanent(fields, "destroy room permanently")?;
-            Ok(RoomAction::Destroy)
+            let permanent = permanent(fields, config, "destroy room permanently")?;
+            Ok(RoomAction::Destroy(permanent))
         }),
         "exists" => of_room(&fields, |_| Ok(RoomAction::Exists)),
         "allowed" => of_room(&fields, allowed),
@@ -130,9 +148,7 @@ pub(super) fn read(
         }),
         "listparticipants" => of_room(&fields, |_| Ok(RoomAction::ListParticipants)),
         "listforwarders" => of_room(&fields, |_| Ok(RoomAction::ListForwarders)),
-        "enable_recording" => of_room(&fields, |fields| {
-            Ok(RoomAction::EnableRecording(fields.need_flag("record")?))
-        }),
+        "enable_recording" => enable_recording(&fields),
         _ => {
             let action = forward::read(name, &fields, config);
             let action = action.or_else(|| remote::read(name, &fields))?;
@@ -145,10 +161,14 @@ fn create(fields: &Fields<'_>, config: &VideoRoomConfig) -> Result<Manage, Fault
     let options = Box::new(RoomOptions::read(fields)?);
     let admin_key = config.admin_key.as_ref().map(|key| key.expose());
     fields.shown("admin_key").check(admin_key)?;
-    never_permanent(fields, "create permanent room")?;
+    let permanent = permanent(fields, config, "create permanent room")?;
     let is_chosen = |id: &Id| !matches!(id, Id::Number(0));
     let room = fields.may_id("room")?.filter(is_chosen);
-    Ok(Manage::Create { room, options })
+    Ok(Manage::Create {
+        room,
+        options,
+        permanent,
+    })
 }
 
 fn list(fields: &Fields<'_>, config: &VideoRoomConfig) -> Result<Manage, Fault> {
@@ -168,13 +188,12 @@ fn list(fields: &Fields<'_>, config: &VideoRoomConfig) -> Result<Manage, Fault> 
 
 fn allowed(fields: &Fields<'_>) -> Result<RoomAction, Fault> {
     let action = fields.need_text("action")?;
-    let tokens = fields.may_texts("allowed")?;
-    let need = |tokens: Option<Vec<Box<str>>>| tokens.ok_or_else(|| Fault::missing("allowed"));
+    let tokens = fields.may_texts("allowed")?.unwrap_or_default();
     Ok(RoomAction::Allowed(match action {
-        "add" => Allowed::Add(need(tokens)?),
+        "add" => Allowed::Add(tokens),
         "disable" => Allowed::Disable,
         "enable" => Allowed::Enable,
-        "remove" => Allowed::Remove(need(tokens)?),
+        "remove" => Allowed::Remove(tokens),
         other => {
             return Err(Fault::element(format!(
                 "Unsupported action '{other}' (allowed)"
@@ -194,14 +213,26 @@ fn of_room(
     }))
 }
 
-/// The configuration is read and never written: rooms last until they are destroyed or the gateway
-/// ends, and whoever wants more is told so, in the words of a Janus without the file.
-fn never_permanent(fields: &Fields<'_>, what: &str) -> Result<(), Fault> {
-    match fields.may_flag("permanent")? {
-        Some(true) => Err(Fault::new(
+/// The room is looked for before it is missed, as in Janus.
+fn enable_recording(fields: &Fields<'_>) -> Result<Manage, Fault> {
+    let record = fields.need_flag("record")?;
+    if fields.get("room").is_none() {
+        return Err(Fault::new(Code::NoSuchRoom, "No such room (0)"));
+    }
+    of_room(fields, |_| Ok(RoomAction::EnableRecording(record)))
+}
+
+fn permanent(
+    fields: &Fields<'_>,
+    config: &VideoRoomConfig,
+    what: &str,
+) -> Result<Permanent, Fault> {
+    match (fields.may_flag("permanent")?, &config.file) {
+        (Some(false) | None, _) => Ok(Permanent::No),
+        (Some(true), Some(_)) => Ok(Permanent::Yes),
+        (Some(true), None) => Err(Fault::new(
             Code::Unknown,
             format!("No configuration file, can't {what}"),
         )),
-        Some(false) | None => Ok(()),
     }
 }

@@ -12,12 +12,14 @@ use tracing::debug;
 
 use crate::base::id::{HandleRef, PeerId};
 use crate::gateway::plugin::{Cx, Jsep, PluginMessage};
-use crate::media::PeerEvent;
+use crate::media::{Media, PeerEvent};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
-use crate::plugins::videoroom::messages::{HomeAct, Join, JoinWish, Joined, Msg, News};
-use crate::plugins::videoroom::publisher::{Publisher, Settings};
+use crate::plugins::videoroom::messages::{
+    HomeAct, Join, JoinWish, Joined, Msg, News, TalkWish, TokenShown,
+};
+use crate::plugins::videoroom::publisher::{Publisher, Settings, metadata};
 use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
 use crate::plugins::videoroom::wish::{SwitchWish, Wish};
 
@@ -156,6 +158,11 @@ impl Member {
                     debug!(fault = fault.text, "no offer follows the end of a feed");
                 }
             }
+            News::Room(room) => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.refresh(cx, room);
+                }
+            }
             News::Feeds { .. } | News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
                 self.answered(cx, handle, news);
                 self.go_on(cx, handle);
@@ -167,6 +174,15 @@ impl Member {
         match (&mut self.role, event) {
             (Role::Publisher(publisher), PeerEvent::Up) => publisher.up(cx, handle),
             (Role::Publisher(publisher), PeerEvent::Hangup { .. }) => publisher.unpublished(cx),
+            (Role::Publisher(publisher), PeerEvent::SlowLink { uplink: false, .. }) => {
+                publisher.tell_slow_link(cx, handle);
+            }
+            (Role::Publisher(publisher), PeerEvent::Talking { line, talking }) => {
+                publisher.talking(cx, *line, *talking);
+            }
+            (Role::Subscriber(_), PeerEvent::SlowLink { uplink: true, .. }) => {
+                cx.push(handle, None, json!({"videoroom": "slow_link"}), None);
+            }
             (Role::Publisher(publisher), PeerEvent::Data { form, bytes, .. }) => {
                 publisher.relay(cx, *form, bytes);
             }
@@ -213,11 +229,20 @@ impl Member {
         }
     }
 
-    pub(super) fn query(&self) -> Value {
+    /// Whoever shows this private id in this room gets nothing any more.
+    pub(super) fn kicked(&mut self, cx: &mut Cx<'_>, room: &Id, private_id: u32) {
+        if let Role::Subscriber(subscriber) = &mut self.role
+            && subscriber.is_of(room, private_id)
+        {
+            subscriber.kick(cx);
+        }
+    }
+
+    pub(super) fn query(&self, media: &Media) -> Value {
         match &self.role {
             Role::None => json!({"type": "none"}),
-            Role::Publisher(publisher) => publisher.query(),
-            Role::Subscriber(subscriber) => subscriber.query(),
+            Role::Publisher(publisher) => publisher.query(media),
+            Role::Subscriber(subscriber) => subscriber.query(media),
         }
     }
 
@@ -296,6 +321,7 @@ impl Member {
             (Err(fault), _) | (_, Err(fault)) => (Err(fault), Settings::default()),
         };
         let join = Box::new(Join {
+            token: token_of(&fields),
             pin: fields.shown("pin"),
             wish,
         });
@@ -426,7 +452,7 @@ impl Member {
                 let Role::Publisher(publisher) = &mut self.role else {
                     unreachable!("only publishers publish");
                 };
-                publisher.refresh(room);
+                publisher.refresh(cx, room);
                 let answer = publisher.negotiate(cx, handle, &jsep, &mut settings, &mut data);
                 match answer {
                     Ok(answer) => {
@@ -487,13 +513,19 @@ impl Member {
     }
 }
 
+/// What a client shows as a token.
+fn token_of(fields: &Fields<'_>) -> TokenShown {
+    Ok(fields.may_text("token")?.map(Box::from))
+}
+
 impl JoinWish {
     fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         Ok(Self {
             id: fields.may_id("id")?,
             display: fields.may_text("display")?.map(Box::from),
-            metadata: fields.may_object("metadata")?.cloned(),
+            metadata: metadata(fields)?,
             token: fields.may_text("token")?.map(Box::from),
+            talk: TalkWish::read(fields)?,
         })
     }
 }

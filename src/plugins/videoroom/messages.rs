@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::base::id::{HandleRef, ShardId};
+use crate::base::id::{HandleRef, SessionId, ShardId};
 use crate::gateway::plugin::{PluginMsg, Ticket};
+use crate::media::Talking;
 use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::exports::{Order, Report};
 use crate::plugins::videoroom::fault::Fault;
 use crate::plugins::videoroom::fields::Shown;
 use crate::plugins::videoroom::ids::Id;
+use crate::plugins::videoroom::keeper::Keep;
 use crate::plugins::videoroom::manage::Manage;
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::stream::StreamInfo;
@@ -26,7 +28,12 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) enum Msg {
     /// A request about rooms.
-    Manage { ticket: Ticket, request: Manage },
+    Manage {
+        ticket: Ticket,
+        /// Whose request it is.
+        source: SessionId,
+        request: Manage,
+    },
     /// Its answer, or a part of it.
     Managed { ticket: Ticket, answer: Managed },
     /// From the home of a room, for the shard of a publisher.
@@ -36,6 +43,10 @@ pub(super) enum Msg {
     /// From the home of a room, for the shard of a publisher that is sent elsewhere: its streams
     /// are these now.
     ExportStreams(Vec<StreamInfo>),
+    /// From the home of a room, for the shard that keeps the file.
+    Keep(Box<Keep>),
+    /// From the home of a room, for all shards: who shows this private id gets nothing any more.
+    Kicked { room: Id, private_id: u32 },
     /// From a member, for the home of its room.
     Home { room: Id, act: HomeAct },
     /// From the home of a room, for a member.
@@ -69,7 +80,17 @@ pub(super) enum HomeAct {
         metadata: Option<Value>,
     },
     /// What is published now.
-    Streams { user: Id, streams: Vec<StreamInfo> },
+    Streams {
+        user: Id,
+        streams: Vec<StreamInfo>,
+        e2ee: bool,
+    },
+    /// It began or ceased to talk.
+    Talking {
+        user: Id,
+        line: usize,
+        talking: Talking,
+    },
     /// To get streams of others.
     Subscribe {
         handle: HandleRef,
@@ -86,6 +107,7 @@ pub(super) enum HomeAct {
 /// Who wants to join, and as whom.
 #[derive(Debug)]
 pub(super) struct Join {
+    pub(super) token: TokenShown,
     pub(super) pin: Shown,
     /// What is wrong with it counts after the PIN.
     pub(super) wish: Result<JoinWish, Fault>,
@@ -97,13 +119,25 @@ pub(super) struct JoinWish {
     pub(super) display: Option<Box<str>>,
     pub(super) metadata: Option<Value>,
     pub(super) token: Option<Box<str>>,
+    /// What it says of when it talks.
+    pub(super) talk: TalkWish,
 }
+
+/// What a client says of when it counts as talking.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TalkWish {
+    pub(super) active_packets: Option<u64>,
+    pub(super) level_average: Option<u64>,
+}
+
+/// What a client gave as a token.
+pub(super) type TokenShown = Result<Option<Box<str>>, Fault>;
 
 /// Who wants to subscribe, and to whom.
 #[derive(Debug)]
 pub(super) struct Subscribe {
     /// Only of those who are not in the room yet.
-    pub(super) pin: Option<Shown>,
+    pub(super) entry: Option<(TokenShown, Shown)>,
     pub(super) private_id: u64,
     /// In the order asked for.
     pub(super) feeds: Vec<Id>,
@@ -138,6 +172,8 @@ pub(super) enum News {
     Moderated { mid: Box<str>, mute: bool },
     /// What it wanted cannot be.
     Refused(Fault),
+    /// The room is another than before.
+    Room(Arc<RoomOptions>),
 }
 
 /// A new member of a room.
@@ -147,6 +183,7 @@ pub(super) struct Joined {
     pub(super) id: Id,
     pub(super) private_id: u32,
     pub(super) room: Arc<RoomOptions>,
+    pub(super) talk: TalkWish,
     /// What its client is told.
     pub(super) data: Value,
 }
@@ -159,4 +196,8 @@ pub(super) struct Feed {
     pub(super) metadata: Option<Value>,
     pub(super) streams: Vec<StreamInfo>,
     pub(super) shard: ShardId,
+    /// Nothing ever comes from there.
+    pub(super) is_dummy: bool,
+    /// Its media is encrypted end to end.
+    pub(super) e2ee: bool,
 }

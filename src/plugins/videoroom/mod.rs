@@ -6,12 +6,16 @@
 //! `janus.plugin.videoroom`.
 
 mod data;
+mod delay;
+mod dummy;
 mod exports;
 mod fault;
 mod fields;
 mod forward;
+mod guard;
 mod home;
 mod ids;
+mod keeper;
 mod manage;
 mod member;
 mod messages;
@@ -32,14 +36,17 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 
 use crate::base::error::ApiError;
-use crate::base::id::{HandleRef, ShardId};
+use crate::base::id::{HandleRef, SessionId, ShardId};
 use crate::config::VideoRoomConfig;
-use crate::gateway::outside::LookupId;
+use crate::gateway::outside::{FileId, LookupId, Written};
 use crate::gateway::plugin::{Answer, Cx, Plugin, PluginInfo, PluginMessage, PluginMsg, Ticket};
-use crate::media::{LineRef, PeerEvent, PlainEvent};
+use crate::media::{LineRef, Media, PeerEvent, PlainEvent};
+use crate::metrics::Metrics;
 use exports::Exports;
 use fault::Fault;
+use guard::{Guard, Held};
 use home::Home;
+use keeper::Keeper;
 use manage::{Manage, RoomRequest};
 use member::Member;
 use messages::{HomeAct, Managed, Msg, News};
@@ -59,6 +66,8 @@ pub struct VideoRoom {
     resolving: Resolving,
     /// What publishers here are sent to elsewhere.
     exports: Exports,
+    guard: Guard,
+    keeper: Keeper,
 }
 
 impl VideoRoom {
@@ -70,11 +79,13 @@ impl VideoRoom {
             lists: BTreeMap::new(),
             resolving: Resolving::default(),
             exports: Exports::default(),
+            guard: Guard::default(),
+            keeper: Keeper::default(),
         }
     }
 
     /// Passes a request about rooms to where it is carried out.
-    fn pass(&mut self, cx: &mut Cx<'_>, ticket: Ticket, request: Manage) {
+    fn pass(&mut self, cx: &mut Cx<'_>, ticket: Ticket, source: SessionId, request: Manage) {
         let to = match &request {
             Manage::Create { room: None, .. } => cx.shard,
             Manage::Create {
@@ -87,19 +98,29 @@ impl VideoRoom {
                     .insert(ticket, vec![None; usize::from(cx.shards)]);
                 for shard in (0..cx.shards).map(ShardId) {
                     let request = Manage::List { sees_private };
-                    cx.send(shard, Msg::Manage { ticket, request });
+                    let message = Msg::Manage {
+                        ticket,
+                        source,
+                        request,
+                    };
+                    cx.send(shard, message);
                 }
                 return;
             }
         };
-        cx.send(to, Msg::Manage { ticket, request });
+        let message = Msg::Manage {
+            ticket,
+            source,
+            request,
+        };
+        cx.send(to, message);
     }
 
     /// Goes on with a request once the names in it are known.
     fn resolved(&mut self, cx: &mut Cx<'_>, resolved: Resolved) {
         match resolved {
             Resolved::Failed(ticket, fault) => cx.resolve(ticket, fault.json()),
-            Resolved::Ready(ticket, request) => self.pass(cx, ticket, request),
+            Resolved::Ready(ticket, source, request) => self.pass(cx, ticket, source, request),
             Resolved::Waits => {}
         }
     }
@@ -128,19 +149,19 @@ impl VideoRoom {
         cx: &mut Cx<'_>,
         asked: (Ticket, ShardId),
         request: Manage,
-    ) -> Option<Managed> {
+    ) -> Result<Option<Managed>, Fault> {
         let data = match request {
-            Manage::Create { room, options } => self.home.create(cx, room, *options),
+            Manage::Create {
+                room,
+                options,
+                permanent,
+            } => self.home.create(cx, asked, room, *options, permanent)?,
             Manage::List { sees_private } => {
-                return Some(Managed::Rooms(self.home.list(sees_private)));
+                return Ok(Some(Managed::Rooms(self.home.list(sees_private))));
             }
-            Manage::Room(request) => match self.home.manage(cx, asked, request) {
-                Ok(Some(data)) => Ok(data),
-                Ok(None) => return None,
-                Err(fault) => Err(fault),
-            },
+            Manage::Room(request) => self.home.manage(cx, asked, request)?,
         };
-        Some(Managed::Data(data.unwrap_or_else(|fault| fault.json())))
+        Ok(data.map(Managed::Data))
     }
 
     fn news(&mut self, cx: &mut Cx<'_>, handle: HandleRef, news: News) {
@@ -165,7 +186,8 @@ impl VideoRoom {
                     | News::FeedGone(_)
                     | News::MayPublish { .. }
                     | News::Moderated { .. }
-                    | News::Refused(_) => return,
+                    | News::Refused(_)
+                    | News::Room(_) => return,
                 };
                 cx.send(room.home(cx.shards), Msg::Home { room, act });
             }
@@ -201,8 +223,15 @@ impl Plugin for VideoRoom {
                 match manage::read(&lower, &message.body, &cx.config.videoroom) {
                     Some(Ok(request)) => {
                         let ticket = cx.later();
-                        let resolved = self.resolving.begin(cx, ticket, request);
+                        let source = handle.session;
+                        let resolved = self.resolving.begin(cx, ticket, source, request);
                         self.resolved(cx, resolved);
+                        return Ok(Answer::Later(ticket));
+                    }
+                    Some(Err(fault)) if fault.is_guess => {
+                        let ticket = cx.later();
+                        let answer = Held::Resolve(ticket, fault.json());
+                        self.guard.answer(cx, None, handle.session, answer);
                         return Ok(Answer::Later(ticket));
                     }
                     Some(Err(fault)) => fault,
@@ -239,6 +268,7 @@ impl Plugin for VideoRoom {
             | PeerEvent::Media { .. }
             | PeerEvent::Remb { .. }
             | PeerEvent::SlowLink { .. }
+            | PeerEvent::Talking { .. }
             | PeerEvent::Up => {}
         }
     }
@@ -250,8 +280,26 @@ impl Plugin for VideoRoom {
         self.exports.prune(cx);
     }
 
-    fn query(&self, handle: HandleRef) -> Value {
-        self.members.get(&handle).map_or(json!({}), Member::query)
+    fn query(&self, media: &Media, handle: HandleRef) -> Value {
+        let member = self.members.get(&handle);
+        member.map_or(json!({}), |member| member.query(media))
+    }
+
+    fn woken(&mut self, cx: &mut Cx<'_>) {
+        self.guard.woken(cx);
+    }
+
+    fn written(&mut self, cx: &mut Cx<'_>, id: FileId, written: Written) {
+        self.keeper.written(cx, id, written);
+    }
+
+    fn add_to(&self, metrics: &mut Metrics) {
+        let (rooms, people) = self.home.counts();
+        metrics.videoroom_rooms += rooms as u64;
+        metrics.videoroom_people += people as u64;
+        metrics.videoroom_wrong_secrets += self.guard.counts.wrong;
+        metrics.videoroom_held_answers += self.guard.counts.held;
+        metrics.videoroom_dropped_answers += self.guard.counts.dropped;
     }
 
     fn looked_up(&mut self, cx: &mut Cx<'_>, id: LookupId, address: Option<IpAddr>) {
@@ -272,6 +320,14 @@ impl Plugin for VideoRoom {
                     self.exports.message(cx, source, form, &bytes);
                 }
             }
+            PlainEvent::Talking {
+                source,
+                line,
+                talking,
+            } => {
+                let from = LineRef { peer: source, line };
+                self.home.remote_talking(cx, from, talking);
+            }
             PlainEvent::Opened { sock, bound } => {
                 if !self.exports.opened(cx, sock, bound) {
                     self.home.opened(cx, sock, bound);
@@ -289,10 +345,44 @@ impl Plugin for VideoRoom {
             Msg::Export(order) => self.exports.order(cx, *order),
             Msg::Exported { room, report } => self.home.exported(cx, &room, *report),
             Msg::ExportStreams(streams) => self.exports.streams(cx, &streams),
-            Msg::Home { room, act } => self.home.act(cx, from, &room, act),
-            Msg::Manage { ticket, request } => {
-                if let Some(answer) = self.manage(cx, (ticket, from), request) {
-                    cx.send(from, Msg::Managed { ticket, answer });
+            Msg::Home { room, act } => {
+                if let Err((place, fault)) = self.home.act(cx, from, &room, act) {
+                    let is_guess = fault.is_guess;
+                    let (handle, news) = (place.handle, News::Refused(fault));
+                    let message = Msg::Member { handle, news };
+                    if is_guess {
+                        let answer = Held::Send(place.shard, message);
+                        self.guard.answer(cx, Some(room), handle.session, answer);
+                    } else {
+                        cx.send(place.shard, message);
+                    }
+                }
+            }
+            Msg::Keep(keep) => self.keeper.keep(cx, *keep),
+            Msg::Kicked { room, private_id } => {
+                for member in self.members.values_mut() {
+                    member.kicked(cx, &room, private_id);
+                }
+            }
+            Msg::Manage {
+                ticket,
+                source,
+                request,
+            } => {
+                let room = request.room().cloned();
+                match self.manage(cx, (ticket, from), request) {
+                    Ok(Some(answer)) => cx.send(from, Msg::Managed { ticket, answer }),
+                    Ok(None) => {}
+                    Err(fault) => {
+                        let answer = Managed::Data(fault.json());
+                        let message = Msg::Managed { ticket, answer };
+                        if fault.is_guess {
+                            let answer = Held::Send(from, message);
+                            self.guard.answer(cx, room, source, answer);
+                        } else {
+                            cx.send(from, message);
+                        }
+                    }
                 }
                 // What was ended may have been sent elsewhere.
                 self.exports.prune(cx);

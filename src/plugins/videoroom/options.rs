@@ -1,16 +1,31 @@
 //! What can be set of a room: by `create`, by `edit`, and in the configuration.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use crate::config::RoomConfig;
+use crate::gateway::plugin::Cx;
+use crate::media::TalkRule;
+use crate::plugins::videoroom::dummy::DummyStream;
 use crate::plugins::videoroom::fault::Fault;
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::Id;
+use crate::plugins::videoroom::messages::TalkWish;
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 
 /// Codecs that a room's list holds at most; more are ignored, as Janus does.
 const CODECS_MAX: usize = 5;
+
+/// Who talks is found out of so many packets.
+const ACTIVE_PACKETS: u64 = 100;
+
+/// An average below it is speech, in -dBov.
+const LEVEL_AVERAGE: u64 = 25;
+
+/// Key frames that are wanted less often than once a day are not wanted, in seconds.
+const FIR_FREQ_MAX: u64 = 86_400;
 
 /// The least cap of a publisher's bitrate other than none, in bit/s.
 const BITRATE_MIN: u64 = 64_000;
@@ -63,6 +78,9 @@ pub(super) struct RoomOptions {
     pub(super) lock_record: bool,
     pub(super) notify_joining: bool,
     pub(super) dummy_publisher: bool,
+    /// What it is there for; otherwise all codecs of the room.
+    pub(super) dummy_streams: Option<Vec<DummyStream>>,
+    pub(super) dummy_e2ee: bool,
 }
 
 impl RoomOptions {
@@ -88,8 +106,8 @@ impl RoomOptions {
             opus_dtx: false,
             audiolevel_ext: true,
             audiolevel_event: false,
-            audio_active_packets: 100,
-            audio_level_average: 25,
+            audio_active_packets: ACTIVE_PACKETS,
+            audio_level_average: LEVEL_AVERAGE,
             videoorient_ext: true,
             playoutdelay_ext: true,
             transport_wide_cc_ext: true,
@@ -98,6 +116,8 @@ impl RoomOptions {
             lock_record: false,
             notify_joining: false,
             dummy_publisher: false,
+            dummy_streams: None,
+            dummy_e2ee: false,
         }
     }
 
@@ -157,6 +177,10 @@ impl RoomOptions {
         flag("notify_joining", &mut options.notify_joining)?;
         flag("require_e2ee", &mut options.require_e2ee)?;
         flag("dummy_publisher", &mut options.dummy_publisher)?;
+        options.dummy_streams = fields.may_array("dummy_streams")?.map(dummy_streams);
+        flag("dummy_e2ee", &mut options.dummy_e2ee)?;
+        // Helper threads have no counterpart here.
+        fields.may_count("threads")?;
         options.settle();
         Ok(options)
     }
@@ -240,6 +264,7 @@ impl RoomOptions {
             "lock_record" => set(&mut self.lock_record),
             "notify_joining" => set(&mut self.notify_joining),
             "dummy_publisher" => set(&mut self.dummy_publisher),
+            "dummy_e2ee" => set(&mut self.dummy_e2ee),
             "publishers" => count(&mut self.publishers),
             "bitrate" => count(&mut self.bitrate),
             "fir_freq" => count(&mut self.fir_freq),
@@ -254,6 +279,12 @@ impl RoomOptions {
     /// Makes options agree with each other.
     fn settle(&mut self) {
         self.bitrate = raised(self.bitrate);
+        if self.audio_active_packets == 0 {
+            self.audio_active_packets = ACTIVE_PACKETS;
+        }
+        if self.audio_level_average == 0 {
+            self.audio_level_average = LEVEL_AVERAGE;
+        }
         let has = |list: &[String], name: &str| list.iter().any(|codec| codec == name);
         if !has(&self.video_codecs, "vp9") {
             self.vp9_profile = None;
@@ -262,6 +293,100 @@ impl RoomOptions {
             self.h264_profile = None;
         }
         self.opus_fec &= has(&self.audio_codecs, "opus");
+    }
+
+    /// The bitrate that a publisher gets that asks for one.
+    pub(super) fn capped(&self, bitrate: u64) -> u64 {
+        match (self.bitrate_cap && self.bitrate > 0, bitrate) {
+            (true, 0) => self.bitrate,
+            (true, bitrate) => bitrate.min(self.bitrate),
+            (false, bitrate) => bitrate,
+        }
+    }
+
+    /// Has a stream watched on the shard where its packets come in: who talks, and key frames.
+    pub(super) fn watch(&self, cx: &mut Cx<'_>, stream: &StreamInfo, wish: TalkWish) {
+        match stream.kind {
+            StreamKind::Audio => {
+                let or = |wish: Option<u64>, room| wish.filter(|wish| *wish > 0).unwrap_or(room);
+                let packets = or(wish.active_packets, self.audio_active_packets);
+                let threshold = or(wish.level_average, self.audio_level_average);
+                let rule = TalkRule {
+                    packets_count: u32::try_from(packets).unwrap_or(u32::MAX),
+                    threshold: u8::try_from(threshold).unwrap_or(u8::MAX),
+                };
+                let is_heard = self.audiolevel_event && stream.audiolevel_ext_id.is_some();
+                cx.media.listen(stream.line, is_heard.then_some(rule));
+            }
+            StreamKind::Data => {}
+            StreamKind::Video => {
+                let interval = Duration::from_secs(self.fir_freq.min(FIR_FREQ_MAX));
+                let interval = Some(interval).filter(|interval| !interval.is_zero());
+                cx.media.refresh(cx.now, stream.line, interval);
+            }
+        }
+    }
+
+    /// The options as a configuration file has them. What is not there has its default, so only
+    /// what differs from it is written, and what everybody looks for.
+    pub(super) fn written(&self) -> Vec<(&'static str, String)> {
+        let mut all = vec![
+            ("description", self.description.clone()),
+            ("publishers", self.publishers.to_string()),
+            ("bitrate", self.bitrate.to_string()),
+            ("audiocodec", self.audio_codecs.join(",")),
+            ("videocodec", self.video_codecs.join(",")),
+        ];
+        let defaults = Self::named(String::new());
+        let mut flag = |name, get: fn(&Self) -> bool| {
+            if get(self) != get(&defaults) {
+                let word = if get(self) { "true" } else { "false" };
+                all.push((name, word.to_owned()));
+            }
+        };
+        flag("is_private", |room| room.is_private);
+        flag("require_pvtid", |room| room.require_pvtid);
+        flag("require_e2ee", |room| room.require_e2ee);
+        flag("signed_tokens", |room| room.signed_tokens);
+        flag("bitrate_cap", |room| room.bitrate_cap);
+        flag("opus_fec", |room| room.opus_fec);
+        flag("opus_dtx", |room| room.opus_dtx);
+        flag("audiolevel_ext", |room| room.audiolevel_ext);
+        flag("audiolevel_event", |room| room.audiolevel_event);
+        flag("videoorient_ext", |room| room.videoorient_ext);
+        flag("playoutdelay_ext", |room| room.playoutdelay_ext);
+        flag("transport_wide_cc_ext", |room| room.transport_wide_cc_ext);
+        flag("record", |room| room.record);
+        flag("lock_record", |room| room.lock_record);
+        flag("notify_joining", |room| room.notify_joining);
+        flag("dummy_publisher", |room| room.dummy_publisher);
+        flag("dummy_e2ee", |room| room.dummy_e2ee);
+        let mut text = |name, option: Option<&str>| {
+            all.extend(option.map(|text| (name, text.to_owned())));
+        };
+        text("secret", self.secret.as_deref());
+        text("pin", self.pin.as_deref());
+        text("vp9_profile", self.vp9_profile.as_deref());
+        text("h264_profile", self.h264_profile.as_deref());
+        text("rec_dir", self.rec_dir.as_deref());
+        for (name, count, default) in [
+            ("fir_freq", self.fir_freq, 0),
+            (
+                "audio_active_packets",
+                self.audio_active_packets,
+                ACTIVE_PACKETS,
+            ),
+            (
+                "audio_level_average",
+                self.audio_level_average,
+                LEVEL_AVERAGE,
+            ),
+        ] {
+            if count != default {
+                all.push((name, count.to_string()));
+            }
+        }
+        all
     }
 
     /// The room as `list` shows it.
@@ -363,6 +488,18 @@ impl Edit {
         take(&mut options.lock_record, self.lock_record);
         take(&mut options.rec_dir, self.rec_dir.map(Some));
     }
+}
+
+/// Reads `dummy_streams`. As in Janus, items without a codec are passed over.
+fn dummy_streams(array: &[Value]) -> Vec<DummyStream> {
+    let streams = array.iter().filter_map(|item| {
+        let text = |name| item.get(name).and_then(Value::as_str).map(Box::from);
+        Some(DummyStream {
+            codec: text("codec")?,
+            fmtp: text("fmtp"),
+        })
+    });
+    streams.collect()
 }
 
 const fn raised(bitrate: u64) -> u64 {

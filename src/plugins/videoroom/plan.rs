@@ -5,7 +5,7 @@ use crate::media::LineRef;
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 use crate::wire::sdp::{
-    AnswerPlan, Codec, Direction, LinePlan, MediaDescription, MediaKind, MediaPlan, RidOrder,
+    AnswerPlan, Codec, Direction, LinePlan, MediaDescription, MediaKind, MediaPlan, Msid, RidOrder,
     SessionDescription, SimulcastPlan, accepted_extensions, answer_feedback, extension,
     simulcast_layers,
 };
@@ -20,13 +20,22 @@ pub(super) struct Forced {
     pub(super) video: Option<Box<str>>,
 }
 
+/// How a publisher wants its offer to be taken.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct PublishWish<'a> {
+    pub(super) forced: &'a Forced,
+    pub(super) rid_order: RidOrder,
+    /// Sections whose layers are in one stream.
+    pub(super) svc: &'a [usize],
+}
+
 /// Decides on every line of an offer, and names the streams that it makes. Their peer is not known
 /// yet; [`locate`] puts it in.
 pub(super) fn publication(
     offer: &SessionDescription,
     room: &RoomOptions,
     name: &str,
-    forced: &Forced,
+    wish: &PublishWish<'_>,
     described: impl Fn(&str) -> Option<Box<str>>,
 ) -> (AnswerPlan, Vec<StreamInfo>) {
     let mut streams = Vec::new();
@@ -35,37 +44,24 @@ pub(super) fn publication(
         let Some(kind) = kind_of(media) else {
             return LinePlan::Rejected;
         };
-        let mut stream = StreamInfo {
-            kind,
-            mindex: index,
-            description: described(&mid),
-            mid: mid.into(),
-            codec: "".into(),
-            fmtp: None,
-            is_disabled: false,
-            is_moderated: false,
-            is_simulcast: false,
-            has_fec: false,
-            has_dtx: false,
-            is_stereo: false,
-            h264_profile: None,
-            vp9_profile: None,
-            audiolevel_ext_id: None,
-            videoorient_ext_id: None,
-            playoutdelay_ext_id: None,
-            line: LineRef {
-                peer: PeerId(0),
-                line: index,
-            },
+        let line = LineRef {
+            peer: PeerId(0),
+            line: index,
         };
+        let described = described(&mid);
+        let mut stream = StreamInfo::new(kind, index, mid.into(), line);
+        stream.description = described;
         let plan = match kind {
             StreamKind::Data => LinePlan::Application {
                 sctp_port: SCTP_PORT,
                 max_message_size: None,
             },
-            StreamKind::Audio | StreamKind::Video => match choose(media, kind, room, forced) {
+            StreamKind::Audio | StreamKind::Video => match choose(media, kind, room, wish.forced) {
                 Some(codec) => {
-                    let plan = media_plan(media, codec, room, &mut stream);
+                    let plan = media_plan(media, codec, room, wish.rid_order, &mut stream);
+                    let has_layers = matches!(&*stream.codec, "av1" | "vp9");
+                    let is_named = wish.svc.contains(&index);
+                    stream.is_svc = is_named && has_layers && !stream.is_simulcast;
                     LinePlan::Media(Box::new(plan))
                 }
                 None => {
@@ -138,6 +134,7 @@ fn media_plan(
     media: &MediaDescription,
     codec: &Codec,
     room: &RoomOptions,
+    rid_order: RidOrder,
     stream: &mut StreamInfo,
 ) -> MediaPlan {
     let extensions = accepted_extensions(media, &wanted_extensions(stream.kind, room));
@@ -148,7 +145,7 @@ fn media_plan(
     let is_sending = media.direction.sends();
     stream.codec = codec.name.to_ascii_lowercase().into();
     stream.is_disabled = !is_sending;
-    stream.is_simulcast = simulcast_layers(media, RidOrder::default()).len() > 1;
+    stream.is_simulcast = simulcast_layers(media, rid_order).len() > 1;
     stream.audiolevel_ext_id = accepted(extension::AUDIO_LEVEL);
     stream.videoorient_ext_id = accepted(extension::ORIENTATION);
     stream.playoutdelay_ext_id = accepted(extension::PLAYOUT_DELAY);
@@ -187,7 +184,11 @@ fn media_plan(
         },
         extensions,
         bandwidth: Vec::new(),
-        msid: None,
+        // Nothing is sent under these names; clients of Janus have them in their answers.
+        msid: Some(Msid {
+            stream: "janus".to_owned(),
+            track: Some(format!("janus{}", stream.mid)),
+        }),
         ssrc: None,
         rtx_ssrc: None,
         simulcast: SimulcastPlan::Accept,

@@ -1,5 +1,6 @@
 //! A handle that joined a room as a publisher.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
@@ -7,18 +8,22 @@ use serde_json::{Map, Value, json};
 use crate::base::id::{HandleRef, PeerId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Jsep, JsepKind, JsepOut};
-use crate::media::{DataForm, Enabled};
+use crate::media::{DataForm, Enabled, Media, PlayoutDelay, Talking};
 use crate::plugins::videoroom::data::Message;
+use crate::plugins::videoroom::delay::{Delay, DelayWish};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
-use crate::plugins::videoroom::messages::{HomeAct, Joined, Msg, News, Place};
+use crate::plugins::videoroom::messages::{HomeAct, Joined, Msg, News, Place, TalkWish};
 use crate::plugins::videoroom::options::RoomOptions;
-use crate::plugins::videoroom::plan::{Forced, locate, publication};
-use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
+use crate::plugins::videoroom::plan::{Forced, PublishWish, locate, publication};
+use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, own_codecs};
 
 /// Bitrates below it are raised to it, in bit/s.
 const BITRATE_MIN: u64 = 64_000;
+
+/// Descriptions that are kept of one publisher: as many as it may have streams.
+const DESCRIPTIONS_MAX: usize = 128;
 
 /// A publisher, on the shard of its session.
 #[derive(Debug)]
@@ -30,10 +35,15 @@ pub(super) struct Publisher {
     /// It left, was kicked, or the room is gone.
     pub(super) is_out: bool,
     bitrate: u64,
+    /// Its media is encrypted end to end.
+    e2ee: bool,
+    talk: TalkWish,
     streams: Vec<StreamInfo>,
     /// Lines that the publisher itself has muted.
     muted: Vec<usize>,
     descriptions: Vec<Description>,
+    /// How long receivers are to wait, by mid.
+    delays: BTreeMap<Box<str>, Delay>,
     /// Those who get its messages.
     pub(super) audience: Vec<Place>,
     pub(super) is_up: bool,
@@ -53,6 +63,7 @@ pub(super) struct Settings {
     bitrate: Option<u64>,
     display: Option<Box<str>>,
     metadata: Option<Value>,
+    talk: TalkWish,
     descriptions: Vec<Description>,
     streams: Vec<StreamSettings>,
     audio: Option<bool>,
@@ -65,6 +76,7 @@ struct StreamSettings {
     mid: Option<Box<str>>,
     send: Option<bool>,
     keyframe: bool,
+    delay: DelayWish,
 }
 
 impl Settings {
@@ -93,9 +105,8 @@ impl Settings {
         fields.may_flag("record")?;
         fields.may_text("filename")?;
         settings.display = fields.may_text("display")?.map(Box::from);
-        settings.metadata = fields.may_object("metadata")?.cloned();
-        fields.may_count("audio_active_packets")?;
-        fields.may_count("audio_level_average")?;
+        settings.metadata = metadata(&fields)?;
+        settings.talk = TalkWish::read(&fields)?;
         settings.descriptions = descriptions(&fields)?;
         fields.may_flag("update")?;
         fields.may_flag("restart")?;
@@ -116,7 +127,8 @@ impl Settings {
             }
             None => {
                 let stream = StreamSettings::read(&fields)?;
-                if stream.mid.is_some() || stream.send.is_some() || stream.keyframe {
+                let says_more = stream.keyframe || stream.delay.is_some();
+                if stream.mid.is_some() || stream.send.is_some() || says_more {
                     settings.streams.push(stream);
                 }
             }
@@ -164,8 +176,42 @@ impl StreamSettings {
             mid: fields.may_text("mid")?.map(Box::from),
             send: fields.may_flag("send")?,
             keyframe: fields.may_flag("keyframe")?.unwrap_or(false),
+            delay: DelayWish::read(fields)?,
         })
     }
+}
+
+impl TalkWish {
+    /// Reads what is said of when somebody counts as talking.
+    ///
+    /// # Errors
+    ///
+    /// 430.
+    pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
+        Ok(Self {
+            active_packets: fields.may_count("audio_active_packets")?,
+            level_average: fields.may_count("audio_level_average")?,
+        })
+    }
+}
+
+/// Bytes of `metadata` as JSON. Everybody in a room is told of everybody's, in one event.
+const METADATA_BYTES_MAX: usize = 16_384;
+
+/// Reads `metadata`.
+///
+/// # Errors
+///
+/// 430.
+pub(super) fn metadata(fields: &Fields<'_>) -> Result<Option<Value>, Fault> {
+    let metadata = fields.may_object("metadata")?;
+    let is_big = |value: &&Value| value.to_string().len() > METADATA_BYTES_MAX;
+    if metadata.filter(is_big).is_some() {
+        return Err(Fault::element(
+            "Invalid element value (metadata is too big)",
+        ));
+    }
+    Ok(metadata.cloned())
 }
 
 /// Reads `descriptions`: what is to be said of each mid.
@@ -194,11 +240,14 @@ impl Publisher {
             id: joined.id.clone(),
             private_id: joined.private_id,
             bitrate: joined.room.bitrate,
+            e2ee: false,
+            talk: joined.talk,
             options: Arc::clone(&joined.room),
             is_out: false,
             streams: Vec::new(),
             muted: Vec::new(),
             descriptions: Vec::new(),
+            delays: BTreeMap::new(),
             audience: Vec::new(),
             is_up: false,
         }
@@ -214,11 +263,16 @@ impl Publisher {
     /// Takes over settings that need no session description.
     pub(super) fn apply(&mut self, cx: &mut Cx<'_>, handle: HandleRef, settings: &mut Settings) {
         if let Some(bitrate) = settings.bitrate {
-            self.bitrate = bitrate;
-            if let Some(peer) = cx.peer(handle).filter(|_| bitrate > 0) {
-                cx.media.set_bitrate(cx.now, peer, bitrate);
+            self.bitrate = self.options.capped(bitrate);
+            if let Some(peer) = cx.peer(handle) {
+                cx.media.set_bitrate(cx.now, peer, self.bitrate);
             }
         }
+        self.talk = TalkWish {
+            active_packets: settings.talk.active_packets.or(self.talk.active_packets),
+            level_average: settings.talk.level_average.or(self.talk.level_average),
+        };
+        self.watch(cx);
         let (display, metadata) = (settings.display.take(), settings.metadata.take());
         if display.is_some() || metadata.is_some() {
             let user = self.id.clone();
@@ -244,6 +298,9 @@ impl Publisher {
                 let mid = setting.mid.as_deref();
                 self.send_all(cx, send, |stream| mid.is_none_or(|mid| mid == &*stream.mid));
             }
+            if setting.delay.is_some() {
+                self.delay(cx, setting.mid.as_deref(), setting.delay);
+            }
             if setting.keyframe {
                 let mid = setting.mid.as_deref();
                 for stream in &self.streams {
@@ -268,14 +325,50 @@ impl Publisher {
             self.remember(new);
         }
         if !self.streams.is_empty() {
-            let (user, streams) = (self.id.clone(), self.streams.clone());
-            self.tell_home(cx, HomeAct::Streams { user, streams });
+            self.tell_streams(cx);
         }
     }
 
     fn remember(&mut self, new: Description) {
         self.descriptions.retain(|known| known.mid != new.mid);
-        self.descriptions.push(new);
+        if self.descriptions.len() < DESCRIPTIONS_MAX {
+            self.descriptions.push(new);
+        }
+    }
+
+    fn tell_streams(&self, cx: &mut Cx<'_>) {
+        let act = HomeAct::Streams {
+            user: self.id.clone(),
+            streams: self.streams.clone(),
+            e2ee: self.e2ee,
+        };
+        self.tell_home(cx, act);
+    }
+
+    fn delay_of(&self, stream: &StreamInfo) -> Option<PlayoutDelay> {
+        self.delays.get(&stream.mid)?.both()
+    }
+
+    /// Changes how long receivers are to wait for a stream, or for all that are video.
+    fn delay(&mut self, cx: &mut Cx<'_>, mid: Option<&str>, wish: DelayWish) {
+        for stream in &self.streams {
+            let is_meant = match mid {
+                Some(mid) => *stream.mid == *mid,
+                None => stream.kind == StreamKind::Video,
+            };
+            if is_meant {
+                let delay = self.delays.entry(stream.mid.clone()).or_default();
+                wish.apply(delay);
+                cx.media.set_playout_delay(stream.line, delay.both());
+            }
+        }
+    }
+
+    /// Has its streams watched as the room and it want it.
+    fn watch(&self, cx: &mut Cx<'_>) {
+        for stream in &self.streams {
+            self.options.watch(cx, stream, self.talk);
+        }
     }
 
     fn send_all(&mut self, cx: &mut Cx<'_>, send: bool, which: impl Fn(&StreamInfo) -> bool) {
@@ -350,8 +443,12 @@ impl Publisher {
             let known = self.descriptions.iter().find(|known| &*known.mid == mid);
             known.map(|known| known.text.clone())
         };
-        let (plan, mut streams) =
-            publication(&jsep.sdp, &self.options, &name, &settings.forced, described);
+        let wish = PublishWish {
+            forced: &settings.forced,
+            rid_order: jsep.options.rid_order,
+            svc: &jsep.svc,
+        };
+        let (plan, mut streams) = publication(&jsep.sdp, &self.options, &name, &wish, described);
         if streams.is_empty() {
             let text = "Can't offer an SDP with no stream";
             return Err(Fault::new(Code::InvalidSdp, text));
@@ -368,18 +465,14 @@ impl Publisher {
             stream.is_moderated = before.is_some_and(|old| old.is_moderated);
         }
         self.streams = streams;
+        self.e2ee = jsep.e2ee;
         self.gate(cx);
-        for (key, kind) in [
-            ("audio_codec", StreamKind::Audio),
-            ("video_codec", StreamKind::Video),
-        ] {
-            if let Some(codec) = first_codec(&self.streams, kind) {
-                data[key] = codec.into();
-            }
+        self.watch(cx);
+        for (key, codec) in own_codecs(&self.streams) {
+            data[key] = codec.into();
         }
         data["streams"] = self.streams.iter().map(StreamInfo::own_json).collect();
-        let (user, streams) = (self.id.clone(), self.streams.clone());
-        self.tell_home(cx, HomeAct::Streams { user, streams });
+        self.tell_streams(cx);
         Ok(JsepOut {
             kind: JsepKind::Answer,
             sdp,
@@ -387,9 +480,29 @@ impl Publisher {
         })
     }
 
-    /// Takes over the options that the room has when it gives a place.
-    pub(super) fn refresh(&mut self, room: Arc<RoomOptions>) {
+    /// Takes over the options that the room has by now.
+    pub(super) fn refresh(&mut self, cx: &mut Cx<'_>, room: Arc<RoomOptions>) {
         self.options = room;
+        self.watch(cx);
+    }
+
+    /// Packets of it were lost on the way.
+    pub(super) fn tell_slow_link(&self, cx: &mut Cx<'_>, handle: HandleRef) {
+        let data = json!({"videoroom": "slow_link", "current-bitrate": self.bitrate});
+        cx.push(handle, None, data, None);
+    }
+
+    /// It began or ceased to talk.
+    pub(super) fn talking(&self, cx: &mut Cx<'_>, line: usize, talking: Talking) {
+        if !self.is_out {
+            let user = self.id.clone();
+            let act = HomeAct::Talking {
+                user,
+                line,
+                talking,
+            };
+            self.tell_home(cx, act);
+        }
     }
 
     /// The PeerConnection is up.
@@ -432,6 +545,7 @@ impl Publisher {
     pub(super) fn unpublished(&mut self, cx: &mut Cx<'_>) {
         self.is_up = false;
         self.muted.clear();
+        self.delays.clear();
         if !std::mem::take(&mut self.streams).is_empty() && !self.is_out {
             let user = self.id.clone();
             self.tell_home(cx, HomeAct::Unpublish { user });
@@ -448,15 +562,28 @@ impl Publisher {
         json!({"videoroom": "event", "room": self.room.json(), "configured": "ok"})
     }
 
-    pub(super) fn query(&self) -> Value {
-        let streams: Vec<Value> = self.streams.iter().map(StreamInfo::own_json).collect();
+    pub(super) fn query(&self, media: &Media) -> Value {
+        let streams = self.streams.iter().map(|stream| {
+            let mut shown = stream.own_json();
+            if let Some(PlayoutDelay { min, max }) = self.delay_of(stream) {
+                shown["playout-delay"] = json!({"min-delay": min, "max-delay": max});
+            }
+            if stream.audiolevel_ext_id.is_some() {
+                shown["talking"] = media.talks(stream.line).into();
+            }
+            if stream.is_moderated {
+                shown["moderated"] = true.into();
+            }
+            shown
+        });
         json!({
             "type": "publisher",
             "room": self.room.json(),
             "id": self.id.json(),
             "private_id": self.private_id,
             "bitrate": self.bitrate,
-            "streams": streams,
+            "e2ee": self.e2ee,
+            "streams": streams.collect::<Vec<_>>(),
         })
     }
 }

@@ -158,30 +158,24 @@ impl RemoteStream {
             let id = fields.may_count(name)?.and_then(|id| u8::try_from(id).ok());
             Ok::<_, Fault>(id.filter(|id| *id > 0))
         };
-        let mut info = StreamInfo {
-            kind,
-            mindex: 0,
-            mid: "".into(),
-            description: text("description")?,
-            codec: codec.into(),
-            fmtp: None,
-            is_disabled: flag("disabled")?,
-            is_moderated: false,
-            is_simulcast: flag("simulcast")? && kind == StreamKind::Video,
-            has_fec: flag("fec")?,
-            has_dtx: flag("dtx")?,
-            is_stereo: flag("stereo")?,
-            h264_profile: text("h264_profile")?,
-            vp9_profile: text("vp9_profile")?,
-            audiolevel_ext_id: extension("audiolevel_ext_id")?,
-            videoorient_ext_id: extension("videoorient_ext_id")?,
-            playoutdelay_ext_id: extension("playoutdelay_ext_id")?,
-            line: LineRef {
-                peer: PeerId(0),
-                line: 0,
-            },
+        let nowhere = LineRef {
+            peer: PeerId(0),
+            line: 0,
         };
-        flag("svc")?;
+        let mut info = StreamInfo::new(kind, 0, "".into(), nowhere);
+        info.description = text("description")?;
+        info.codec = codec.into();
+        info.is_disabled = flag("disabled")?;
+        info.is_simulcast = flag("simulcast")? && kind == StreamKind::Video;
+        info.is_svc = flag("svc")? && matches!(codec, "av1" | "vp9") && !info.is_simulcast;
+        info.has_fec = flag("fec")?;
+        info.has_dtx = flag("dtx")?;
+        info.is_stereo = flag("stereo")?;
+        info.h264_profile = text("h264_profile")?;
+        info.vp9_profile = text("vp9_profile")?;
+        info.audiolevel_ext_id = extension("audiolevel_ext_id")?;
+        info.videoorient_ext_id = extension("videoorient_ext_id")?;
+        info.playoutdelay_ext_id = extension("playoutdelay_ext_id")?;
         info.fmtp = fmtp(&info);
         let ids = ExtensionIds {
             audio_level: info.audiolevel_ext_id,

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::base::id::SessionId;
 use crate::gateway::outside::LookupId;
 use crate::gateway::plugin::{Cx, Ticket};
 use crate::plugins::videoroom::fault::Fault;
@@ -16,7 +17,7 @@ use crate::plugins::videoroom::manage::{Manage, RoomAction, RoomRequest};
 #[derive(Debug, Default)]
 pub(super) struct Resolving {
     under_way: BTreeMap<LookupId, Ticket>,
-    requests: BTreeMap<Ticket, Manage>,
+    requests: BTreeMap<Ticket, (SessionId, Manage)>,
 }
 
 /// What becomes of a request.
@@ -25,7 +26,7 @@ pub(super) enum Resolved {
     /// It cannot be carried out.
     Failed(Ticket, Fault),
     /// It can.
-    Ready(Ticket, Manage),
+    Ready(Ticket, SessionId, Manage),
     /// It waits, or nobody waits for it.
     Waits,
 }
@@ -36,17 +37,18 @@ impl Resolving {
         &mut self,
         cx: &mut Cx<'_>,
         ticket: Ticket,
+        source: SessionId,
         mut request: Manage,
     ) -> Resolved {
         let hosts = hosts(&mut request);
         let Some(host) = hosts.first() else {
-            return Resolved::Ready(ticket, request);
+            return Resolved::Ready(ticket, source, request);
         };
         let Some(lookup) = cx.look_up(&host.name, host.sought) else {
             return Resolved::Failed(ticket, host.unresolved());
         };
         self.under_way.insert(lookup, ticket);
-        self.requests.insert(ticket, request);
+        self.requests.insert(ticket, (source, request));
         Resolved::Waits
     }
 
@@ -61,14 +63,14 @@ impl Resolving {
             return Resolved::Waits;
         };
         let request = self.requests.remove(&ticket);
-        let Some(mut request) = request.filter(|_| cx.is_awaited(ticket)) else {
+        let Some((source, mut request)) = request.filter(|_| cx.is_awaited(ticket)) else {
             return Resolved::Waits;
         };
         let mut waiting = hosts(&mut request);
         // The first is the one that was looked up; others of the same name are found with it.
         let (name, sought) = match waiting.first() {
             Some(host) => (host.name.clone(), host.sought),
-            None => return Resolved::Ready(ticket, request),
+            None => return Resolved::Ready(ticket, source, request),
         };
         for host in waiting
             .iter_mut()
@@ -78,7 +80,7 @@ impl Resolving {
                 return Resolved::Failed(ticket, fault);
             }
         }
-        self.begin(cx, ticket, request)
+        self.begin(cx, ticket, source, request)
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct StreamInfo {
     pub(super) is_disabled: bool,
     pub(super) is_moderated: bool,
     pub(super) is_simulcast: bool,
+    /// Its layers are in one stream.
+    pub(super) is_svc: bool,
     pub(super) has_fec: bool,
     pub(super) has_dtx: bool,
     pub(super) is_stereo: bool,
@@ -50,6 +52,31 @@ pub(super) struct StreamInfo {
 }
 
 impl StreamInfo {
+    /// A stream of which nothing more is known.
+    pub(super) fn new(kind: StreamKind, mindex: usize, mid: Box<str>, line: LineRef) -> Self {
+        Self {
+            kind,
+            mindex,
+            mid,
+            description: None,
+            codec: "".into(),
+            fmtp: None,
+            is_disabled: false,
+            is_moderated: false,
+            is_simulcast: false,
+            is_svc: false,
+            has_fec: false,
+            has_dtx: false,
+            is_stereo: false,
+            h264_profile: None,
+            vp9_profile: None,
+            audiolevel_ext_id: None,
+            videoorient_ext_id: None,
+            playoutdelay_ext_id: None,
+            line,
+        }
+    }
+
     /// The stream as others see it.
     pub(super) fn json(&self) -> Value {
         let mut stream = json!({
@@ -72,6 +99,7 @@ impl StreamInfo {
             ("fec", self.has_fec),
             ("dtx", self.has_dtx),
             ("simulcast", self.is_simulcast),
+            ("svc", self.is_svc),
         ];
         for (name, _) in flags.iter().filter(|(_, flag)| *flag) {
             stream[*name] = true.into();
@@ -104,6 +132,22 @@ impl StreamInfo {
         }
         stream
     }
+}
+
+/// The codecs of the first streams of both kinds, as their publisher is told: `none` for a kind
+/// that it offers and the room does not take.
+pub(super) fn own_codecs(streams: &[StreamInfo]) -> Vec<(&'static str, &str)> {
+    let mut codecs = Vec::new();
+    for (name, kind) in [
+        ("audio_codec", StreamKind::Audio),
+        ("video_codec", StreamKind::Video),
+    ] {
+        let first = streams.iter().find(|stream| stream.kind == kind);
+        let codec = first_codec(streams, kind);
+        let codec = codec.or_else(|| first.map(|_| "none"));
+        codecs.extend(codec.map(|codec| (name, codec)));
+    }
+    codecs
 }
 
 /// The codec of the first stream of a kind that is not disabled, as clients of the time before

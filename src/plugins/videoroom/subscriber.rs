@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::base::id::HandleRef;
 use crate::gateway::plugin::{Cx, JsepKind, JsepOut};
-use crate::media::{Enabled, IceRestart, LineRef, MediaError};
+use crate::media::{Enabled, IceRestart, LineRef, Media, MediaError};
 use crate::plugins::videoroom::data::{Channels, Message};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::Id;
@@ -31,6 +31,9 @@ pub(super) struct Subscriber {
     pub(super) options: Arc<RoomOptions>,
     private_id: u64,
     pub(super) is_out: bool,
+    pub(super) is_kicked: bool,
+    /// Media is encrypted end to end, from all its feeds or from none.
+    e2ee: bool,
     manner: Manner,
     lines: Vec<Line>,
     pub(super) channels: Channels,
@@ -64,6 +67,8 @@ impl Subscriber {
             options,
             private_id,
             is_out: false,
+            is_kicked: false,
+            e2ee: false,
             manner,
             lines: Vec::new(),
             channels: Channels::default(),
@@ -76,17 +81,19 @@ impl Subscriber {
     }
 
     /// Adds the streams that are wished for; tells whether that needs an offer. `keeps_disabled`
-    /// takes those too that their publishers have stopped.
+    /// takes those too that their publishers have stopped. No more than `max` lines come to be.
     ///
     /// # Errors
     ///
-    /// 428, and then nothing is added.
+    /// 428, 438 or 499, and then nothing is added.
     pub(super) fn add(
         &mut self,
         wishes: &[Wish],
         feeds: &[Feed],
         keeps_disabled: bool,
+        max: usize,
     ) -> Result<bool, Fault> {
+        self.check_encryption(feeds)?;
         let mut picked = Vec::new();
         for wish in wishes {
             let feed = feeds.iter().find(|feed| feed.id == wish.feed);
@@ -97,11 +104,70 @@ impl Subscriber {
             let streams = streams.filter(|stream| keeps_disabled || !stream.is_disabled);
             picked.extend(streams.map(|stream| (wish, feed, stream)));
         }
+        if self.lines.len() + self.missing(picked.iter().map(|(_, feed, stream)| (*feed, *stream)))
+            > max
+        {
+            return Err(Fault::new(Code::Unknown, "Too many streams"));
+        }
+        if self.lines.is_empty() {
+            self.e2ee = feeds.first().is_some_and(|feed| feed.e2ee);
+        }
         let mut changed = false;
         for (wish, feed, stream) in picked {
             changed |= self.add_stream(wish, feed, stream);
         }
         Ok(changed)
+    }
+
+    /// Those who encrypt end to end and those who do not cannot share a PeerConnection.
+    fn check_encryption(&self, feeds: &[Feed]) -> Result<(), Fault> {
+        let wrong = |text: String| Err(Fault::new(Code::InvalidFeed, text));
+        if self.lines.is_empty() {
+            let mut pairs = feeds.windows(2);
+            if pairs.any(|pair| pair[0].e2ee != pair[1].e2ee) {
+                let text = "Can't mix normal and end-to-end encrypted subscriptions";
+                return wrong(text.to_owned());
+            }
+            return Ok(());
+        }
+        match feeds.iter().find(|feed| feed.e2ee != self.e2ee) {
+            None => Ok(()),
+            Some(feed) => {
+                let not = if feed.e2ee { "" } else { "not " };
+                let id = &feed.id;
+                wrong(format!(
+                    "Can't have {not}end-to-end encrypted feed in this subscription ({id})"
+                ))
+            }
+        }
+    }
+
+    /// How many lines more it takes to have these streams, too.
+    fn missing<'a>(&self, streams: impl Iterator<Item = (&'a Feed, &'a StreamInfo)>) -> usize {
+        let is_free = |line: &&Line| line.source.is_none() && line.kind != StreamKind::Data;
+        let free = self.lines.iter().filter(is_free);
+        let mut free: Vec<(StreamKind, &str)> =
+            free.map(|line| (line.kind, &*line.codec)).collect();
+        let mut has_data = self.lines.iter().any(|line| line.kind == StreamKind::Data);
+        let mut count = 0;
+        for (feed, stream) in streams {
+            let is_there = match stream.kind {
+                StreamKind::Data => std::mem::replace(&mut has_data, true),
+                StreamKind::Audio | StreamKind::Video => {
+                    let mut lines = self.lines.iter();
+                    lines.any(|line| line.is_fed_by(&feed.id, &stream.mid))
+                }
+            };
+            let like = (stream.kind, &*stream.codec);
+            match free.iter().position(|line| *line == like) {
+                _ if is_there => {}
+                Some(line) => {
+                    free.swap_remove(line);
+                }
+                None => count += 1,
+            }
+        }
+        count
     }
 
     fn add_stream(&mut self, wish: &Wish, feed: &Feed, stream: &StreamInfo) -> bool {
@@ -138,6 +204,7 @@ impl Subscriber {
         line.crossref.clone_from(&wish.crossref);
         line.send = wish.send.unwrap_or(true);
         wish.layers.apply(&mut line.layers);
+        wish.delay.apply(&mut line.delay);
         true
     }
 
@@ -187,6 +254,7 @@ impl Subscriber {
         wishes: &[SwitchWish],
         feeds: &[Feed],
     ) -> Result<(u64, bool), Fault> {
+        self.check_encryption(feeds)?;
         let mut pairs = Vec::new();
         for wish in wishes {
             let feed = feeds.iter().find(|feed| feed.id == wish.feed);
@@ -231,13 +299,22 @@ impl Subscriber {
         for wish in wishes {
             for (index, line) in self.lines.iter_mut().enumerate() {
                 let mid = index.to_string();
-                if wish.mid.as_ref().is_some_and(|wanted| **wanted != *mid) {
+                if wish.mid.as_ref().is_some_and(|wanted| **wanted != *mid)
+                    || wish.kind.is_some_and(|kind| kind != line.kind)
+                {
                     continue;
                 }
                 if let Some(send) = wish.send {
                     line.send = send;
                 }
                 wish.layers.apply(&mut line.layers);
+                if wish.delay.is_some() {
+                    wish.delay.apply(&mut line.delay);
+                    if let Some(peer) = cx.peer(handle) {
+                        let line_ref = LineRef { peer, line: index };
+                        cx.media.set_playout_delay(line_ref, line.delay.both());
+                    }
+                }
                 let Some(route) = line.route else { continue };
                 cx.media.set_layers(cx.now, route, line.layers);
                 let Some(state) = cx.media.route_state(route) else {
@@ -356,7 +433,7 @@ impl Subscriber {
         Ok(JsepOut {
             kind: JsepKind::Offer,
             sdp,
-            e2ee: false,
+            e2ee: self.e2ee,
         })
     }
 
@@ -424,8 +501,9 @@ impl Subscriber {
     /// The PeerConnection is up: those who come late need a key frame.
     pub(super) fn up(&self, cx: &mut Cx<'_>) {
         for source in self.lines.iter().filter_map(|line| line.source.as_ref()) {
-            let line = source.line(cx);
-            cx.media.request_keyframe(cx.now, line);
+            if let Some(line) = source.line(cx) {
+                cx.media.request_keyframe(cx.now, line);
+            }
         }
     }
 
@@ -451,10 +529,23 @@ impl Subscriber {
             .lines
             .iter()
             .find(|line| line.data_feeds.contains(feed));
-        let passes = line.is_some_and(|line| line.is_ready && line.send) && !self.is_paused;
+        let passes = line.is_some_and(|line| line.is_ready && line.send)
+            && !self.is_paused
+            && !self.is_kicked;
         if let Some(peer) = cx.peer(handle).filter(|_| passes) {
             self.channels.send(cx, peer, feed, message);
         }
+    }
+
+    /// Whether it joined this room and showed this private id.
+    pub(super) fn is_of(&self, room: &Id, private_id: u32) -> bool {
+        self.room == *room && self.private_id == u64::from(private_id)
+    }
+
+    /// Gets nothing any more, because whose private id it showed was kicked.
+    pub(super) fn kick(&mut self, cx: &mut Cx<'_>) {
+        self.is_kicked = true;
+        self.gate(cx);
     }
 
     /// Wants nothing any more.
@@ -506,15 +597,19 @@ impl Subscriber {
         cx.send(home, Msg::Home { room, act });
     }
 
-    pub(super) fn query(&self) -> Value {
+    pub(super) fn query(&self, media: &Media) -> Value {
+        let lines = self.lines.iter().enumerate();
+        let streams: Vec<Value> = lines.map(|(index, line)| line.json(index, media)).collect();
         json!({
             "type": "subscriber",
             "room": self.room.json(),
             "private_id": self.private_id,
             "answered": !self.is_offered,
             "pending_offer": self.is_stale,
+            "pending_restart": self.restart == IceRestart::Yes,
             "paused": self.is_paused,
-            "lines": self.lines.len(),
+            "e2ee": self.e2ee,
+            "streams": streams,
         })
     }
 
@@ -540,8 +635,11 @@ impl Subscriber {
             let Some(source) = line.source.as_ref().filter(|_| line.route.is_none()) else {
                 continue;
             };
-            let from = source.line(cx);
+            let Some(from) = source.line(cx) else {
+                continue;
+            };
             let to = LineRef { peer, line: index };
+            cx.media.set_playout_delay(to, line.delay.both());
             line.route = cx.media.route(cx.now, from, to);
             if let Some(route) = line.route {
                 cx.media.set_layers(cx.now, route, line.layers);
@@ -554,7 +652,7 @@ impl Subscriber {
     fn gate(&self, cx: &mut Cx<'_>) {
         for line in &self.lines {
             let Some(route) = line.route else { continue };
-            let passes = line.is_ready && line.send && !self.is_paused;
+            let passes = line.is_ready && line.send && !self.is_paused && !self.is_kicked;
             let enabled = if passes { Enabled::Yes } else { Enabled::No };
             cx.media.set_route_enabled(cx.now, route, enabled);
         }

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::base::id::ShardId;
 use crate::gateway::plugin::Cx;
-use crate::media::{LayerTarget, LineRef, Media, RouteId};
+use crate::media::{LayerTarget, LineRef, Media, PlayoutDelay, RouteId};
+use crate::plugins::videoroom::delay::Delay;
 use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::Feed;
 use crate::plugins::videoroom::options::RoomOptions;
@@ -29,6 +30,7 @@ pub(super) struct Line {
     /// It was offered and answered.
     pub(super) is_ready: bool,
     pub(super) layers: LayerTarget,
+    pub(super) delay: Delay,
     pub(super) route: Option<RouteId>,
 }
 
@@ -39,6 +41,7 @@ pub(super) struct Source {
     display: Option<Box<str>>,
     metadata: Option<Value>,
     shard: ShardId,
+    is_dummy: bool,
     pub(super) stream: StreamInfo,
 }
 
@@ -49,16 +52,19 @@ impl Source {
             display: feed.display.clone(),
             metadata: feed.metadata.clone(),
             shard: feed.shard,
+            is_dummy: feed.is_dummy,
             stream: stream.clone(),
         }
     }
 
-    /// Where its packets come from, on this shard.
-    pub(super) fn line(&self, cx: &mut Cx<'_>) -> LineRef {
-        if self.shard == cx.shard {
-            self.stream.line
+    /// Where its packets come from, on this shard; `None` if there are none.
+    pub(super) fn line(&self, cx: &mut Cx<'_>) -> Option<LineRef> {
+        if self.is_dummy {
+            None
+        } else if self.shard == cx.shard {
+            Some(self.stream.line)
         } else {
-            cx.media.remote_line(self.shard, self.stream.line)
+            Some(cx.media.remote_line(self.shard, self.stream.line))
         }
     }
 }
@@ -76,6 +82,7 @@ impl Line {
             send: true,
             is_ready: false,
             layers: LayerTarget::default(),
+            delay: Delay::default(),
             route: None,
         }
     }
@@ -92,6 +99,7 @@ impl Line {
             send: true,
             is_ready: false,
             layers: LayerTarget::default(),
+            delay: Delay::default(),
             route: None,
         }
     }
@@ -108,6 +116,8 @@ impl Line {
         self.unroute(cx);
         self.source = None;
         self.crossref = None;
+        self.delay = Delay::default();
+        self.is_ready = false;
     }
 
     pub(super) fn unroute(&mut self, cx: &mut Cx<'_>) {
@@ -157,12 +167,12 @@ impl Line {
                 extension::ORIENTATION,
                 stream.and_then(|s| s.videoorient_ext_id),
             ),
-            (
-                extension::PLAYOUT_DELAY,
-                stream.and_then(|s| s.playoutdelay_ext_id),
-            ),
         ] {
             extensions.extend(id.map(|_| uri));
+        }
+        let has_delay = stream.is_some_and(|stream| stream.playoutdelay_ext_id.is_some());
+        if is_video && (has_delay || self.delay.both().is_some()) {
+            extensions.push(extension::PLAYOUT_DELAY);
         }
         let msid = match (&self.source, use_msid) {
             (Some(source), true) => Msid {
@@ -226,6 +236,19 @@ impl Line {
             if let Some(profile) = profile {
                 shown[name] = (&**profile).into();
             }
+        }
+        if let Some(PlayoutDelay { min, max }) = self.delay.both() {
+            shown["playout-delay"] = json!({"min-delay": min, "max-delay": max});
+        }
+        if stream.is_svc {
+            let state = self.route.and_then(|route| media.route_state(route));
+            let number = |layer: Option<u8>| layer.map_or(-1, i64::from);
+            shown["svc"] = json!({
+                "spatial-layer": number(state.and_then(|state| state.substream)),
+                "target-spatial-layer": self.layers.substream,
+                "temporal-layer": number(state.and_then(|state| state.temporal)),
+                "target-temporal-layer": self.layers.temporal,
+            });
         }
         if stream.is_simulcast {
             let state = self.route.and_then(|route| media.route_state(route));

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::media::LayerTarget;
+use crate::plugins::videoroom::delay::DelayWish;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
@@ -19,6 +20,7 @@ pub(super) struct Wish {
     pub(super) crossref: Option<Box<str>>,
     pub(super) send: Option<bool>,
     pub(super) layers: LayerWish,
+    pub(super) delay: DelayWish,
     /// Kinds that are left out.
     pub(super) without: Vec<StreamKind>,
 }
@@ -54,6 +56,9 @@ pub(super) struct LineWish {
     pub(super) mid: Option<Box<str>>,
     pub(super) send: Option<bool>,
     pub(super) layers: LayerWish,
+    pub(super) delay: DelayWish,
+    /// Only lines of this kind.
+    pub(super) kind: Option<StreamKind>,
 }
 
 impl Wish {
@@ -90,6 +95,7 @@ impl Wish {
             crossref: None,
             send: None,
             layers: LayerWish::read(fields)?,
+            delay: DelayWish::read(fields)?,
             without,
         };
         Ok((vec![wish], true))
@@ -108,6 +114,7 @@ impl Wish {
                 crossref: item.may_text("crossrefid")?.map(Box::from),
                 send: item.may_flag("send")?,
                 layers: LayerWish::read(item)?,
+                delay: DelayWish::read(item)?,
                 without: Vec::new(),
             })
         })
@@ -178,7 +185,7 @@ impl LineWish {
     /// 430.
     pub(super) fn read_all(fields: &Fields<'_>, form: IdForm) -> Result<Vec<Self>, Fault> {
         let Some(array) = fields.may_array("streams")? else {
-            return Ok(vec![Self::read(fields)?]);
+            return Self::read_short(fields);
         };
         let wishes = each(array, form, "streams", Self::read)?;
         if wishes.len() > 1 && wishes.iter().any(|wish| wish.mid.is_none()) {
@@ -188,11 +195,38 @@ impl LineWish {
         Ok(wishes)
     }
 
+    /// Reads what stands beside `configure` itself: one wish, or one for each kind in the way of
+    /// Janus 0.x.
+    fn read_short(fields: &Fields<'_>) -> Result<Vec<Self>, Fault> {
+        let wish = Self::read(fields)?;
+        let mut wishes = Vec::new();
+        for (name, kind) in [
+            ("audio", StreamKind::Audio),
+            ("video", StreamKind::Video),
+            ("data", StreamKind::Data),
+        ] {
+            let send = fields.may_flag(name)?;
+            if send.is_some() && wish.mid.is_none() {
+                wishes.push(Self {
+                    mid: None,
+                    send,
+                    layers: LayerWish::default(),
+                    delay: DelayWish::default(),
+                    kind: Some(kind),
+                });
+            }
+        }
+        wishes.push(wish);
+        Ok(wishes)
+    }
+
     fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         Ok(Self {
             mid: fields.may_text("mid")?.map(Box::from),
             send: fields.may_flag("send")?,
             layers: LayerWish::read(fields)?,
+            delay: DelayWish::read(fields)?,
+            kind: None,
         })
     }
 }

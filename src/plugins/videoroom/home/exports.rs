@@ -14,7 +14,7 @@ use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::{Managed, Msg};
 
 /// What is known of the exports of one publisher.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Exported {
     /// As lists show them.
     forwarders: BTreeMap<u32, Value>,
@@ -22,9 +22,16 @@ pub(super) struct Exported {
 }
 
 impl Exported {
+    pub(super) const fn new() -> Self {
+        Self {
+            forwarders: BTreeMap::new(),
+            remotes: BTreeMap::new(),
+        }
+    }
+
     /// The publisher has stopped: there is nothing to send any more.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self::new();
     }
 }
 
@@ -135,7 +142,8 @@ impl Room {
             Export::Unpublish(_) => no_publisher(&user),
             Export::Forward(_) | Export::Publish(_) | Export::StopForward(_) => no_feed(&user),
         };
-        let person = self.people.get(&user).ok_or_else(no_such)?;
+        let person = self.people.get(&user).filter(|person| !person.is_dummy);
+        let person = person.ok_or_else(no_such)?;
         let known = &person.exported;
         match &export {
             Export::Publish(_) if person.is_remote() => {

@@ -1,31 +1,36 @@
 //! Requests about rooms, carried out at their home.
 
-use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tracing::warn;
 
 use crate::base::id::ShardId;
+use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Ticket};
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::home::{Home, Publishing, Room, no_room, tell};
 use crate::plugins::videoroom::ids::Id;
-use crate::plugins::videoroom::manage::{Allowed, RoomAction, RoomRequest};
-use crate::plugins::videoroom::messages::News;
+use crate::plugins::videoroom::keeper::{KEEPER, Keep};
+use crate::plugins::videoroom::manage::{Allowed, Permanent, RoomAction, RoomRequest};
+use crate::plugins::videoroom::messages::{Msg, News};
 use crate::plugins::videoroom::options::RoomOptions;
 
 impl Home {
-    /// Makes a room; without an id, one whose home is here.
+    /// Makes a room; without an id, one whose home is here. `None` if the answer comes later.
     ///
     /// # Errors
     ///
-    /// 427.
+    /// 427, 499.
     pub(in crate::plugins::videoroom) fn create(
         &mut self,
         cx: &mut Cx<'_>,
+        asked: (Ticket, ShardId),
         id: Option<Id>,
         mut options: RoomOptions,
-    ) -> Result<Value, Fault> {
+        permanent: Permanent,
+    ) -> Result<Option<Value>, Fault> {
+        let max = cx.config.limits.rooms_count.div_ceil(cx.shards.into());
         let id = id.unwrap_or_else(|| {
             loop {
                 let id = Id::draw(cx.rng, self.form);
@@ -37,17 +42,25 @@ impl Home {
         if options.description.is_empty() {
             options.description = format!("Room {id}");
         }
-        match self.rooms.entry(id) {
-            Entry::Occupied(entry) => {
-                let text = format!("Room {} already exists", entry.key());
-                Err(Fault::new(Code::RoomExists, text))
-            }
-            Entry::Vacant(entry) => {
-                let id = entry.key().json();
-                entry.insert(Room::new(options));
-                Ok(json!({"videoroom": "created", "room": id, "permanent": false}))
-            }
+        if self.rooms.contains_key(&id) {
+            let text = format!("Room {id} already exists");
+            return Err(Fault::new(Code::RoomExists, text));
         }
+        if self.rooms.len() >= max {
+            return Err(Fault::new(Code::Unknown, "Too many rooms"));
+        }
+        let answer = json!({"videoroom": "created", "room": id.json(), "permanent": false});
+        let settings = options.written();
+        self.rooms
+            .insert(id.clone(), Room::new(&id, options, cx.shard));
+        let keep = (asked, id, Some(settings));
+        Ok(kept(cx, permanent, keep, answer))
+    }
+
+    /// How many rooms there are here, and how many people in them.
+    pub(in crate::plugins::videoroom) fn counts(&self) -> (usize, usize) {
+        let people = self.rooms.values().map(|room| room.people.len());
+        (self.rooms.len(), people.sum())
     }
 
     /// The rooms of this shard, as `list` shows them.
@@ -91,16 +104,25 @@ impl Home {
                 self.arrivals.begin(cx, asked, id, *add)?;
                 return Ok(None);
             }
-            RoomAction::Allowed(allowed) => Ok(room.allow(&id, allowed)),
-            RoomAction::Destroy => {
+            RoomAction::Allowed(allowed) => room.allow(&id, allowed),
+            RoomAction::Destroy(permanent) => {
                 room.end(cx, &id);
                 self.rooms.remove(&id);
                 self.forget_remotes(cx);
-                Ok(json!({"videoroom": "destroyed", "room": id.json(), "permanent": false}))
+                let answer = json!({
+                    "videoroom": "destroyed", "room": id.json(), "permanent": false,
+                });
+                return Ok(kept(cx, permanent, (asked, id, None), answer));
             }
-            RoomAction::Edit(edit) => {
+            RoomAction::Edit(edit, permanent) => {
                 edit.apply(Arc::make_mut(&mut room.options));
-                Ok(json!({"videoroom": "edited", "room": id.json(), "permanent": false}))
+                for person in room.people.values() {
+                    tell(cx, person.place, News::Room(Arc::clone(&room.options)));
+                }
+                room.watch_remotes(cx);
+                let answer = json!({"videoroom": "edited", "room": id.json(), "permanent": false});
+                let keep = (asked, id, Some(room.options.written()));
+                return Ok(kept(cx, permanent, keep, answer));
             }
             RoomAction::EnableRecording(record) => {
                 Arc::make_mut(&mut room.options).record = record;
@@ -137,11 +159,48 @@ impl Home {
     }
 }
 
+/// Tokens of one room; more are refused.
+const TOKENS_MAX: usize = 10_000;
+
+/// What is to be written of a room: who waits for it, the room, and its settings if it stays.
+type Kept = ((Ticket, ShardId), Id, Option<Vec<(&'static str, String)>>);
+
+/// Gives the answer now, or lets it wait for the file.
+fn kept(
+    cx: &mut Cx<'_>,
+    permanent: Permanent,
+    (asked, room, settings): Kept,
+    answer: Value,
+) -> Option<Value> {
+    match permanent {
+        Permanent::No => return Some(answer),
+        Permanent::Yes if !VideoRoomConfig::can_keep(&room.to_string()) => {
+            warn!("a room is not kept: its id cannot name a section of the file");
+            return Some(answer);
+        }
+        Permanent::Yes => {}
+    }
+    let keep = Keep {
+        asked,
+        room,
+        settings,
+        answer,
+    };
+    cx.send(KEEPER, Msg::Keep(Box::new(keep)));
+    None
+}
+
 impl Room {
-    fn allow(&mut self, id: &Id, allowed: Allowed) -> Value {
+    fn allow(&mut self, id: &Id, allowed: Allowed) -> Result<Value, Fault> {
         let list = &mut Arc::make_mut(&mut self.options).allowed;
         match allowed {
-            Allowed::Add(tokens) => list.get_or_insert_default().extend(tokens),
+            Allowed::Add(tokens) => {
+                let list = list.get_or_insert_default();
+                if list.len() + tokens.len() > TOKENS_MAX {
+                    return Err(Fault::new(Code::Unknown, "Too many tokens"));
+                }
+                list.extend(tokens);
+            }
             Allowed::Disable => *list = None,
             Allowed::Enable => {
                 list.get_or_insert_default();
@@ -156,7 +215,7 @@ impl Room {
         if let Some(list) = list {
             answer["allowed"] = list.iter().map(|token| Value::from(&**token)).collect();
         }
-        answer
+        Ok(answer)
     }
 
     /// Tells everybody that the room is no more.
@@ -169,6 +228,10 @@ impl Room {
     }
 
     fn kick(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) -> Result<Value, Fault> {
+        let person = self.people.get(user);
+        if person.is_some_and(|person| person.is_dummy) {
+            return Err(Fault::new(Code::NoSuchFeed, "Can't kick dummy users"));
+        }
         let Some(mut person) = self.people.remove(user) else {
             let text = format!("No such user {user} in room {id}");
             return Err(Fault::new(Code::NoSuchFeed, text));
@@ -177,6 +240,12 @@ impl Room {
             "videoroom": "event", "room": id.json(), "leaving": "ok", "reason": "kicked",
         });
         tell(cx, person.place, News::Event(leaving));
+        if self.options.require_pvtid {
+            for shard in (0..cx.shards).map(ShardId) {
+                let (room, private_id) = (id.clone(), person.private_id);
+                cx.send(shard, Msg::Kicked { room, private_id });
+            }
+        }
         let kicked = json!({"videoroom": "event", "room": id.json()});
         let mut kicked = person.called(kicked);
         kicked["kicked"] = user.json();
@@ -190,13 +259,15 @@ impl Room {
     fn participants(&self, id: &Id) -> Value {
         let participants = self.people.iter().map(|(user, person)| {
             let mut shown = person.called(json!({"id": user.json()}));
-            if person.is_remote() {
-                shown["remote"] = true.into();
+            for (name, flag) in [("dummy", person.is_dummy), ("remote", person.is_remote())] {
+                if flag {
+                    shown[name] = true.into();
+                }
             }
             let publishes = person.publishing == Publishing::Yes;
             shown["publisher"] = publishes.into();
-            if publishes && person.streams.iter().any(|s| s.audiolevel_ext_id.is_some()) {
-                shown["talking"] = false.into();
+            if publishes && person.has_levels() {
+                shown["talking"] = (!person.talking.is_empty()).into();
             }
             shown
         });

@@ -2,20 +2,18 @@
 //!
 //! Their packets come in on the shard that is the home of the room, since no session is theirs.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use serde_json::{Value, json};
 
 use crate::base::id::{HandleId, HandleRef, SessionId, ShardId, SockId};
 use crate::gateway::plugin::Cx;
-use crate::media::{DataForm, Enabled, LineRef};
+use crate::media::{DataForm, Enabled, LineRef, Talking};
 use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::fault::{Code, Fault};
-use crate::plugins::videoroom::home::exports::Exported;
 use crate::plugins::videoroom::home::{Home, Participant, Publishing, Room, no_room, tell};
 use crate::plugins::videoroom::ids::Id;
-use crate::plugins::videoroom::messages::{Managed, Msg, News, Place};
+use crate::plugins::videoroom::messages::{Managed, Msg, News, Place, TalkWish};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::remote::{Opened, Opening, UpdateRemote};
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
@@ -73,6 +71,7 @@ impl Home {
         let room = room.ok_or_else(|| no_room(&opening.room));
         let room = room.and_then(|room| {
             room.has_place_for(opening.add.id.as_ref())?;
+            room.check_crowd(cx.config.limits.room_people_count)?;
             Ok(room)
         });
         let peer = match &room {
@@ -98,16 +97,14 @@ impl Home {
             streams.push(admitted(stream.at(peer, position), &room.options));
         }
         let person = Participant {
-            place: Place::nobody(cx.shard),
-            private_id: 0,
             display: add.display,
             metadata: add.metadata,
             publishing: Publishing::Yes,
             streams,
-            subscribers: BTreeSet::new(),
             remote: Some(peer),
-            exported: Exported::default(),
+            ..Participant::at(Place::nobody(cx.shard))
         };
+        person.watch_remote(cx, &room.options);
         room.people.insert(user.clone(), person);
         room.tell_publishers(cx, &id, &user);
         self.remotes.insert(peer, (id, user));
@@ -157,7 +154,10 @@ impl Home {
         is_other |= update.metadata.is_some() && person.metadata != update.metadata;
         person.metadata = update.metadata.or(person.metadata.take());
         if is_other {
-            self.streams(cx, id, &user, streams);
+            self.streams(cx, id, &user, streams, false);
+            if let Some(room) = self.rooms.get(id) {
+                room.watch_remotes(cx);
+            }
         }
         Ok(json!({"videoroom": "success"}))
     }
@@ -217,6 +217,18 @@ impl Home {
         true
     }
 
+    /// Somebody at another gateway began or ceased to talk.
+    pub(in crate::plugins::videoroom) fn remote_talking(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: LineRef,
+        talking: Talking,
+    ) {
+        if let Some((room, user)) = self.remotes.get(&from.peer).cloned() {
+            self.talking(cx, &room, &user, from.line, talking);
+        }
+    }
+
     /// Forgets publishers whose sources are gone.
     pub(super) fn forget_remotes(&mut self, cx: &Cx<'_>) {
         self.remotes.retain(|peer, _| cx.media.has_lines(*peer));
@@ -239,6 +251,13 @@ impl Room {
         }
     }
 
+    /// Has the room's publishers of other gateways watched as it says.
+    pub(super) fn watch_remotes(&self, cx: &mut Cx<'_>) {
+        for person in self.people.values() {
+            person.watch_remote(cx, &self.options);
+        }
+    }
+
     /// Ends all sources of the room's publishers.
     pub(super) fn close_remotes(&self, cx: &mut Cx<'_>) {
         for person in self.people.values() {
@@ -256,6 +275,14 @@ impl Participant {
     pub(super) fn close_remote(&self, cx: &mut Cx<'_>) {
         if let Some(peer) = self.remote {
             cx.media.close_source(peer);
+        }
+    }
+
+    fn watch_remote(&self, cx: &mut Cx<'_>, options: &RoomOptions) {
+        if self.is_remote() {
+            for stream in &self.streams {
+                options.watch(cx, stream, TalkWish::default());
+            }
         }
     }
 

@@ -10,8 +10,10 @@ use crate::media::IceRestart;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::{Fields, Shown};
 use crate::plugins::videoroom::ids::{Id, IdForm};
-use crate::plugins::videoroom::member::{Asked, Asking, Member, Role, SubscribeAsked, Wishes};
-use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg, Subscribe};
+use crate::plugins::videoroom::member::{
+    Asked, Asking, Member, Role, SubscribeAsked, Wishes, token_of,
+};
+use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg, Subscribe, TokenShown};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
 use crate::plugins::videoroom::wish::{LineWish, SwitchWish, Unwish, Wish};
@@ -45,10 +47,10 @@ impl Member {
             manner,
             is_legacy,
         };
-        let pin = Some(fields.shown("pin"));
+        let entry = Some((token_of(&fields), fields.shown("pin")));
         let transaction = message.transaction.clone();
         let asked = SubscribeAsked { room, wishes };
-        self.ask_for_feeds(cx, handle, transaction, asked, (pin, private_id), feeds);
+        self.ask_for_feeds(cx, handle, transaction, asked, (entry, private_id), feeds);
         Ok(())
     }
 
@@ -70,6 +72,10 @@ impl Member {
         let form = IdForm::of(cx.config.videoroom.string_ids);
         let fields = Fields::new(&body, form);
         let room = subscriber.room.clone();
+        if subscriber.is_kicked && !name.eq_ignore_ascii_case("leave") {
+            let text = "Unauthorized, you have been kicked";
+            return Err(Fault::new(Code::Unauthorized, text));
+        }
         let event = |key: &str, value: &str| {
             let mut event = json!({"videoroom": "event", "room": room.json()});
             event[key] = value.into();
@@ -173,6 +179,7 @@ impl Member {
         feeds: &[Feed],
     ) -> Result<(), Fault> {
         let transaction = Some(transaction.into());
+        let max = cx.config.limits.sdp_media_count;
         match (asked.wishes, &mut self.role) {
             (
                 Wishes::Join {
@@ -186,7 +193,7 @@ impl Member {
                 let room = asked.room;
                 let mut data = json!({"videoroom": "attached", "room": room.json()});
                 let mut subscriber = Box::new(Subscriber::new(room, options, private_id, manner));
-                let attached = subscriber.add(&wishes, feeds, true).and_then(|_| {
+                let attached = subscriber.add(&wishes, feeds, true, max).and_then(|_| {
                     if subscriber.is_empty() {
                         let text = "Can't offer an SDP with no stream";
                         return Err(Fault::new(Code::InvalidSdp, text));
@@ -218,7 +225,7 @@ impl Member {
             }
             (Wishes::Subscribe { wishes, changed }, Role::Subscriber(subscriber)) => {
                 subscriber.options = options;
-                let added = subscriber.add(&wishes, feeds, false)?;
+                let added = subscriber.add(&wishes, feeds, false, max)?;
                 subscriber.update(cx, handle, transaction, changed || added)
             }
             (Wishes::Switch(wishes), Role::Subscriber(subscriber)) => {
@@ -295,7 +302,7 @@ impl Member {
         handle: HandleRef,
         transaction: Box<str>,
         asked: SubscribeAsked,
-        (pin, private_id): (Option<Shown>, u64),
+        (entry, private_id): (Option<(TokenShown, Shown)>, u64),
         feeds: Vec<Id>,
     ) {
         let room = asked.room.clone();
@@ -305,7 +312,7 @@ impl Member {
             what: Asked::Subscribe(Box::new(asked)),
         });
         let ask = Box::new(Subscribe {
-            pin,
+            entry,
             private_id,
             feeds,
         });

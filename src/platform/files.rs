@@ -1,0 +1,109 @@
+//! Files that are written whole: beside the old one, synced, and put in its place. On a thread of
+//! their own, because disks block and shards must not.
+//!
+//! Invariant: whoever opens the file finds the old text or the new one, never a part.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::thread;
+
+use super::Sender;
+use crate::driver::Arrival;
+use crate::gateway::outside::{FileWrite, Written};
+
+/// Writes files for one shard.
+#[derive(Clone, Debug)]
+pub struct Files {
+    shard: Sender<Arrival>,
+}
+
+/// What is not known of an old file: its secrets are for the owner.
+const MODE: u32 = 0o640;
+
+impl Files {
+    /// For the shard with this inbox.
+    pub fn new(shard: Sender<Arrival>) -> Self {
+        Self { shard }
+    }
+
+    /// See [`Platform::write_file`](crate::driver::Platform::write_file).
+    pub fn begin(&self, write: FileWrite) {
+        let (shard, id) = (self.shard.clone(), write.id);
+        let tell = move |written| shard.send(Arrival::Written { id, written });
+        let answer = tell.clone();
+        let body = move || {
+            let written = match replace(&write.path, write.text.as_bytes()) {
+                Ok(()) => Written::Yes,
+                Err(error) => {
+                    tracing::error!(%error, path = %write.path.display(), "a file was not written");
+                    Written::No
+                }
+            };
+            answer(written);
+        };
+        if let Err(error) = thread::Builder::new().name("files".to_owned()).spawn(body) {
+            tracing::error!(%error, "no thread to write a file");
+            tell(Written::No);
+        }
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let mut beside = name.to_owned();
+    beside.push(".new");
+    let beside = path.with_file_name(beside);
+    let mode = fs::metadata(path).map_or(MODE, |old| old.permissions().mode() & 0o777);
+    // What an interrupted attempt has left is no use.
+    match fs::remove_file(&beside) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside);
+    let written = file.and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    });
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+        return written;
+    }
+    // The name is on the disk when its folder is.
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    fs::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions_and_leaves_nothing_beside_it() {
+        let folder = std::env::temp_dir().join(format!("bifrons-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("rooms.jcfg");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(folder.join("rooms.jcfg.new"), "left over").unwrap();
+
+        replace(&path, b"new text").unwrap();
+
+        assert_eq!(fs::read(&path).unwrap(), b"new text");
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        assert!(replace(&folder.join("none/rooms.jcfg"), b"x").is_err());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
