@@ -15,8 +15,11 @@ profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
 groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'echotest/*' 'media/echotest*')
+# What a room does may depend on how many shards there are: run with several numbers of them.
+room_groups=('videoroom/*' 'media/videoroom*' 'media/forwarding*')
+groups+=("${room_groups[@]}")
 # Those of what is not complete yet, with BIFRONS_ALL_GROUPS=1.
-[[ ${BIFRONS_ALL_GROUPS:-} ]] && groups+=('admin/*' 'events/handlers/*' 'videoroom/*' 'media/videoroom*')
+[[ ${BIFRONS_ALL_GROUPS:-} ]] && groups+=('admin/*' 'events/handlers/*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info
 	auth/signed-tokens/plugin-not-listed auth/tokens/plugins-of-a-token admin/basics/message-plugin events/handlers/plugin-events)
@@ -112,15 +115,16 @@ write_profile() {
 	CFG
 }
 
-# Each profile gets four TCP ports (HTTP, Admin, sink, WebSocket) and four UDP ports.
+# start_profiles SHARDS: each profile gets four TCP ports (HTTP, Admin, sink, WebSocket) and four
+# UDP ports.
 start_profiles() {
-	local name index=0 first http pid
+	local shards=$1 name index=0 first http pid
 	local -a preload=() flags=() entries=()
 	first=$(free_ports $((4 * ${#profiles[@]})))
 	is_janus && preload=(env "LD_PRELOAD=${JANUS_PRELOAD:-}")
 	for name in "${profiles[@]}"; do
 		http=$((first + 4 * index))
-		is_janus || flags=(--media-port $((first + 4 * index)) --shards 2)
+		is_janus || flags=(--media-port $((first + 4 * index)) --shards "$shards")
 		write_profile "$name" "$http" $((http + 1)) $((http + 2)) $((http + 3))
 		"${preload[@]}" "$binary" -F "$scratch/$name" -C "$scratch/$name/janus.jcfg" "${flags[@]}" \
 			>"$scratch/$name/log" 2>&1 </dev/null &
@@ -172,7 +176,7 @@ if [[ ! -e $suite/run.py ]]; then
 	exit
 fi
 python=$("$here/python.sh") || { skip suite 'the Python packages that it needs cannot be installed'; finish; exit; }
-start_profiles
+start_profiles 2
 plugins=$("$python" -c 'import sys, urllib.request as r; print(r.urlopen(sys.argv[1]).read())' \
 	"$(sed -E 's/.*"plain": \{"base": "([^"]*)".*/\1/' "$scratch/targets.json")/info")
 only=()
@@ -187,4 +191,13 @@ run_suite scenarios "${only[@]}"
 [[ ${BIFRONS_ALL_GROUPS:-} ]] && run_suite shards --scenarios "$here/scenarios"
 is_janus || run_suite beyond --scenarios "$suite/beyond" "${beyond[@]/#/--only=*/}"
 stop_all
+if [[ $plugins == *janus.plugin.videoroom* ]] && ! is_janus; then
+	profiles=(plain strings)
+	mapfile -t only < <(listed "${room_groups[@]}")
+	for shards in 1 4; do
+		start_profiles "$shards"
+		run_suite "rooms-on-$shards" "${only[@]}"
+		stop_all
+	done
+fi
 finish
