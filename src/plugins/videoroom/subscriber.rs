@@ -356,7 +356,7 @@ impl Subscriber {
         cx.accept_answer(handle, answer).map_err(invalid_sdp)?;
         self.is_offered = false;
         for line in &mut self.lines {
-            line.is_ready = true;
+            line.is_ready = line.source.is_some() || line.kind == StreamKind::Data;
         }
         Ok(())
     }
