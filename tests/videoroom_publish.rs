@@ -55,6 +55,10 @@ fn a_room_picks_codecs_in_its_own_order() {
         ("pcma", "av1", ["8", "45 46"]),
         ("isac16,opus", "h265,av1", ["111", "45 46"]),
         ("isac16", "h265", ["0", "0"]),
+        // Redundant audio is preferred to what it is made of.
+        ("red,opus", "vp8", ["63 111", "96 97"]),
+        ("opus,red", "vp8", ["111", "96 97"]),
+        ("l16,multiopus,pcma", "vp8", ["8", "96 97"]),
     ] {
         let (found, _) = answered(&json!({"audiocodec": audio, "videocodec": video}));
         assert_eq!(found, pts, "{audio} {video}");

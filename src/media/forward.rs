@@ -25,6 +25,7 @@ use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
     HEADER_SIZE, RtpHeader, empty_report, keyframe_requests, write_header,
 };
+use crate::wire::rtp::red;
 
 /// A forward of one shard: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,7 +110,6 @@ struct Best {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineNumbers {
     pub(super) plain: u8,
-    pub(super) red: Option<u8>,
     pub(super) clock_rate: u32,
     pub(super) ids: ExtensionIds,
 }
@@ -327,7 +327,6 @@ impl Media {
         let offer = &self.peers.get(line.peer)?.line(line.line)?.offer;
         Some(LineNumbers {
             plain: offer.pt,
-            red: offer.red_pt,
             clock_rate: offer.clock_rate,
             ids: offer.extension_ids,
         })
@@ -381,7 +380,7 @@ impl Forward {
         (numbered, wanted)
     }
 
-    /// Puts a packet into a datagram. `None` if it cannot be encrypted.
+    /// Puts a packet into a datagram. `None` if it cannot be read or encrypted.
     fn packet(
         &mut self,
         packet: &MediaPacket,
@@ -389,9 +388,10 @@ impl Forward {
         rewritten: Rewritten,
         vp8: Vp8Numbers,
     ) -> Option<Datagram> {
-        let own_pt = match packet.form {
-            PayloadForm::Plain => numbers.plain,
-            PayloadForm::Red => numbers.red.unwrap_or(numbers.plain),
+        // Who takes plain RTP was not asked whether it can do with copies.
+        let payload = match packet.form {
+            PayloadForm::Plain => &packet.payload[..],
+            PayloadForm::Red => red::primary(&packet.payload)?,
         };
         let own_ssrc = packet.source.0 as u32;
         let ssrc = match self.spec.what {
@@ -405,18 +405,18 @@ impl Forward {
         };
         let header = RtpHeader {
             marker: packet.marker,
-            pt: self.spec.pt.unwrap_or(own_pt),
+            pt: self.spec.pt.unwrap_or(numbers.plain),
             sequence: rewritten.sequence as u16,
             timestamp: rewritten.timestamp,
             ssrc,
         };
-        let room = HEADER_SIZE + packet.payload.len() + EXTRA_ROOM;
+        let room = HEADER_SIZE + payload.len() + EXTRA_ROOM;
         let mut bytes = Vec::with_capacity(room);
         packet.values.with_plain(numbers.ids, |extensions| {
             write_header(&header, extensions, &mut bytes);
         });
         let payload_at = bytes.len();
-        bytes.extend_from_slice(&packet.payload);
+        bytes.extend_from_slice(payload);
         if vp8 != Vp8Numbers::default() {
             Vp8Descriptor::renumber(&mut bytes[payload_at..], vp8.picture_id, vp8.tl0_index);
         }

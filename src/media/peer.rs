@@ -25,6 +25,7 @@ use crate::media::line::{EncodingSource, Line};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_config::Numbers;
 use crate::media::rewriter::Vp8Numbers;
+use crate::wire::rtp::red;
 use crate::wire::sdp::{Candidate, IceParameters, Setup};
 
 /// One PeerConnection.
@@ -260,10 +261,11 @@ impl Peer {
         let Some(line) = self.lines.get_mut(index).and_then(Option::as_mut) else {
             return false;
         };
-        let pt = match packet.form {
-            PayloadForm::Plain => line.offer.pt,
-            PayloadForm::Red => match line.offer.red_pt {
-                Some(pt) => pt,
+        let (pt, payload) = match (packet.form, line.offer.red_pt) {
+            (PayloadForm::Plain, _) => (line.offer.pt, packet.payload.clone()),
+            (PayloadForm::Red, Some(pt)) => (pt, packet.payload.clone()),
+            (PayloadForm::Red, None) => match red::primary(&packet.payload) {
+                Some(primary) => (line.offer.pt, primary.into()),
                 None => return false,
             },
         };
@@ -272,7 +274,7 @@ impl Peer {
             sequence.into(),
             timestamp,
             self.settings.anchor.instant(now),
-            packet.payload.clone(),
+            payload,
         )
         .marker(packet.marker)
         .nackable(line.offer.rtx_pt.is_some())

@@ -17,8 +17,16 @@ use crate::media::peer_offer::{NewPeer, add_bases, creds};
 use crate::media::peer_plain::ExtensionIds;
 use crate::wire::rtp::VideoCodec;
 use crate::wire::sdp::{
-    Candidate, IceParameters, OfferLine, OfferMedia, SessionDescription, Setup, offered_rtx,
+    Candidate, IceParameters, OfferLine, OfferMedia, RED_PT, SessionDescription, Setup, offered_rtx,
 };
+
+/// What an answer takes of a section.
+#[derive(Clone, Copy, Debug)]
+struct Taken {
+    is_taken: bool,
+    /// Redundant audio, too.
+    has_red: bool,
+}
 
 /// An answer that can be used.
 #[derive(Debug)]
@@ -28,8 +36,8 @@ pub(crate) struct CheckedAnswer {
     /// Our part in the DTLS handshake.
     setup: Setup,
     candidates: Vec<Candidate>,
-    /// Whether each section is taken.
-    takes: Vec<bool>,
+    /// What is taken of each section.
+    takes: Vec<Taken>,
     has_data: bool,
 }
 
@@ -54,10 +62,13 @@ impl CheckedAnswer {
         if !["sha-1", "sha-256"].contains(&fingerprint.hash.as_str()) {
             return Err(refuse("DTLS fingerprint with an unknown hash function"));
         }
-        let takes = answer
-            .media
-            .iter()
-            .map(|media| !media.is_rejected() && (media.is_data() || media.direction.receives()));
+        let takes = answer.media.iter().map(|media| {
+            let receives = media.is_data() || media.direction.receives();
+            Taken {
+                is_taken: !media.is_rejected() && receives,
+                has_red: media.codec(RED_PT).is_some(),
+            }
+        });
         Ok(Self {
             ice: ice.clone(),
             fingerprint: Fingerprint {
@@ -160,9 +171,10 @@ impl Peer {
         if let Some(ice) = new_ice {
             self.local_ice = ice;
         }
-        for (line, takes) in self.lines.iter_mut().zip(answer.takes) {
+        for (line, taken) in self.lines.iter_mut().zip(answer.takes) {
             if let Some(line) = line {
-                line.is_taken = takes;
+                line.is_taken = taken.is_taken;
+                line.offer.red_pt = taken.has_red.then_some(RED_PT);
             }
         }
         if answer.has_data && !self.has_sctp {
@@ -201,6 +213,7 @@ impl LineOffer {
             clock_rate: codec.clock_rate,
             pt: codec.pt,
             rtx_pt: offered_rtx(codec.pt),
+            // Not before the answer has it, too.
             red_pt: None,
             has_nack: codec.feedback.iter().any(|each| each == "nack"),
             sends: media.is_active,

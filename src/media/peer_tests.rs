@@ -13,6 +13,7 @@ mod layers;
 mod media;
 mod offering;
 mod offers;
+mod rooms;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

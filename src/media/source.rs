@@ -102,7 +102,6 @@ impl Sources {
         let spec = source.spec.lines.get(line.line)?;
         Some(LineNumbers {
             plain: source.pts.get(line.line).copied().unwrap_or_default(),
-            red: None,
             clock_rate: match spec.kind {
                 Some(TrackKind::Audio) => 48_000,
                 Some(TrackKind::Video) | None => 90_000,

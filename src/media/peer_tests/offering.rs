@@ -5,10 +5,11 @@ use crate::base::id::ShardId;
 use crate::wire::sdp::{OfferLine, OfferMedia, OfferPlan, Trickle, extension, offered_codec};
 
 const HERE: ShardId = ShardId(1);
-const THERE: ShardId = ShardId(0);
+pub(super) const THERE: ShardId = ShardId(0);
 
-fn line(mid: &str, codec: &str, is_active: bool) -> OfferLine {
+pub(super) fn line(mid: &str, codec: &str, is_active: bool) -> OfferLine {
     OfferLine::Media(Box::new(OfferMedia {
+        has_red: false,
         mid: mid.to_owned(),
         codec: offered_codec(codec).unwrap(),
         is_video: codec != "opus",
@@ -20,7 +21,11 @@ fn line(mid: &str, codec: &str, is_active: bool) -> OfferLine {
     }))
 }
 
-fn offer(call: &mut Call, lines: Vec<OfferLine>, restart: IceRestart) -> SessionDescription {
+pub(super) fn offer(
+    call: &mut Call,
+    lines: Vec<OfferLine>,
+    restart: IceRestart,
+) -> SessionDescription {
     let plan = OfferPlan {
         name: "VideoRoom 5".to_owned(),
         session_id: "1".to_owned(),
@@ -37,7 +42,7 @@ fn offer(call: &mut Call, lines: Vec<OfferLine>, restart: IceRestart) -> Session
 }
 
 /// Has the client answer an offer, and the server take the answer.
-fn answer(call: &mut Call, offer: &SessionDescription) {
+pub(super) fn answer(call: &mut Call, offer: &SessionDescription) {
     let offer = str0m::change::SdpOffer::from_sdp_string(&offer.to_string()).unwrap();
     let answer = call.client.rtc.sdp_api().accept_offer(offer).unwrap();
     let answer = SessionDescription::parse(&answer.to_sdp_string()).unwrap();
@@ -46,15 +51,24 @@ fn answer(call: &mut Call, offer: &SessionDescription) {
 }
 
 /// A publisher on one shard, and a subscriber on another.
-struct Pair {
-    publisher: Call,
-    mids: Vec<Mid>,
-    answer: SessionDescription,
-    subscriber: Call,
+pub(super) struct Pair {
+    pub(super) publisher: Call,
+    pub(super) mids: Vec<Mid>,
+    pub(super) answer: SessionDescription,
+    pub(super) subscriber: Call,
 }
 
 impl Pair {
-    fn connected() -> Self {
+    pub(super) fn connected() -> Self {
+        let lines = vec![line("0", "opus", true), line("1", "vp8", true)];
+        Self::offered(lines, |config| config)
+    }
+
+    /// The same with other lines, and a subscriber that knows more.
+    pub(super) fn offered(
+        lines: Vec<OfferLine>,
+        client: impl FnOnce(RtcConfig) -> RtcConfig,
+    ) -> Self {
         let mut publisher = Call::new();
         let mut mids = Vec::new();
         let published = publisher.negotiate(|api| {
@@ -62,8 +76,7 @@ impl Pair {
             mids.push(add(api, RtcKind::Video));
         });
         publisher.connect();
-        let mut subscriber = Call::new();
-        let lines = vec![line("0", "opus", true), line("1", "vp8", true)];
+        let mut subscriber = Call::with(|_, _| {}, client);
         let offered = offer(&mut subscriber, lines, IceRestart::No);
         answer(&mut subscriber, &offered);
         subscriber.connect();
@@ -75,7 +88,7 @@ impl Pair {
         }
     }
 
-    fn route(&mut self, index: usize) -> RouteId {
+    pub(super) fn route(&mut self, index: usize) -> RouteId {
         let from = self.publisher.line(index);
         let from = self.subscriber.media.remote_line(THERE, from);
         let (now, to) = (self.subscriber.now, self.subscriber.line(index));
@@ -109,7 +122,7 @@ impl Pair {
         }
     }
 
-    fn publish(&mut self, index: usize, number: u8) -> usize {
+    pub(super) fn publish(&mut self, index: usize, number: u8) -> usize {
         let payload = if index == 0 {
             vec![number; 20]
         } else {

@@ -57,8 +57,8 @@ pub(super) fn publication(
                 max_message_size: None,
             },
             StreamKind::Audio | StreamKind::Video => match choose(media, kind, room, wish.forced) {
-                Some(codec) => {
-                    let plan = media_plan(media, codec, room, wish.rid_order, &mut stream);
+                Some(choice) => {
+                    let plan = media_plan(media, choice, room, wish.rid_order, &mut stream);
                     let has_layers = matches!(&*stream.codec, "av1" | "vp9");
                     let is_named = wish.svc.contains(&index);
                     stream.is_svc = is_named && has_layers && !stream.is_simulcast;
@@ -97,13 +97,29 @@ fn kind_of(media: &MediaDescription) -> Option<StreamKind> {
     }
 }
 
+/// What a line is taken with.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    codec: &'a Codec,
+    /// The payload type of redundant audio.
+    red: Option<u8>,
+}
+
+/// The name that rooms have for a codec.
+fn codec_name(codec: &Codec) -> String {
+    match (codec.name.to_ascii_lowercase(), codec.clock_rate) {
+        (name, 48_000) if name == "l16" => "l16-48".to_owned(),
+        (name, _) => name,
+    }
+}
+
 /// The codec of a line: the one the publisher names, or the first of the room's that it offers.
 fn choose<'a>(
     media: &'a MediaDescription,
     kind: StreamKind,
     room: &RoomOptions,
     forced: &Forced,
-) -> Option<&'a Codec> {
+) -> Option<Choice<'a>> {
     let (list, forced) = match kind {
         StreamKind::Audio => (&room.audio_codecs, &forced.audio),
         StreamKind::Data => return None,
@@ -119,9 +135,30 @@ fn choose<'a>(
             "h264" => ("profile-level-id", &room.h264_profile),
             _ => ("", &None),
         };
-        let offered = || media.codecs.iter().filter(|codec| codec.is(name));
-        let fits = |codec: &&Codec| match profile {
-            (parameter, Some(profile)) => codec
+        let rate = match *name {
+            "l16" => Some(16_000),
+            "l16-48" => Some(48_000),
+            _ => None,
+        };
+        let (name, wants_red) = match *name {
+            "l16-48" => ("l16", false),
+            // Redundant audio is Opus, with copies where both sides know how.
+            "red" => ("opus", true),
+            name => (name, false),
+        };
+        let offered = || {
+            let codecs = media.codecs.iter().filter(|codec| codec.is(name));
+            codecs
+                .filter(|codec| rate.is_none_or(|rate| codec.clock_rate == rate))
+                .filter(|codec| !wants_red || media.red_of(codec.pt).is_some())
+                .map(|codec| Choice {
+                    codec,
+                    red: wants_red.then(|| media.red_of(codec.pt)).flatten(),
+                })
+        };
+        let fits = |choice: &Choice<'_>| match profile {
+            (parameter, Some(profile)) => choice
+                .codec
                 .parameter(parameter)
                 .is_some_and(|value| value.eq_ignore_ascii_case(profile)),
             (_, None) => false,
@@ -132,7 +169,7 @@ fn choose<'a>(
 
 fn media_plan(
     media: &MediaDescription,
-    codec: &Codec,
+    Choice { codec, red }: Choice<'_>,
     room: &RoomOptions,
     rid_order: RidOrder,
     stream: &mut StreamInfo,
@@ -143,7 +180,8 @@ fn media_plan(
         extensions.contains(&id).then_some(id)
     };
     let is_sending = media.direction.sends();
-    stream.codec = codec.name.to_ascii_lowercase().into();
+    stream.codec = codec_name(codec).into();
+    stream.has_red = red.is_some();
     stream.is_disabled = !is_sending;
     stream.is_simulcast = simulcast_layers(media, rid_order).len() > 1;
     stream.audiolevel_ext_id = accepted(extension::AUDIO_LEVEL);
@@ -174,7 +212,7 @@ fn media_plan(
     stream.fmtp = fmtp.as_deref().map(Box::from);
     MediaPlan {
         pt: codec.pt,
-        red: None,
+        red,
         fmtp,
         feedback: answer_feedback(media, codec, &extensions),
         direction: if is_sending {

@@ -37,6 +37,8 @@ pub(super) struct StreamInfo {
     pub(super) is_disabled: bool,
     pub(super) is_moderated: bool,
     pub(super) is_simulcast: bool,
+    /// Its packets may carry copies of earlier ones.
+    pub(super) has_red: bool,
     /// Its layers are in one stream.
     pub(super) is_svc: bool,
     pub(super) has_fec: bool,
@@ -65,6 +67,7 @@ impl StreamInfo {
             is_moderated: false,
             is_simulcast: false,
             is_svc: false,
+            has_red: false,
             has_fec: false,
             has_dtx: false,
             is_stereo: false,

@@ -187,6 +187,7 @@ impl Line {
         OfferMedia {
             mid,
             codec,
+            has_red: stream.is_some_and(|stream| stream.has_red),
             is_video,
             is_active: self.is_active(),
             extensions,

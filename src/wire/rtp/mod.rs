@@ -6,6 +6,7 @@
 mod h264;
 mod h265;
 pub mod packet;
+pub mod red;
 mod vp8;
 mod vp9;
 

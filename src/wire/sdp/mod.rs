@@ -36,7 +36,7 @@ pub use negotiate::{
     is_ice_restart,
 };
 pub use offer::{
-    OfferLine, OfferMedia, OfferPlan, all_offered, build_offer, offered_codec, offered_rtx,
+    OfferLine, OfferMedia, OfferPlan, RED_PT, all_offered, build_offer, offered_codec, offered_rtx,
 };
 pub use section::SDP_SSRCS_MAX;
 pub use simulcast::{

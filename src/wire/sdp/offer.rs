@@ -44,6 +44,8 @@ pub struct OfferMedia {
     pub mid: String,
     /// The codec, one of [`offered_codec`], with its parameters and feedback messages.
     pub codec: Codec,
+    /// Whether redundant audio is offered, too, and preferred.
+    pub has_red: bool,
     /// Whether it is video.
     pub is_video: bool,
     /// Whether something is sent.
@@ -99,15 +101,21 @@ const fn video(name: &'static str, pt: u8, rtx: u8, written: &'static str) -> Kn
     }
 }
 
+/// The payload type that redundant audio is offered with.
+pub const RED_PT: u8 = 120;
+
 /// The payload types of Janus. Those of retransmissions are free numbers of ours.
-const CODECS: [Known; 12] = [
+const CODECS: [Known; 15] = [
     audio("opus", 111, "opus", 48_000, Some(2)),
     audio("isac32", 104, "ISAC", 32_000, None),
     audio("isac16", 103, "ISAC", 16_000, None),
     audio("pcmu", 0, "PCMU", 8_000, None),
     audio("pcma", 8, "PCMA", 8_000, None),
     audio("g722", 9, "G722", 8_000, None),
-    audio("red", 120, "red", 48_000, Some(2)),
+    audio("red", RED_PT, "red", 48_000, Some(2)),
+    audio("l16-48", 105, "L16", 48_000, None),
+    audio("l16", 106, "L16", 16_000, None),
+    audio("multiopus", 112, "multiopus", 48_000, Some(6)),
     video("vp8", 96, 97, "VP8"),
     video("vp9", 101, 102, "VP9"),
     video("h264", 107, 108, "H264"),
@@ -227,6 +235,11 @@ fn media_section(media: &OfferMedia) -> MediaDescription {
     section.mid = Some(media.mid.clone());
     section.rtcp_mux = true;
     section.extensions = media.extensions().collect();
+    if media.has_red {
+        let mut red = offered_codec("red").expect("it is in the table");
+        red.fmtp = Some(format!("{0}/{0}", media.codec.pt));
+        section.codecs.push(red);
+    }
     push_codec(&mut section, &media.codec);
     section.direction = if media.is_active {
         Direction::SendOnly
@@ -311,6 +324,7 @@ mod tests {
 
     fn video_line(is_active: bool) -> OfferLine {
         OfferLine::Media(Box::new(OfferMedia {
+            has_red: false,
             mid: "1".to_owned(),
             codec: offered_codec("vp8").unwrap(),
             is_video: true,
