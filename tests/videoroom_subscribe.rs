@@ -163,6 +163,20 @@ fn who_cannot_subscribe_is_told_why() {
         ] {
             check_fault(&users[1].tell(gateway, &watch(streams)), code, text);
         }
+        // The room is looked for first, and its PIN counts before what else is wrong.
+        let mut odd = watch(json!([{"feed": "x"}]));
+        odd["room"] = 6.into();
+        check_fault(&users[1].tell(gateway, &odd), 426, "No such room (6)");
+        users[0].ask(
+            gateway,
+            &json!({"request": "create", "room": 6, "pin": "p"}),
+        );
+        let text = "Missing mandatory element (pin)";
+        check_fault(&users[1].tell(gateway, &odd), 429, text);
+        odd["pin"] = "p".into();
+        let text = "Invalid element type (feed should be a positive integer)";
+        check_fault(&users[1].tell(gateway, &odd), 430, text);
+
         let text = "Can't send an offer to create subscribers";
         let sdp = include_str!("fixtures/sdp/offers/chrome.sdp");
         let jsep = json!({"type": "offer", "sdp": sdp});

@@ -275,9 +275,10 @@ impl Home {
     ) -> Result<(Arc<RoomOptions>, Vec<Feed>), Fault> {
         let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
         let is_new = ask.entry.is_some();
-        if let Some((token, pin)) = ask.entry {
-            room.check_token(cx, id, token)?;
-            pin.check(room.options.pin.as_deref())?;
+        if let Some(entry) = ask.entry {
+            room.check_token(cx, id, entry.token)?;
+            entry.pin.check(room.options.pin.as_deref())?;
+            entry.request?;
         }
         let is_active = |person: &&Participant| person.publishing == Publishing::Yes;
         for feed in &ask.feeds {

@@ -205,8 +205,7 @@ impl Member {
                     ..
                 },
             ) => {
-                let layers = [("substream", *substream), ("temporal", *temporal)];
-                subscriber.tell_layers(cx, handle, *line, layers);
+                subscriber.tell_layers(cx, handle, *line, [*substream, *temporal]);
             }
             (Role::None | Role::Publisher(_) | Role::Subscriber(_), _) => {}
         }

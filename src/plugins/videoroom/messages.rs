@@ -133,11 +133,20 @@ pub(super) struct TalkWish {
 /// What a client gave as a token.
 pub(super) type TokenShown = Result<Option<Box<str>>, Fault>;
 
+/// What somebody shows to be let in.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) token: TokenShown,
+    pub(super) pin: Shown,
+    /// What is wrong with the request counts after both.
+    pub(super) request: Result<(), Fault>,
+}
+
 /// Who wants to subscribe, and to whom.
 #[derive(Debug)]
 pub(super) struct Subscribe {
     /// Only of those who are not in the room yet.
-    pub(super) entry: Option<(TokenShown, Shown)>,
+    pub(super) entry: Option<Entry>,
     pub(super) private_id: u64,
     /// In the order asked for.
     pub(super) feeds: Vec<Id>,

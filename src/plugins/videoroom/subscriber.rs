@@ -47,7 +47,7 @@ pub(super) struct Subscriber {
 }
 
 /// How a subscriber wants to be served.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Manner {
     /// Streams are named after their publishers.
     pub(super) use_msid: bool,
@@ -321,9 +321,10 @@ impl Subscriber {
                     continue;
                 };
                 // What is delivered already is told at once, as Janus does.
+                let [encoding, temporal] = line.layer_names();
                 for (name, wanted, current) in [
-                    ("substream", wish.layers.substream, state.substream),
-                    ("temporal", wish.layers.temporal, state.temporal),
+                    (encoding, wish.layers.substream, state.substream),
+                    (temporal, wish.layers.temporal, state.temporal),
                 ] {
                     if wanted.is_some() && wanted == current {
                         let mut data = json!({"videoroom": "event", "room": room, "mid": mid});
@@ -565,9 +566,12 @@ impl Subscriber {
         cx: &mut Cx<'_>,
         handle: HandleRef,
         line: usize,
-        layers: [(&str, Option<u8>); 2],
+        layers: [Option<u8>; 2],
     ) {
-        for (name, layer) in layers {
+        let Some(names) = self.lines.get(line).map(Line::layer_names) else {
+            return;
+        };
+        for (name, layer) in names.into_iter().zip(layers) {
             let Some(layer) = layer else { continue };
             let mut data = json!({
                 "videoroom": "event", "room": self.room.json(), "mid": line.to_string(),

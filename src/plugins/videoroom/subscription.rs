@@ -135,6 +135,16 @@ impl Line {
         source.is_some_and(|source| source.feed == *feed && *source.stream.mid == *mid)
     }
 
+    /// What clients call the encoding or spatial layer, and the temporal layer.
+    pub(super) fn layer_names(&self) -> [&'static str; 2] {
+        let source = self.source.as_ref();
+        if source.is_some_and(|source| source.stream.is_svc) {
+            ["spatial_layer", "temporal_layer"]
+        } else {
+            ["substream", "temporal"]
+        }
+    }
+
     fn is_active(&self) -> bool {
         let source = self.source.as_ref();
         self.kind == StreamKind::Data || source.is_some_and(|source| !source.stream.is_disabled)

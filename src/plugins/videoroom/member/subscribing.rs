@@ -8,12 +8,12 @@ use crate::base::id::HandleRef;
 use crate::gateway::plugin::{Cx, JsepKind, PluginMessage};
 use crate::media::IceRestart;
 use crate::plugins::videoroom::fault::{Code, Fault};
-use crate::plugins::videoroom::fields::{Fields, Shown};
+use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::member::{
     Asked, Asking, Member, Role, SubscribeAsked, Wishes, token_of,
 };
-use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg, Subscribe, TokenShown};
+use crate::plugins::videoroom::messages::{Entry, Feed, HomeAct, Msg, Subscribe};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
 use crate::plugins::videoroom::wish::{LineWish, SwitchWish, Unwish, Wish};
@@ -28,18 +28,16 @@ impl Member {
     ) -> Result<(), Fault> {
         let form = IdForm::of(cx.config.videoroom.string_ids);
         let fields = Fields::new(&message.body, form);
-        let private_id = fields.may_count("private_id")?.unwrap_or(0);
-        let manner = Manner {
-            use_msid: fields.may_flag("use_msid")?.unwrap_or(false),
-            autoupdate: fields.may_flag("autoupdate")?.unwrap_or(true),
+        let (wish, request) = match JoinToSubscribe::read(&fields, form, message) {
+            Ok(wish) => (wish, Ok(())),
+            Err(fault) => (JoinToSubscribe::default(), Err(fault)),
         };
-        let (wishes, is_legacy) = Wish::read_joined(&fields, form)?;
-        if message.jsep.is_some() {
-            return Err(Fault::new(
-                Code::InvalidRequest,
-                "Can't send an offer to create subscribers",
-            ));
-        }
+        let JoinToSubscribe {
+            wishes,
+            private_id,
+            manner,
+            is_legacy,
+        } = wish;
         let feeds = feeds_of(wishes.iter().map(|wish| &wish.feed));
         let wishes = Wishes::Join {
             wishes,
@@ -47,10 +45,21 @@ impl Member {
             manner,
             is_legacy,
         };
-        let entry = Some((token_of(&fields), fields.shown("pin")));
+        let entry = Entry {
+            token: token_of(&fields),
+            pin: fields.shown("pin"),
+            request,
+        };
         let transaction = message.transaction.clone();
         let asked = SubscribeAsked { room, wishes };
-        self.ask_for_feeds(cx, handle, transaction, asked, (entry, private_id), feeds);
+        self.ask_for_feeds(
+            cx,
+            handle,
+            transaction,
+            asked,
+            (Some(entry), private_id),
+            feeds,
+        );
         Ok(())
     }
 
@@ -302,7 +311,7 @@ impl Member {
         handle: HandleRef,
         transaction: Box<str>,
         asked: SubscribeAsked,
-        (entry, private_id): (Option<(TokenShown, Shown)>, u64),
+        (entry, private_id): (Option<Entry>, u64),
         feeds: Vec<Id>,
     ) {
         let room = asked.room.clone();
@@ -318,6 +327,39 @@ impl Member {
         });
         let act = HomeAct::Subscribe { handle, ask };
         cx.send(home, Msg::Home { room, act });
+    }
+}
+
+/// What a subscriber joins with.
+#[derive(Default)]
+struct JoinToSubscribe {
+    wishes: Vec<Wish>,
+    private_id: u64,
+    manner: Manner,
+    /// It asked in the way of Janus 0.x.
+    is_legacy: bool,
+}
+
+impl JoinToSubscribe {
+    fn read(fields: &Fields<'_>, form: IdForm, message: &PluginMessage) -> Result<Self, Fault> {
+        let private_id = fields.may_count("private_id")?.unwrap_or(0);
+        let manner = Manner {
+            use_msid: fields.may_flag("use_msid")?.unwrap_or(false),
+            autoupdate: fields.may_flag("autoupdate")?.unwrap_or(true),
+        };
+        let (wishes, is_legacy) = Wish::read_joined(fields, form)?;
+        if message.jsep.is_some() {
+            return Err(Fault::new(
+                Code::InvalidRequest,
+                "Can't send an offer to create subscribers",
+            ));
+        }
+        Ok(Self {
+            wishes,
+            private_id,
+            manner,
+            is_legacy,
+        })
     }
 }
 
