@@ -53,6 +53,7 @@ use crate::media::peer::{Peer, PeerOutput};
 use crate::media::plain::PlainSockets;
 use crate::media::refresh::Refreshes;
 use crate::media::relay::Relays;
+use crate::media::run::FanOut;
 use crate::media::source::Sources;
 use crate::media::switch::Switch;
 use crate::media::talk::Talks;
@@ -150,16 +151,21 @@ pub struct Media {
     events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
     /// Packets that came in since the last flush.
     batch: Vec<(PeerId, MediaPacket)>,
+    /// The batch before, as far as it is not sent yet.
+    fan_out: FanOut,
     /// What goes out with the next flush.
     datagrams: Vec<Datagram>,
     /// Emptied after each use, and kept for its memory, like those below.
     output: PeerOutput,
-    work: Vec<(PeerId, RouteId, usize)>,
     due_keyframes: Vec<EncodingRef>,
 }
 
 /// Peers that expire within one turn, so that a stall is not followed by another.
 const EXPIRE_MAX: usize = 128;
+
+/// Datagrams of forwarded media after which they are to be sent before there are more: about
+/// 140 KiB, which the second-level caches of today hold beside the state of the receivers.
+const FLUSH_DATAGRAMS: usize = 128;
 
 impl Media {
     /// Starts without peers.
@@ -182,9 +188,9 @@ impl Media {
             timers: Timers::default(),
             events: VecDeque::new(),
             batch: Vec::new(),
+            fan_out: FanOut::default(),
             datagrams: Vec::new(),
             output: PeerOutput::default(),
-            work: Vec::new(),
             due_keyframes: Vec::new(),
         }
     }
@@ -256,10 +262,11 @@ impl Media {
     }
 
     /// Ends a batch: forwards queued media receiver by receiver, expires timers, and appends what
-    /// there is to send. Datagrams of one destination stand in a row.
+    /// there is to send. Datagrams of one destination stand in a row. When `out` has become long,
+    /// the rest of the media is due at once: [`Media::deadline`] says so.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Datagram>) {
         let now = now.monotonic;
-        self.forward(now);
+        self.forward(now, FLUSH_DATAGRAMS.saturating_sub(out.len()));
         for _ in 0..EXPIRE_MAX {
             let Some(peer) = self.timers.expire(now) else {
                 break;
@@ -284,6 +291,7 @@ impl Media {
     pub fn deadline(&self) -> Option<Monotonic> {
         let deadlines = [
             self.timers.next(),
+            self.fan_out.deadline(),
             self.keyframes.deadline(),
             self.refreshes.deadline(),
             self.forwards.deadline(),

@@ -17,13 +17,57 @@ use crate::wire::stun;
 /// Packets that one turn may bring: those of 64 datagrams, and what retransmissions fill in.
 pub(super) const BATCH_MAX: usize = 512;
 
+/// A batch on its way: who is to be given which of its packets.
+#[derive(Debug, Default)]
+pub(super) struct FanOut {
+    packets: Vec<(PeerId, MediaPacket)>,
+    /// By receiver: packets by their place above.
+    work: Vec<(PeerId, RouteId, usize)>,
+    /// How much of the work is done.
+    done: usize,
+    /// When it was begun.
+    since: Option<Monotonic>,
+}
+
+impl FanOut {
+    const fn is_done(&self) -> bool {
+        self.done == self.work.len()
+    }
+
+    /// What is left is due at once.
+    pub(super) fn deadline(&self) -> Option<Monotonic> {
+        self.since.filter(|_| !self.is_done())
+    }
+}
+
 impl Media {
     /// Sends the batch on, one receiver at a time: its state is big, and one visit keeps it in the
-    /// cache.
-    pub(super) fn forward(&mut self, now: Monotonic) {
-        let batch = std::mem::take(&mut self.batch);
-        let mut work = std::mem::take(&mut self.work);
-        for (index, (peer, packet)) in batch.iter().enumerate() {
+    /// cache. After `room` datagrams the rest waits for the next flush, so that what was encrypted
+    /// is sent while it is in the cache, and the first receivers need not wait for the last.
+    pub(super) fn forward(&mut self, now: Monotonic, room: usize) {
+        loop {
+            if self.fan_out.is_done() {
+                if self.batch.is_empty() {
+                    return;
+                }
+                self.plan(now);
+            }
+            self.work_off(now, room);
+            if !self.fan_out.is_done() {
+                return;
+            }
+        }
+    }
+
+    /// Finds out who is to be given what of the batch.
+    fn plan(&mut self, now: Monotonic) {
+        let mut plan = std::mem::take(&mut self.fan_out);
+        plan.packets.clear();
+        plan.work.clear();
+        plan.done = 0;
+        plan.since = Some(now);
+        std::mem::swap(&mut plan.packets, &mut self.batch);
+        for (index, (peer, packet)) in plan.packets.iter().enumerate() {
             let line = LineRef {
                 peer: *peer,
                 line: packet.line,
@@ -51,22 +95,34 @@ impl Media {
                     .switch
                     .get(*id)
                     .expect("routes are indexed while they exist");
-                work.push((route.to.peer, *id, index));
+                plan.work.push((route.to.peer, *id, index));
             }
         }
         self.relays.seal();
         // Stable: the packets of one receiver stay in order.
-        work.sort_by_key(|(peer, ..)| *peer);
+        plan.work.sort_by_key(|(peer, ..)| *peer);
+        self.fan_out = plan;
+    }
+
+    /// Serves receivers until there are no more, or so many datagrams are there.
+    fn work_off(&mut self, now: Monotonic, room: usize) {
+        let mut plan = std::mem::take(&mut self.fan_out);
         let mut switch = std::mem::take(&mut self.switch);
         let mut forwarded_count = 0;
         let mut wanted = std::mem::take(&mut self.due_keyframes);
-        for run in work.chunk_by(|one, other| one.0 == other.0) {
+        let left = &plan.work[plan.done..];
+        for run in left.chunk_by(|one, other| one.0 == other.0) {
+            if self.datagrams.len() >= room {
+                break;
+            }
+            plan.done += run.len();
             let packets = run
                 .iter()
-                .map(|(_, route, index)| (*route, &batch[*index].1));
+                .map(|(_, route, index)| (*route, &plan.packets[*index].1));
             self.run(now, run[0].0, |peer, out| {
                 for (id, packet) in packets {
-                    let Some(route) = switch.get_mut(id) else {
+                    // It may have been taken away, or its source muted, since the batch was begun.
+                    let Some(route) = switch.open(id) else {
                         continue;
                     };
                     forwarded_count +=
@@ -74,23 +130,22 @@ impl Media {
                 }
                 peer.advance(now, out);
             });
+            // One that was hung up on the way took its routes out of an empty switch.
+            if self.peers.get(run[0].0).is_none() {
+                switch.forget(run[0].0);
+            }
         }
         for encoding in wanted.drain(..) {
             self.keyframes.want(now, encoding);
         }
-        // Peers that were hung up on the way took their routes out of an empty switch.
-        for (peer, ..) in &work {
-            if self.peers.get(*peer).is_none() {
-                switch.forget(*peer);
-            }
-        }
         self.switch = switch;
         self.counters.packets_forwarded += forwarded_count;
-        work.clear();
-        self.work = work;
         self.due_keyframes = wanted;
-        self.batch = batch;
-        self.batch.clear();
+        if plan.is_done() {
+            // Payloads are big, and their senders' memory.
+            plan.packets.clear();
+        }
+        self.fan_out = plan;
     }
 
     pub(super) fn ask_keyframes(&mut self, now: Monotonic) {

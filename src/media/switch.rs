@@ -127,6 +127,12 @@ impl Switch {
         self.routes.get_mut(id)
     }
 
+    /// A route, unless the line that feeds it is muted.
+    pub(crate) fn open(&mut self, id: RouteId) -> Option<&mut Route> {
+        let route = self.routes.get_mut(id)?;
+        (!self.muted.contains(&route.from)).then_some(route)
+    }
+
     /// The routes that a line feeds.
     pub(crate) fn routes_from(&self, line: LineRef) -> &[RouteId] {
         self.by_source.get(&line).map_or(&[], Vec::as_slice)

@@ -108,3 +108,69 @@ fn the_end_of_one_leaves_the_other_its_call() {
     assert!(two.client.packets.is_empty());
     assert!(!two.client.rtc.is_alive(), "it was told goodbye");
 }
+
+/// Gives the server more packets of the first client's video than one flush sends, for both
+/// clients, and flushes once. Says how many went to each.
+fn begin_long_batch(one: &mut Call, two: &Call, mid: Mid, pt: u8) -> [usize; 2] {
+    let source = one.line(1);
+    one.echo(1);
+    one.media.route(one.now, source, two.line(1)).unwrap();
+    let at = one.anchor.instant(one.now.monotonic);
+    let mut api = one.client.rtc.direct_api();
+    let stream = api.stream_tx_by_mid(mid, None).unwrap();
+    for number in 0..LONG_BATCH as u64 {
+        let time = 3_000 * number as u32;
+        let payload = [number as u8; 20];
+        stream.write_rtp(RtpWrite::new(
+            pt.into(),
+            (100 + number).into(),
+            time,
+            at,
+            payload,
+        ));
+    }
+    one.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+    one.client.drain();
+    for bytes in std::mem::take(&mut one.client.out) {
+        one.media
+            .datagram(one.now, SockId(0), one.client.address, &bytes);
+    }
+    flush_once(one, two)
+}
+
+const LONG_BATCH: usize = FLUSH_DATAGRAMS + 20;
+
+fn flush_once(one: &mut Call, two: &Call) -> [usize; 2] {
+    let mut out = Vec::new();
+    one.media.flush(one.now, &mut out);
+    let counts = [one.client.address, two.client.address]
+        .map(|to| out.iter().filter(|each| each.to == to).count());
+    one.strays.extend(out);
+    counts
+}
+
+#[test]
+fn what_does_not_fit_into_one_flush_is_due_at_once() {
+    let ([mut one, mut two], mids, pts) = pair();
+    let first = begin_long_batch(&mut one, &two, mids[1], pts[1]);
+    assert!(first[0] >= LONG_BATCH && first[1] == 0, "{first:?}");
+    assert!(one.media.deadline() <= Some(one.now.monotonic), "due");
+    let second = flush_once(&mut one, &two);
+    assert!(second[1] >= LONG_BATCH, "{second:?}");
+    assert!(one.media.deadline() > Some(one.now.monotonic), "all done");
+    deliver(&mut one, &mut two);
+    let packets = &two.client.packets;
+    assert_eq!(packets.len(), LONG_BATCH);
+    assert!(packets.is_sorted_by_key(|packet| *packet.seq_no));
+}
+
+#[test]
+fn what_is_muted_amid_a_batch_is_not_sent_any_more() {
+    let ([mut one, two], mids, pts) = pair();
+    let first = begin_long_batch(&mut one, &two, mids[1], pts[1]);
+    assert!(first[0] >= LONG_BATCH && first[1] == 0, "{first:?}");
+    let (now, line) = (one.now, one.line(1));
+    one.media.set_line_enabled(now, line, Enabled::No);
+    assert_eq!(flush_once(&mut one, &two)[1], 0);
+    assert!(one.media.deadline() > Some(now.monotonic), "all done");
+}
