@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use crate::base::error::ApiError;
+use crate::base::members::Members;
 
 /// Why a text is not the JSON that is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,11 +27,24 @@ pub struct JsonError {
 /// does not fit 64 bits signed, or a NUL character in a string, or is nested too deeply.
 pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
     scan(text, depth_max)?;
-    serde_json::from_slice(text).map_err(|error| JsonError {
-        line: error.line(),
-        column: error.column(),
-        detail: describe(&error),
-    })
+    serde_json::from_slice(text).map_err(|error| refused(&error))
+}
+
+/// Parses a text as [`parse`] does; `None` when it is JSON, but no object.
+///
+/// # Errors
+///
+/// As [`parse`].
+pub fn parse_members(text: &[u8], depth_max: usize) -> Result<Option<Members>, JsonError> {
+    scan(text, depth_max)?;
+    match serde_json::from_slice(text) {
+        Ok(members) => Ok(Some(members)),
+        Err(error) if error.is_data() => match serde_json::from_slice::<Value>(text) {
+            Ok(_) => Ok(None),
+            Err(error) => Err(refused(&error)),
+        },
+        Err(error) => Err(refused(&error)),
+    }
 }
 
 /// Parses several values in a row, with white space between them or without, as the messages of
@@ -44,11 +58,7 @@ pub fn parse_row(text: &[u8], depth_max: usize, count_max: usize) -> Result<Vec<
     let mut values = Vec::new();
     let mut row = serde_json::Deserializer::from_slice(text).into_iter::<Value>();
     while let Some(value) = row.next() {
-        let value = value.map_err(|error| JsonError {
-            line: error.line(),
-            column: error.column(),
-            detail: describe(&error),
-        })?;
+        let value = value.map_err(|error| refused(&error))?;
         if values.len() == count_max {
             return Err(fault(text, row.byte_offset(), "too many values"));
         }
@@ -60,10 +70,14 @@ pub fn parse_row(text: &[u8], depth_max: usize, count_max: usize) -> Result<Vec<
     Ok(values)
 }
 
-fn describe(error: &serde_json::Error) -> String {
+fn refused(error: &serde_json::Error) -> JsonError {
     let text = error.to_string();
     let end = text.rfind(" at line ").unwrap_or(text.len());
-    text[..end].to_owned()
+    JsonError {
+        line: error.line(),
+        column: error.column(),
+        detail: text[..end].to_owned(),
+    }
 }
 
 /// Checks what the parser is more lenient about, without building anything. Malformed texts pass.
@@ -237,8 +251,12 @@ pub fn push_string(out: &mut String, text: &str) {
 
 /// The members of an object, read by name and type, with Janus' texts for what is wrong.
 #[derive(Clone, Copy, Debug)]
-pub struct Fields<'a> {
-    object: &'a serde_json::Map<String, Value>,
+pub struct Fields<'a>(Object<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Object<'a> {
+    Map(&'a serde_json::Map<String, Value>),
+    Members(&'a Members),
 }
 
 macro_rules! typed {
@@ -259,7 +277,7 @@ macro_rules! typed {
         /// 467 when it is there with another type, `null` included.
         pub fn $may(&self, name: &str) -> Result<Option<$type>, ApiError> {
             let read: fn(&'a Value) -> Option<$type> = $read;
-            match self.object.get(name) {
+            match self.get(name) {
                 None => Ok(None),
                 Some(value) => {
                     read(value).map(Some).ok_or_else(|| ApiError::invalid_type(name, $kind))
@@ -272,12 +290,20 @@ macro_rules! typed {
 impl<'a> Fields<'a> {
     /// Reads the members of `object`.
     pub const fn new(object: &'a serde_json::Map<String, Value>) -> Self {
-        Self { object }
+        Self(Object::Map(object))
+    }
+
+    /// Reads the members of a request.
+    pub const fn of(members: &'a Members) -> Self {
+        Self(Object::Members(members))
     }
 
     /// A member as it is.
     pub fn get(&self, name: &str) -> Option<&'a Value> {
-        self.object.get(name)
+        match self.0 {
+            Object::Map(map) => map.get(name),
+            Object::Members(members) => members.get(name),
+        }
     }
 
     typed! {
@@ -323,6 +349,19 @@ mod tests {
         check("{}\0", false);
         check("\u{feff}{}", false);
         assert!(parse(b"\"\xff\"", 4).is_err());
+    }
+
+    #[test]
+    fn a_request_is_an_object_or_none() {
+        let members = parse_members(br#"{"a":{"b":1}}"#, 4).unwrap().unwrap();
+        assert_eq!(Fields::of(&members).need_object("a").unwrap()["b"], 1);
+        for text in ["[1]", "7", "\"x\"", " null"] {
+            assert_eq!(parse_members(text.as_bytes(), 4), Ok(None), "{text}");
+        }
+        for text in ["[1", "", "{\"a\":1", "{} {}", "[] []", "[\"\\u0000\"]"] {
+            let (value, members) = (parse(text.as_bytes(), 4), parse_members(text.as_bytes(), 4));
+            assert_eq!(value.unwrap_err(), members.unwrap_err(), "{text}");
+        }
     }
 
     #[test]
@@ -375,7 +414,9 @@ mod tests {
 
         #[test]
         fn any_bytes_are_parsed_or_refused(text in prop::collection::vec(any::<u8>(), 0..64)) {
-            let _ = parse(&text, 4);
+            let value = parse(&text, 4);
+            let members = parse_members(&text, 4);
+            prop_assert_eq!(value.as_ref().err(), members.as_ref().err());
         }
 
         #[test]

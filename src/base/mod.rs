@@ -7,6 +7,7 @@ pub mod id;
 pub mod index;
 pub mod json;
 pub mod limits;
+pub mod members;
 pub mod mutant;
 pub mod outbuf;
 pub mod rng;

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::base::clock::{Monotonic, Now, Realtime};
 use crate::base::id::{HandleRef, PeerId, SessionId};
 use crate::base::json::push_string;
+use crate::base::members::Members;
 use crate::config::ReportKind;
 use crate::gateway::Gateway;
 use crate::gateway::handle::Description;
@@ -89,7 +90,7 @@ impl Gateway {
         now: Now,
         handle: HandleRef,
         message: &PluginMessage,
-        members: &Map<String, Value>,
+        members: &Members,
     ) {
         let Some(jsep) = &message.jsep else { return };
         // As it came: what was parsed is in our words.

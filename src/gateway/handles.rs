@@ -5,6 +5,7 @@ use tracing::debug;
 use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleRef, PeerId, SessionId, draw_handle};
+use crate::base::members::Members;
 use crate::gateway::acts::Owed;
 use crate::gateway::auth::{Credentials, masked};
 use crate::gateway::handle::{Handle, Sdps, Trickled};
@@ -177,7 +178,7 @@ impl Gateway {
     fn read_message(
         &mut self,
         handle: HandleRef,
-        members: &mut serde_json::Map<String, serde_json::Value>,
+        members: &mut Members,
         transaction: &str,
     ) -> Result<PluginMessage, ApiError> {
         let body = match members.remove("body") {

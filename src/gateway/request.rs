@@ -4,11 +4,12 @@
 //! Invariant: an [`Envelope`] has a transaction and a verb; which session and handle it names is
 //! settled, path and payload agreeing.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::json::{self, Fields};
 use crate::base::limits::Limits;
+use crate::base::members::Members;
 use crate::gateway::reply::{Reply, error};
 
 /// What the URL of an HTTP request names. Zero is "no such component".
@@ -43,7 +44,7 @@ pub struct Envelope {
     /// The handle.
     pub handle: HandleField,
     /// All members, the common ones included.
-    pub members: Map<String, Value>,
+    pub members: Members,
 }
 
 impl Envelope {
@@ -55,11 +56,11 @@ impl Envelope {
     /// payload name different things, 456 and 467 for `transaction`, `janus` and `id`. These
     /// replies carry no transaction, as in Janus.
     pub fn parse(text: &[u8], path: Path, limits: &Limits) -> Result<Self, Reply> {
-        let value = json::parse(text, limits.json_depth).map_err(|fault| {
+        let members = json::parse_members(text, limits.json_depth).map_err(|fault| {
             let reason = format!("JSON error: on line {}: {}", fault.line, fault.detail);
             error(None, None, &ApiError::new(ErrorCode::InvalidJson, reason))
         })?;
-        let Value::Object(members) = value else {
+        let Some(members) = members else {
             let fault = ApiError::new(ErrorCode::InvalidJsonObject, "JSON error: not an object");
             return Err(error(None, None, &fault));
         };
@@ -84,7 +85,7 @@ impl Envelope {
             return Err(malformed(1, 1, "'[' or '{' expected"));
         }
         let read = |value| match value {
-            Value::Object(members) => Self::check(members, Path::default(), limits),
+            Value::Object(members) => Self::check(members.into(), Path::default(), limits),
             // Janus looks for the members of an array, too.
             Value::Array(_)
             | Value::Bool(_)
@@ -98,7 +99,7 @@ impl Envelope {
         Ok(values.into_iter().map(read).collect())
     }
 
-    fn check(members: Map<String, Value>, path: Path, limits: &Limits) -> Result<Self, Reply> {
+    fn check(members: Members, path: Path, limits: &Limits) -> Result<Self, Reply> {
         let in_payload = integer(members.get("session_id")).unwrap_or(0);
         let session = agree(path.session, in_payload)
             .ok_or_else(|| conflict("Conflicting session ID (payload and path)"))?;
@@ -113,7 +114,7 @@ impl Envelope {
                     .ok_or_else(|| conflict("Conflicting handle ID (payload and path)"))?,
             },
         };
-        let fields = Fields::new(&members);
+        let fields = Fields::of(&members);
         let common = Self::common(&fields, limits)
             .map_err(|fault| error((session != 0).then_some(session), None, &fault))?;
         let (transaction, verb) = common;
@@ -147,7 +148,7 @@ impl Envelope {
 
     /// The members, to be read by name and type.
     pub const fn fields(&self) -> Fields<'_> {
-        Fields::new(&self.members)
+        Fields::of(&self.members)
     }
 
     /// The session as replies name it: `None` for a request without one.
