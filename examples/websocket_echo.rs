@@ -87,7 +87,7 @@ fn answer(stream: &mut TcpStream, incoming: Incoming) -> io::Result<bool> {
         Incoming::Binary(message) => send(stream, Opcode::Binary, &message)?,
         Incoming::Text(message) => send(stream, Opcode::Text, &message)?,
         Incoming::Ping(payload) => send(stream, Opcode::Pong, &payload)?,
-        Incoming::Pong => {}
+        Incoming::Pong(_) => {}
         Incoming::Close(close) => {
             let payload = close.map_or_else(Vec::new, |(code, reason)| {
                 [&code.number().to_be_bytes(), reason.as_bytes()].concat()

@@ -6,4 +6,5 @@ pub mod rtp;
 pub mod sdp;
 pub mod stun;
 pub mod tls;
+pub mod tls_client;
 pub mod ws;

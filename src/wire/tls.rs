@@ -12,7 +12,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::NoServerSessionStorage;
 use rustls::time_provider::TimeProvider;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{ConnectionCommon, ServerConfig, ServerConnection, SideData};
 
 use crate::base::outbuf::{Full, OutBuf};
 
@@ -97,26 +97,8 @@ impl Tls {
     /// # Errors
     ///
     /// [`TlsFault`]; output follows that tells the client.
-    pub fn receive(&mut self, mut bytes: &[u8], plain: &mut Vec<u8>) -> Result<Incoming, TlsFault> {
-        let mut incoming = Incoming::Open;
-        while !bytes.is_empty() {
-            let count = self.0.read_tls(&mut bytes).map_err(|_| TlsFault)?;
-            let state = self.0.process_new_packets().map_err(|_| TlsFault)?;
-            let size = state.plaintext_bytes_to_read();
-            let start = plain.len();
-            plain.resize(start + size, 0);
-            self.0
-                .reader()
-                .read_exact(&mut plain[start..])
-                .expect("so much was announced");
-            if state.peer_has_closed() {
-                incoming = Incoming::Ended;
-            }
-            if count == 0 {
-                break;
-            }
-        }
-        Ok(incoming)
+    pub fn receive(&mut self, bytes: &[u8], plain: &mut Vec<u8>) -> Result<Incoming, TlsFault> {
+        receive(&mut self.0, bytes, plain).map_err(|_| TlsFault)
     }
 
     /// Encrypts `plain`, which appears in the output.
@@ -151,6 +133,34 @@ impl Tls {
     pub fn is_handshaking(&self) -> bool {
         self.0.is_handshaking()
     }
+}
+
+/// Takes in ciphertext of the other side, and appends what it says to `plain`.
+pub(super) fn receive<D: SideData>(
+    tls: &mut ConnectionCommon<D>,
+    mut bytes: &[u8],
+    plain: &mut Vec<u8>,
+) -> Result<Incoming, rustls::Error> {
+    let mut incoming = Incoming::Open;
+    while !bytes.is_empty() {
+        let count = tls
+            .read_tls(&mut bytes)
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        let state = tls.process_new_packets()?;
+        let size = state.plaintext_bytes_to_read();
+        let start = plain.len();
+        plain.resize(start + size, 0);
+        tls.reader()
+            .read_exact(&mut plain[start..])
+            .expect("so much was announced");
+        if state.peer_has_closed() {
+            incoming = Incoming::Ended;
+        }
+        if count == 0 {
+            break;
+        }
+    }
+    Ok(incoming)
 }
 
 impl fmt::Display for BadIdentity {

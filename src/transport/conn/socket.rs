@@ -229,7 +229,7 @@ impl Conn {
                 }
             }
             // That the client was heard is noted with its bytes.
-            Incoming::Pong => {}
+            Incoming::Pong(_) => {}
         }
     }
 

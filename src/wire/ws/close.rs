@@ -1,4 +1,4 @@
-//! Why a WebSocket ends: codes of close frames, and the faults of a client.
+//! Why a WebSocket ends: codes of close frames, and the faults of the other side.
 
 /// A code that a close frame may carry (RFC 6455 §7.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,7 +34,7 @@ impl CloseCode {
     }
 }
 
-/// What a client did wrong.
+/// What the other side did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
     /// A close frame of one byte, or with a code that no frame may carry.
@@ -47,6 +47,8 @@ pub enum Fault {
     Interleaved,
     /// A length that could have been written shorter, or does not fit 63 bits.
     Length,
+    /// A server's frame with a mask.
+    Masked,
     /// An opcode that does not exist.
     Opcode,
     /// A reserved bit; no extension is ever agreed on.
@@ -55,7 +57,7 @@ pub enum Fault {
     TooBig,
     /// A message in too many fragments.
     TooManyFragments,
-    /// A frame without mask.
+    /// A client's frame without mask.
     Unmasked,
     /// Text that is not UTF-8.
     Utf8,
@@ -70,6 +72,7 @@ impl Fault {
             Self::ControlFrame => CloseCode::PROTOCOL,
             Self::Interleaved => CloseCode::PROTOCOL,
             Self::Length => CloseCode::PROTOCOL,
+            Self::Masked => CloseCode::PROTOCOL,
             Self::Opcode => CloseCode::PROTOCOL,
             Self::ReservedBit => CloseCode::PROTOCOL,
             Self::TooBig => CloseCode::TOO_BIG,
@@ -87,6 +90,7 @@ impl Fault {
             Self::ControlFrame => "control frame fragmented or too long",
             Self::Interleaved => "message within a message",
             Self::Length => "malformed frame length",
+            Self::Masked => "frame with a mask",
             Self::Opcode => "unknown opcode",
             Self::ReservedBit => "reserved bit set",
             Self::TooBig => "message too big",

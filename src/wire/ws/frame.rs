@@ -46,24 +46,33 @@ pub const SERVER_HEADER_BYTES: usize = 10;
 /// Most bytes of a header that a client writes.
 pub(super) const HEADER_BYTES: usize = 14;
 
+/// Which side wrote a frame. Clients mask theirs and servers do not (RFC 6455 §5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Side {
+    #[default]
+    Client,
+    Server,
+}
+
 const FIN: u8 = 0x80;
 const RESERVED: u8 = 0x70;
 const MASKED: u8 = 0x80;
 
-/// The header of a client's frame.
+/// The header of a frame that came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) opcode: Opcode,
     /// It is the last frame of its message.
     pub(super) is_last: bool,
-    pub(super) mask: [u8; 4],
+    /// A client's.
+    pub(super) mask: Option<[u8; 4]>,
     pub(super) payload_bytes: u64,
 }
 
 impl Header {
     /// Reads a header from the bytes of it that are there; `None` if it needs more. A fault is
     /// found as soon as its byte is there.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Fault> {
+    pub(super) fn parse(bytes: &[u8], writer: Side) -> Result<Option<Self>, Fault> {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
@@ -78,8 +87,10 @@ impl Header {
         let Some(&second) = bytes.get(1) else {
             return Ok(None);
         };
-        if second & MASKED == 0 {
-            return Err(Fault::Unmasked);
+        match (writer, second & MASKED != 0) {
+            (Side::Client, false) => return Err(Fault::Unmasked),
+            (Side::Server, true) => return Err(Fault::Masked),
+            (Side::Client, true) | (Side::Server, false) => {}
         }
         let short = second & !MASKED;
         if opcode.is_control() && usize::from(short) > CONTROL_BYTES {
@@ -103,29 +114,33 @@ impl Header {
         if payload_bytes < least || payload_bytes >> 63 != 0 {
             return Err(Fault::Length);
         }
-        let Some(mask) = bytes[2 + extended_bytes..].first_chunk() else {
-            return Ok(None);
+        let mask = match (writer, bytes[2 + extended_bytes..].first_chunk()) {
+            (Side::Client, None) => return Ok(None),
+            (Side::Client, Some(mask)) => Some(*mask),
+            (Side::Server, _) => None,
         };
         Ok(Some(Self {
             opcode,
             is_last,
-            mask: *mask,
+            mask,
             payload_bytes,
         }))
     }
 
     /// How many bytes it took.
     pub(super) const fn size(&self) -> usize {
-        6 + match self.payload_bytes {
+        let mask_bytes = if self.mask.is_some() { 4 } else { 0 };
+        let length_bytes = match self.payload_bytes {
             0..126 => 0,
             126..=0xffff => 2,
             _ => 8,
-        }
+        };
+        2 + length_bytes + mask_bytes
     }
 }
 
-/// Unmasks a part of a payload that begins `offset` bytes into it.
-pub(super) fn unmask(bytes: &mut [u8], mask: [u8; 4], offset: u64) {
+/// Masks, or unmasks, a part of a payload that begins `offset` bytes into it.
+pub(super) fn mask_part(bytes: &mut [u8], mask: [u8; 4], offset: u64) {
     let mut mask = mask;
     mask.rotate_left((offset % 4) as usize);
     let wide = u64::from_ne_bytes([
@@ -176,4 +191,16 @@ impl ServerHeader {
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[..self.size]
     }
+}
+
+/// Appends a client's frame that is a whole message. Each frame needs a mask of its own that nobody
+/// can guess (RFC 6455 §5.3).
+pub fn write_client_frame(opcode: Opcode, payload: &[u8], mask: [u8; 4], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(ServerHeader::new(opcode, payload.len()).bytes());
+    out[start + 1] |= MASKED;
+    out.extend_from_slice(&mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    mask_part(&mut out[start..], mask, 0);
 }

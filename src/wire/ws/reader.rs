@@ -4,9 +4,9 @@
 //! came and not with what was announced. After a close frame or a fault nothing more is read.
 
 use super::close::{CloseCode, Fault};
-use super::frame::{HEADER_BYTES, Header, Opcode, unmask};
+use super::frame::{HEADER_BYTES, Header, Opcode, Side, mask_part};
 
-/// What a client may send.
+/// What the other side may send.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of a message, and so of a frame.
@@ -20,19 +20,20 @@ pub struct Bounds {
 pub enum Incoming {
     /// A message of bytes.
     Binary(Vec<u8>),
-    /// The client's last frame, with its code and reason if it gave one.
+    /// The other side's last frame, with its code and reason if it gave one.
     Close(Option<(CloseCode, Box<str>)>),
     /// To be answered by a pong with the same payload.
     Ping(Vec<u8>),
-    /// Answers a ping, or nothing.
-    Pong,
+    /// Answers the ping with the same payload, or nothing.
+    Pong(Vec<u8>),
     /// A message of text, which is UTF-8.
     Text(Vec<u8>),
 }
 
-/// Reads the frames of one client.
+/// Reads the frames of one client, or of the server.
 #[derive(Debug, Default)]
 pub struct Reader {
+    writer: Side,
     /// The header that is being read.
     header: [u8; HEADER_BYTES],
     header_bytes: usize,
@@ -67,6 +68,14 @@ enum Kind {
 }
 
 impl Reader {
+    /// A reader of what `writer` writes; that of a client is the default.
+    pub fn of(writer: Side) -> Self {
+        Self {
+            writer,
+            ..Self::default()
+        }
+    }
+
     /// Reads on. Returns how many of the bytes were used, and what is complete with them; with
     /// `None` all of them were.
     ///
@@ -110,7 +119,7 @@ impl Reader {
         let count = rest.len().min(HEADER_BYTES - before);
         self.header[before..before + count].copy_from_slice(&rest[..count]);
         let known = &self.header[..before + count];
-        let Some(header) = Header::parse(known)? else {
+        let Some(header) = Header::parse(known, self.writer)? else {
             self.header_bytes += count;
             return Ok(count);
         };
@@ -169,7 +178,9 @@ impl Reader {
         };
         let start = into.len();
         into.extend_from_slice(part);
-        unmask(&mut into[start..], header.mask, read_bytes);
+        if let Some(mask) = header.mask {
+            mask_part(&mut into[start..], mask, read_bytes);
+        }
         let is_complete = part.len() == left;
         self.frame = (!is_complete).then_some(Frame {
             header,
@@ -193,7 +204,7 @@ impl Reader {
                 read_close(&payload).map(Incoming::Close)
             }
             Opcode::Ping => Ok(Incoming::Ping(payload)),
-            Opcode::Pong => Ok(Incoming::Pong),
+            Opcode::Pong => Ok(Incoming::Pong(payload)),
             Opcode::Binary | Opcode::Continuation | Opcode::Text => {
                 unreachable!("these are no control frames")
             }

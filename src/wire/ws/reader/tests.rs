@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::wire::ws::frame::ServerHeader;
+use crate::wire::ws::frame::{ServerHeader, write_client_frame};
 
 const BOUNDS: Bounds = Bounds {
     message_bytes: 70_000,
@@ -105,7 +105,7 @@ fn fragments_are_put_together_around_control_frames() {
     .concat();
     let expected = [
         Incoming::Ping(b"p".to_vec()),
-        Incoming::Pong,
+        Incoming::Pong(b"q".to_vec()),
         text("ab\u{e9}"),
         text("next"),
     ];
@@ -263,6 +263,48 @@ fn a_server_header_has_the_shortest_length() {
     }
 }
 
+#[test]
+fn a_server_masks_nothing_and_is_read_as_one() {
+    let bytes = [
+        ServerHeader::new(Opcode::Text, 200).bytes(),
+        &[b'x'; 200],
+        ServerHeader::new(Opcode::Pong, 1).bytes(),
+        b"p",
+        ServerHeader::new(Opcode::Close, 0).bytes(),
+    ]
+    .concat();
+    let expected = [
+        text(&"x".repeat(200)),
+        Incoming::Pong(b"p".to_vec()),
+        Incoming::Close(None),
+    ];
+    for size in [1, 3, bytes.len()] {
+        let mut reader = Reader::of(Side::Server);
+        let mut came = Vec::new();
+        for part in bytes.chunks(size) {
+            let mut rest = part;
+            while let (used, Some(incoming)) = reader.read(rest, &BOUNDS).unwrap() {
+                came.push(incoming);
+                rest = &rest[used..];
+            }
+        }
+        assert_eq!(came, expected, "in parts of {size}");
+    }
+    let masked = Reader::of(Side::Server).read(&frame(FIN | 1, b"x"), &BOUNDS);
+    assert_eq!(masked, Err(Fault::Masked));
+}
+
+#[test]
+fn what_a_client_writes_is_masked_and_reads_as_it_was() {
+    for size in [0, 1, 125, 126, 65_535, 65_536] {
+        let payload = "x".repeat(size);
+        let mut bytes = Vec::new();
+        write_client_frame(Opcode::Text, payload.as_bytes(), MASK, &mut bytes);
+        assert_eq!(bytes, frame(FIN | 1, payload.as_bytes()));
+        assert_eq!(read_parts([&bytes[..]]), (vec![text(&payload)], None));
+    }
+}
+
 prop_compose! {
     /// A message in fragments, with pings between them.
     fn message()(
@@ -315,16 +357,16 @@ proptest! {
         at in any::<prop::sample::Index>(),
     ) {
         let mut whole = bytes.clone();
-        unmask(&mut whole, MASK, 0);
+        mask_part(&mut whole, MASK, 0);
         let at = at.index(bytes.len() + 1);
         let mut parts = bytes;
         let (left, right) = parts.split_at_mut(at);
-        unmask(left, MASK, 0);
-        unmask(right, MASK, at as u64);
+        mask_part(left, MASK, 0);
+        mask_part(right, MASK, at as u64);
         prop_assert_eq!(&parts, &whole);
         let plain = whole.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key);
         let again: Vec<u8> = plain.collect();
-        unmask(&mut whole, MASK, 0);
+        mask_part(&mut whole, MASK, 0);
         prop_assert_eq!(whole, again);
     }
 }
