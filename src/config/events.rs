@@ -1,5 +1,6 @@
 //! Event handlers: which reports are made, and where they are sent.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::value::{Backend, Secret};
@@ -98,7 +99,10 @@ pub struct EventsConfig {
     pub combine_media_stats: bool,
     /// How often there are statistics; `None` is never.
     pub stats_period: Option<Duration>,
+    /// Who may sign the certificates of servers: a file in PEM. `None` is whom the system trusts.
+    pub ca_pem: Option<PathBuf>,
     pub post: PostConfig,
+    pub ws: SocketConfig,
 }
 
 /// The handler that posts reports to an HTTP server.
@@ -119,14 +123,27 @@ pub struct PostConfig {
     pub backoff: Duration,
 }
 
+/// The handler that sends reports to a WebSocket server.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SocketConfig {
+    pub enabled: bool,
+    /// Which kinds it sends.
+    pub mask: ReportMask,
+    /// Up to a hundred reports go into one message, as an array.
+    pub grouping: bool,
+    pub backend: Option<Backend>,
+    /// What the server is asked to speak.
+    pub subprotocol: String,
+    /// Pause after a connection that broke; it doubles with each further one, up to 8 s.
+    pub backoff: Duration,
+}
+
 impl EventsConfig {
     /// The bits of the kinds that somebody wants.
     pub fn wanted(&self) -> u16 {
-        if self.enabled && self.post.enabled {
-            self.post.mask.0
-        } else {
-            0
-        }
+        let post = self.post.mask.0 * u16::from(self.enabled && self.post.enabled);
+        let ws = self.ws.mask.0 * u16::from(self.enabled && self.ws.enabled);
+        post | ws
     }
 }
 
@@ -136,7 +153,9 @@ impl Default for EventsConfig {
             enabled: false,
             combine_media_stats: false,
             stats_period: Some(Duration::from_secs(1)),
+            ca_pem: None,
             post: PostConfig::default(),
+            ws: SocketConfig::default(),
         }
     }
 }
@@ -157,9 +176,38 @@ impl Default for PostConfig {
     }
 }
 
+impl Default for SocketConfig {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            mask: ReportMask::ALL,
+            grouping: true,
+            backend: None,
+            subprotocol: "janus-event-handlers".to_owned(),
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_one_of_the_handlers_wants_is_wanted() {
+        let mut events = EventsConfig::default();
+        events.post.mask = ReportMask::parse("core").unwrap();
+        events.ws.mask = ReportMask::parse("jsep").unwrap();
+        events.ws.enabled = true;
+        assert_eq!(events.wanted(), 0, "nobody is told anything");
+        events.enabled = true;
+        assert_eq!(events.wanted(), ReportKind::Jsep.bit());
+        events.post.enabled = true;
+        assert_eq!(
+            events.wanted(),
+            ReportKind::Jsep.bit() | ReportKind::Core.bit()
+        );
+    }
 
     #[test]
     fn masks_are_words_between_commas() {

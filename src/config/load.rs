@@ -187,6 +187,7 @@ pub(super) struct Draft {
     pub(super) http_disabled: bool,
     pub(super) ws_disabled: bool,
     pub(super) post_disabled: bool,
+    pub(super) wsevh_disabled: bool,
     pub(super) admin_ws: bool,
     pub(super) admin_tls: bool,
     pub(super) http_tls: bool,
@@ -216,6 +217,7 @@ impl Draft {
             http_disabled: false,
             ws_disabled: false,
             post_disabled: false,
+            wsevh_disabled: false,
             binds: [Bind::default(); 7],
             places: BTreeMap::new(),
         }
@@ -447,6 +449,9 @@ impl Draft {
         if self.post_disabled {
             self.config.events.post.enabled = false;
         }
+        if self.wsevh_disabled {
+            self.config.events.ws.enabled = false;
+        }
         self.config.general.token_auth = match (self.token_auth, self.token_auth_secret.take()) {
             (false, _) => TokenAuth::Off,
             (true, Some(secret)) => TokenAuth::Signed(secret),
@@ -463,6 +468,7 @@ impl Draft {
             "admin.bind" => &["http/admin.admin_ip", "http/admin.admin_port"][..],
             "admin.secure_bind" => &["http/admin.admin_https"],
             "events.post.backend" => &["post/general.backend", "post/general.enabled"],
+            "events.ws.backend" => &["wsevh/general.backend", "wsevh/general.enabled"],
             "general.token_auth" => &["core/general.token_auth"],
             "http.bind" => &["http/general.ip", "http/general.port"],
             "http.cert_pem" => &["http/certificates.cert_pem"],
@@ -499,6 +505,7 @@ impl<'a> File<'a> {
             "janus.transport.http" => Self::Served("http"),
             "janus.transport.websockets" => Self::Served("ws"),
             "janus.eventhandler.sampleevh" => Self::Served("post"),
+            "janus.eventhandler.wsevh" => Self::Served("wsevh"),
             "janus.plugin.echotest" => Self::Served("echotest"),
             "janus.plugin.videoroom" => Self::Served("videoroom"),
             _ if ["plugin", "transport", "eventhandler", "logger"]

@@ -21,7 +21,7 @@ mod tree;
 mod validate;
 mod value;
 
-pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask};
+pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask, SocketConfig};
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
@@ -29,4 +29,4 @@ pub use schema::{
     VideoRoomConfig, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
-pub use value::{Backend, HostPattern, Prefix, Secret};
+pub use value::{Backend, HostPattern, Prefix, Scheme, Secret};

@@ -34,6 +34,12 @@ impl Config {
                 "must name the server to post events to",
             );
         }
+        if self.events.ws.enabled && self.events.ws.backend.is_none() {
+            return fail(
+                "events.ws.backend",
+                "must name the server to send events to",
+            );
+        }
         self.media.check(self.shards.unwrap_or(1))?;
         if self.limits.poll_timeout > POLL_TIMEOUT_MAX {
             return fail(

@@ -83,9 +83,43 @@ impl HostPattern {
     }
 }
 
-/// The HTTP server that reports are posted to.
+/// How a server is spoken to, by the scheme of its URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+    Ws,
+    Wss,
+}
+
+impl Scheme {
+    const ALL: [(&str, Self); 4] = [
+        ("http://", Self::Http),
+        ("https://", Self::Https),
+        ("ws://", Self::Ws),
+        ("wss://", Self::Wss),
+    ];
+
+    /// Whether there is TLS below it.
+    pub const fn is_secure(self) -> bool {
+        matches!(self, Self::Https | Self::Wss)
+    }
+
+    /// Whether it is that of a WebSocket.
+    pub const fn is_websocket(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
+    }
+
+    const fn port(self) -> u16 {
+        if self.is_secure() { 443 } else { 80 }
+    }
+}
+
+/// The server that reports are sent to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backend {
+    /// How it is spoken to.
+    pub scheme: Scheme,
     /// Name or address of the host, without brackets.
     pub host: String,
     /// Its port.
@@ -95,14 +129,16 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Reads `http://HOST[:PORT][/PATH]`; `None` when it is something else.
+    /// Reads `SCHEME://HOST[:PORT][/PATH]`; `None` when it is something else.
     pub fn parse(url: &str) -> Option<Self> {
-        let rest = url.strip_prefix("http://")?;
+        let (scheme, rest) = Scheme::ALL
+            .iter()
+            .find_map(|(prefix, scheme)| Some((*scheme, url.strip_prefix(prefix)?)))?;
         let at = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(at);
         let (host, port) = match authority.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
-            Some(_) | None => (authority, 80),
+            Some(_) | None => (authority, scheme.port()),
         };
         let host = host
             .strip_prefix('[')
@@ -118,6 +154,7 @@ impl Backend {
             path => path.to_owned(),
         };
         Some(Self {
+            scheme,
             host: host.to_owned(),
             port,
             path,
@@ -132,9 +169,10 @@ impl Backend {
         } else {
             host.clone()
         };
-        match self.port {
-            80 => host,
-            port => format!("{host}:{port}"),
+        if self.port == self.scheme.port() {
+            host
+        } else {
+            format!("{host}:{}", self.port)
         }
     }
 }
@@ -144,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn backends_are_plain_http_urls() {
+    fn backends_are_urls_without_credentials() {
         for (url, expected) in [
             ("http://127.0.0.1:9000/", Some(("127.0.0.1:9000", "/"))),
             ("http://collector", Some(("collector", "/"))),
@@ -152,7 +190,11 @@ mod tests {
             ("http://[::1]:9000/x", Some(("[::1]:9000", "/x"))),
             ("http://[::1]/x", Some(("[::1]", "/x"))),
             ("http://h?x", Some(("h", "/?x"))),
-            ("https://collector/", None),
+            ("https://collector/", Some(("collector", "/"))),
+            ("https://collector:80/", Some(("collector:80", "/"))),
+            ("ws://collector/in", Some(("collector", "/in"))),
+            ("wss://collector:443", Some(("collector", "/"))),
+            ("collector", None),
             ("ftp://x", None),
             ("http://", None),
             ("http://a b/", None),

@@ -16,7 +16,8 @@ use crate::base::id::ShardId;
 use crate::config::LogLevel;
 use crate::driver::scripted::Scripted;
 use crate::driver::{
-    Arrival, Counters, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo, run,
+    Arrival, Counters, HandlerCounts, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo,
+    UdpIo, run,
 };
 use crate::gateway::outside::{FileWrite, Lookup, Written};
 use crate::gateway::reports::Report;
@@ -300,6 +301,10 @@ impl Platform for World {
     fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
         reports.clear();
         0
+    }
+
+    fn handler_counts(&self) -> HandlerCounts {
+        HandlerCounts::default()
     }
 
     fn set_log_level(&self, _: LogLevel) {}

@@ -19,5 +19,7 @@ mod tests;
 mod udp;
 
 pub use self::core::Core;
-pub use platform::{Arrival, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo};
+pub use platform::{
+    Arrival, HandlerCounts, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo,
+};
 pub use pump::{Counters, run};

@@ -16,7 +16,7 @@ use crate::base::id::ShardId;
 use crate::config::LogLevel;
 use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Written};
 use crate::gateway::reports::Report;
-use crate::metrics::names::LogDrops;
+use crate::metrics::names::{ByHandler, LogDrops};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
 
@@ -44,6 +44,9 @@ pub trait Platform: 'static {
     /// Takes what event handlers are to be told, without waiting. Says how many of them there was
     /// no room for.
     fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64;
+
+    /// What became of what event handlers were told. One shard is told; to the others all is zero.
+    fn handler_counts(&self) -> HandlerCounts;
 
     /// Writes log lines from this level on.
     fn set_log_level(&self, level: LogLevel);
@@ -182,6 +185,17 @@ pub enum Arrival {
     },
     /// All shards are drained: nobody asks this one for anything any more.
     Over,
+}
+
+/// What became of reports for event handlers, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HandlerCounts {
+    /// Reports that a collector took.
+    pub delivered: ByHandler,
+    /// Attempts that are made again.
+    pub failed: ByHandler,
+    /// Reports that a collector does not want.
+    pub refused: u64,
 }
 
 /// The sockets that a shard starts with.

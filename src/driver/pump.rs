@@ -12,7 +12,7 @@ use crate::base::clock::{Monotonic, Now};
 use crate::driver::alarm::Alarm;
 use crate::driver::core::Core;
 use crate::driver::mesh::MeshLane;
-use crate::driver::platform::{Io, Platform};
+use crate::driver::platform::{HandlerCounts, Io, Platform};
 use crate::driver::ready::{Left, Ready};
 use crate::driver::tcp::{Heard, Scene, TcpLane};
 use crate::driver::udp::UdpLane;
@@ -54,6 +54,8 @@ pub struct Counters {
     pub udp_send_dropped: u64,
     /// Reports for event handlers for which there was no room.
     pub reports_dropped: u64,
+    /// What became of the others. One shard tells of it.
+    pub handlers: HandlerCounts,
     /// Lines of the process's log that were not written. One shard tells of them.
     pub log_drops: LogDrops,
 }
@@ -70,6 +72,9 @@ impl Counters {
         metrics.http_connections_refused.descriptors = self.tcp_shed;
         metrics.media_dropped_datagrams.send_error = self.udp_send_dropped;
         metrics.events_dropped_reports.queue_full = self.reports_dropped;
+        metrics.events_dropped_reports.refused = self.handlers.refused;
+        metrics.events_delivered_reports = self.handlers.delivered;
+        metrics.events_failed_deliveries = self.handlers.failed;
         metrics.log_dropped_lines = self.log_drops;
     }
 }
@@ -159,6 +164,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
         ];
         self.ready = Some(ready);
         self.counters.log_drops = self.platform.log_drops();
+        self.counters.handlers = self.platform.handler_counts();
         self.core.report(&self.counters);
         if !self.drained && self.core.is_drained() {
             self.drained = true;

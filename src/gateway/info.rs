@@ -131,6 +131,16 @@ fn handlers(config: &Config) -> Value {
         };
         list.extend([described(post)]);
     }
+    if config.events.enabled && config.events.ws.enabled {
+        let socket = PluginInfo {
+            package: "janus.eventhandler.wsevh",
+            name: "Reports over WebSocket",
+            description: "Sends what happens to a WebSocket server, and again until it is taken",
+            version: 1,
+            version_string: "0.0.1",
+        };
+        list.extend([described(socket)]);
+    }
     Value::Object(list)
 }
 

@@ -4,6 +4,7 @@
 //! [`REPORTS_MAX`] of them; what is too many is dropped and counted, never waited for.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -21,8 +22,8 @@ const REPORTS_MAX: usize = 4_096;
 pub struct Report {
     /// What it is about.
     pub kind: ReportKind,
-    /// Compact JSON.
-    pub text: Box<str>,
+    /// Compact JSON, shared by all handlers.
+    pub text: Arc<str>,
 }
 
 /// Whom a report is about.

@@ -170,6 +170,10 @@ metrics! {
 
     /// Reports for event handlers that they were not told.
     counter events_dropped_reports: ReportDrops,
+    /// Reports that a collector took.
+    counter events_delivered_reports: ByHandler,
+    /// Attempts to deliver reports that are made again.
+    counter events_failed_deliveries: ByHandler,
 
     /// Log lines that were not written.
     counter log_dropped_lines: LogDrops,
@@ -341,8 +345,14 @@ family!(reason: MessageDrops {
     waiting_full = "waiting_full",
 });
 
+family!(handler: ByHandler {
+    post = "post",
+    ws = "ws",
+});
+
 family!(reason: ReportDrops {
     queue_full = "queue_full",
+    refused = "refused",
     turn_full = "turn_full",
 });
 

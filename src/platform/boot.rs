@@ -20,7 +20,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::Signals;
 use socket2::Socket;
 
-use super::handlers::{self, Handler};
+use super::handlers::{self, HandlerTallies, Handlers};
 use super::heartbeats::Heartbeats;
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
@@ -104,7 +104,7 @@ struct Running {
     events: mpsc::Receiver<Event>,
     senders: Vec<Sender<Arrival>>,
     ended: Vec<bool>,
-    handler: Option<Handler>,
+    handlers: Handlers,
     beats: Heartbeats,
     supervisor: Supervisor,
 }
@@ -156,11 +156,7 @@ impl Running {
         let (event_sender, events) = mpsc::channel();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..shards).map(|_| inbox()).unzip();
         let anchor = clocks.anchor();
-        let post = Some(&config.events.post).filter(|_| config.events.enabled);
-        let (reports, handler) = post
-            .map_or(Ok(None), handlers::start)
-            .map_err(|error| Trouble::new(format!("no thread for event handlers: {error}")))?
-            .unzip();
+        let (reports, handlers) = handlers::start(&config.events)?;
         let certificate = certificate(&config.media)?;
         let lookups_busy = Arc::<AtomicUsize>::default();
         let mut starters = Vec::new();
@@ -186,6 +182,10 @@ impl Running {
                     log_drops: boot.log_drops.clone().filter(|_| id == 0),
                     log_level: boot.log_level.clone(),
                     reports: reports.clone(),
+                    handlers: match id {
+                        0 => handlers.tallies(),
+                        _ => HandlerTallies::default(),
+                    },
                     lookups: Some(Lookups::new(
                         Arc::clone(&lookups_busy),
                         senders[usize::from(id)].clone(),
@@ -224,7 +224,7 @@ impl Running {
             sockets_max,
             events,
             ended: vec![false; senders.len()],
-            handler,
+            handlers,
             senders,
         })
     }
@@ -279,9 +279,7 @@ impl Running {
                 None => self.ask_all(),
             }
         }
-        if let Some(handler) = self.handler {
-            handler.finish();
-        }
+        self.handlers.finish();
         tracing::info!("stopped");
         ExitCode::SUCCESS
     }

@@ -1,10 +1,10 @@
 //! What a shard's platform shares with the rest of the process, whatever drives the shard.
 
-use std::sync::mpsc::SyncSender;
-
+use super::handlers::{HandlerTallies, Outlet};
 use super::log::{DropCounts, LevelSwitch};
 use super::{Files, Lookups};
 use crate::config::LogLevel;
+use crate::driver::HandlerCounts;
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
@@ -17,7 +17,9 @@ pub struct Links {
     /// Changes the level of the log.
     pub log_level: Option<LevelSwitch>,
     /// Where reports for event handlers go.
-    pub reports: Option<SyncSender<Report>>,
+    pub reports: Vec<Outlet>,
+    /// What became of reports, if this shard tells of it.
+    pub handlers: HandlerTallies,
     /// Looks up names.
     pub lookups: Option<Lookups>,
     /// Writes files.
@@ -58,9 +60,14 @@ impl Links {
     pub fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
         let mut dropped = 0;
         for report in reports.drain(..) {
-            let sent = self.reports.as_ref().map(|queue| queue.try_send(report));
-            dropped += u64::from(!matches!(sent, Some(Ok(()))));
+            let refused = self.reports.iter().filter(|outlet| !outlet.offer(&report));
+            dropped += refused.count() as u64;
         }
         dropped
+    }
+
+    /// See [`Platform::handler_counts`](crate::driver::Platform::handler_counts).
+    pub fn handler_counts(&self) -> HandlerCounts {
+        self.handlers.read()
     }
 }

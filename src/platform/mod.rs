@@ -25,6 +25,7 @@ pub mod uring;
 
 pub use executor::{Executor, Plain};
 pub use files::Files;
+pub use handlers::{HandlerTallies, Outlet};
 pub use links::Links;
 pub use lookups::Lookups;
 pub use mesh::{Inbox, Mesh, Sender, inbox};

@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -76,6 +76,13 @@ pub fn seed() -> io::Result<[u8; 32]> {
         }
     }
     Ok(seed)
+}
+
+/// The time since the Unix epoch, for threads that are not a shard's: certificates are valid by it.
+pub(super) fn unix_time() -> Duration {
+    let wall = clock_gettime(ClockId::Realtime);
+    let seconds = u64::try_from(wall.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(wall.tv_nsec).unwrap_or_default())
 }
 
 /// These clocks count up from an origin that the kernel chose, so that readings are never negative.

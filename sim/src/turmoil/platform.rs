@@ -15,7 +15,7 @@ use std::time::Duration;
 use bifrons::base::clock::{Monotonic, Now};
 use bifrons::base::id::ShardId;
 use bifrons::config::LogLevel;
-use bifrons::driver::{Arrival, MeshIo, News, Platform};
+use bifrons::driver::{Arrival, HandlerCounts, MeshIo, News, Platform};
 use bifrons::gateway::outside::{FileWrite, Lookup, Written};
 use bifrons::gateway::reports::Report;
 use bifrons::metrics::names::LogDrops;
@@ -111,6 +111,10 @@ impl Platform for OnTurmoil {
     fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
         reports.clear();
         0
+    }
+
+    fn handler_counts(&self) -> HandlerCounts {
+        HandlerCounts::default()
     }
 
     fn set_log_level(&self, _level: LogLevel) {}

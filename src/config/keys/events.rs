@@ -1,11 +1,14 @@
 //! Keys of event handlers.
 
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::special::events_disable;
 use super::{Act, DAY, Key, SECOND, other, set};
 use crate::config::events::ReportMask;
-use crate::config::read::Unit;
+use crate::config::read::{Setting, Unit};
+use crate::config::tree::ConfigError;
 use crate::config::value::{Backend, Secret};
 
 pub(super) const KEYS: &[Key] = &[
@@ -25,19 +28,14 @@ pub(super) const KEYS: &[Key] = &[
         Ok(())
     }),
     set("core/events.disable", "", events_disable),
+    set("", "events.ca_pem", field!(path events.ca_pem)),
     set(
         "post/general.enabled",
         "events.post.enabled",
         field!(flag events.post.enabled),
     ),
     set("post/general.events", "events.post.events", |d, s| {
-        let text = s.list()?.join(",");
-        let mask = ReportMask::parse(&text);
-        d.config.events.post.mask = mask.ok_or_else(|| {
-            s.fail(format!(
-                "`{text}` names a kind of events that does not exist"
-            ))
-        })?;
+        d.config.events.post.mask = mask(s)?;
         Ok(())
     }),
     set(
@@ -50,15 +48,7 @@ pub(super) const KEYS: &[Key] = &[
         Act::Ignore("events are always compact JSON"),
     ),
     set("post/general.backend", "events.post.backend", |d, s| {
-        let url = s.filled()?;
-        d.config.events.post.backend = match &url {
-            None => None,
-            Some(url) => Some(Backend::parse(url).ok_or_else(|| {
-                s.fail(format!(
-                    "`{url}` cannot be posted to; write it like http://127.0.0.1:9000/"
-                ))
-            })?),
-        };
+        d.config.events.post.backend = backend(s, Family::Http)?;
         Ok(())
     }),
     set(
@@ -92,9 +82,100 @@ pub(super) const KEYS: &[Key] = &[
         "post/general.retransmissions_backoff",
         "events.post.backoff",
         |d, s| {
-            let range = Duration::from_millis(1)..=Duration::from_secs(10);
-            d.config.events.post.backoff = s.duration(Unit::Milliseconds, range)?;
+            d.config.events.post.backoff = s.duration(Unit::Milliseconds, BACKOFF)?;
             Ok(())
         },
     ),
+    set(
+        "wsevh/general.enabled",
+        "events.ws.enabled",
+        field!(flag events.ws.enabled),
+    ),
+    set("wsevh/general.events", "events.ws.events", |d, s| {
+        d.config.events.ws.mask = mask(s)?;
+        Ok(())
+    }),
+    set(
+        "wsevh/general.grouping",
+        "events.ws.grouping",
+        field!(flag events.ws.grouping),
+    ),
+    other(
+        "wsevh/general.json",
+        Act::Ignore("events are always compact JSON"),
+    ),
+    set("wsevh/general.backend", "events.ws.backend", |d, s| {
+        d.config.events.ws.backend = backend(s, Family::WebSocket)?;
+        Ok(())
+    }),
+    set(
+        "wsevh/general.subprotocol",
+        "events.ws.subprotocol",
+        |d, s| {
+            if let Some(name) = s.filled()? {
+                d.config.events.ws.subprotocol = token(s, name)?;
+            }
+            Ok(())
+        },
+    ),
+    set("", "events.ws.backoff", |d, s| {
+        d.config.events.ws.backoff = s.duration(Unit::Milliseconds, BACKOFF)?;
+        Ok(())
+    }),
+    other(
+        "wsevh/general.events_cap_on_reconnect",
+        Act::Ignore("events wait in a bounded spool until they are taken"),
+    ),
+    other(
+        "wsevh/general.ws_logging",
+        Act::Ignore("the level of the log is general.debug_level"),
+    ),
 ];
+
+/// The first pause after a failure.
+const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(10);
+
+/// What a handler speaks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Http,
+    WebSocket,
+}
+
+fn mask(setting: &Setting<'_>) -> Result<ReportMask, ConfigError> {
+    let text = setting.list()?.join(",");
+    ReportMask::parse(&text).ok_or_else(|| {
+        setting.fail(format!(
+            "`{text}` names a kind of events that does not exist"
+        ))
+    })
+}
+
+fn backend(setting: &Setting<'_>, family: Family) -> Result<Option<Backend>, ConfigError> {
+    let Some(url) = setting.filled()? else {
+        return Ok(None);
+    };
+    let is_websocket = family == Family::WebSocket;
+    let backend =
+        Backend::parse(&url).filter(|backend| backend.scheme.is_websocket() == is_websocket);
+    let example = match family {
+        Family::Http => "cannot be posted to; write it like http://127.0.0.1:9000/",
+        Family::WebSocket => "is no WebSocket; write it like ws://127.0.0.1:9000/",
+    };
+    match backend {
+        Some(backend) => Ok(Some(backend)),
+        None => Err(setting.fail(format!("`{url}` {example}"))),
+    }
+}
+
+/// A name that may stand in a field of HTTP.
+fn token(setting: &Setting<'_>, name: String) -> Result<String, ConfigError> {
+    let is_token = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte));
+    if is_token {
+        Ok(name)
+    } else {
+        Err(setting.fail(format!("`{name}` cannot be the name of a subprotocol")))
+    }
+}

@@ -184,10 +184,13 @@ pub(super) fn transports_disable(
 }
 
 pub(super) fn events_disable(draft: &mut Draft, setting: &Setting<'_>) -> Result<(), ConfigError> {
-    draft.post_disabled = setting
-        .list()?
-        .iter()
-        .any(|name| library(name) == Some("sampleevh"));
+    for name in setting.list()? {
+        match library(&name) {
+            Some("sampleevh") => draft.post_disabled = true,
+            Some("wsevh") => draft.wsevh_disabled = true,
+            Some(_) | None => {}
+        }
+    }
     Ok(())
 }
 

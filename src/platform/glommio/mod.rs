@@ -12,7 +12,7 @@ use std::time::Duration;
 use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
-use crate::driver::Platform;
+use crate::driver::{HandlerCounts, Platform};
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
@@ -56,6 +56,10 @@ impl Platform for Glommio {
 
     fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
         self.links.tell_handlers(reports)
+    }
+
+    fn handler_counts(&self) -> HandlerCounts {
+        self.links.handler_counts()
     }
 
     fn set_log_level(&self, level: LogLevel) {

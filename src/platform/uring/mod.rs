@@ -19,7 +19,7 @@ use std::task::Poll;
 use super::{Clocks, Links, Mesh, bind};
 use crate::base::clock::{Monotonic, Now};
 use crate::config::LogLevel;
-use crate::driver::Platform;
+use crate::driver::{HandlerCounts, Platform};
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::metrics::names::LogDrops;
@@ -68,6 +68,10 @@ impl Platform for Uring {
 
     fn tell_handlers(&self, reports: &mut Vec<Report>) -> u64 {
         self.links.tell_handlers(reports)
+    }
+
+    fn handler_counts(&self) -> HandlerCounts {
+        self.links.handler_counts()
     }
 
     fn set_log_level(&self, level: LogLevel) {
