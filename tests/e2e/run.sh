@@ -62,7 +62,8 @@ else
 	start conformance ./conformance.sh "$binary"
 	start clock node clock.mjs "$binary"
 	start startup node startup.mjs "$binary"
-	finish conformance clock startup
+	start frames node frames.mjs "$binary"
+	finish conformance clock startup frames
 	if [[ -x /usr/bin/chromium && -d node_modules/playwright-core && -d ../../examples/node_modules/janus-gateway ]]; then
 		start browser node browser.mjs "$binary"
 		finish browser
