@@ -97,8 +97,22 @@ fn listen() -> (TcpListener, u16) {
     (listener, port)
 }
 
+/// Waits for something, but not for ever.
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(now() < until, "{what} did not come");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
 fn accept(listener: &TcpListener) -> TcpStream {
-    let (stream, _) = listener.accept().unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let (stream, _) = wait_for("a connection", || listener.accept().ok());
+    stream.set_nonblocking(false).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
@@ -545,15 +559,12 @@ fn what_no_pong_came_for_is_sent_again_over_another_websocket() {
     });
     let mut told = reports(0..3).into_iter();
     assert!(outlets[0].offer(&told.next().unwrap()));
-    while tallies.read().delivered.ws < 1 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    let delivered = |count| (tallies.read().delivered.ws == count).then_some(());
+    wait_for("the first report", || delivered(1));
     for report in told {
         assert!(outlets[0].offer(&report));
     }
-    while tallies.read().delivered.ws < 3 {
-        thread::sleep(Duration::from_millis(10));
-    }
+    wait_for("the last report", || delivered(3));
     drop(outlets);
     handlers.finish();
     let [died, lied, once, served] = collector.join().unwrap();
