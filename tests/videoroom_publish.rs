@@ -182,6 +182,10 @@ fn layers_are_said_to_be_there() {
         assert_eq!(data["streams"][1]["svc"], true);
         assert_eq!(data["streams"][1]["vp9_profile"], "0");
 
+        let configure = json!({"request": "configure"});
+        let (data, _) = users[0].negotiate(gateway, &configure, Some(offer(CHROME)));
+        assert_eq!(data["streams"][1].get("svc"), None, "it was not said again");
+
         // Encodings of their own come before layers in one, and VP8 has none.
         let mut jsep = offer(SIMULCAST);
         jsep["svc"] = json!([{"mindex": 0, "svc": "L3T3"}, {"mindex": 1, "svc": "L3T3"}]);

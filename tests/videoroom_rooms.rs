@@ -22,7 +22,7 @@ fn a_dummy_publisher_holds_a_place_and_nothing_more() {
         };
         let create = json!({
             "request": "create", "room": 5, "publishers": 1, "dummy_publisher": true,
-            "audiocodec": "opus,pcmu", "videocodec": "vp9,vp8",
+            "audiocodec": "opus,pcmu", "videocodec": "vp9,vp8,vp8",
             "dummy_streams": [
                 {"codec": "vp8", "fmtp": "x=1"}, {"codec": "opus"}, {"codec": "vp8"}, {"codec": "h264"},
             ],

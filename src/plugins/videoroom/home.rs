@@ -5,6 +5,7 @@
 
 mod exports;
 mod manage;
+mod people;
 mod remote;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,12 +21,11 @@ use crate::media::Talking;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{
-    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe, TalkWish, TokenShown,
+    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
 };
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::remote::Arrivals;
-use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
-use crate::plugins::videoroom::{PACKAGE, dummy};
+use crate::plugins::videoroom::stream::StreamInfo;
 use exports::Exported;
 
 /// The rooms whose home is this shard.
@@ -441,235 +441,6 @@ impl Home {
             let mut event = person.called(event);
             event["unpublished"] = user.json();
             room.tell_others(cx, user, &event);
-        }
-    }
-}
-
-impl Room {
-    fn new(id: &Id, options: RoomOptions, shard: ShardId) -> Self {
-        let mut people = BTreeMap::new();
-        if options.dummy_publisher {
-            let form = match id {
-                Id::Number(_) => IdForm::Numbers,
-                Id::Text(_) => IdForm::Texts,
-            };
-            let dummy = Participant {
-                display: Some(dummy::DISPLAY.into()),
-                publishing: Publishing::Yes,
-                streams: dummy::streams(&options),
-                is_dummy: true,
-                e2ee: options.dummy_e2ee,
-                ..Participant::at(Place::nobody(shard))
-            };
-            people.insert(Id::of_dummy(id, form), dummy);
-        }
-        Self {
-            options: Arc::new(options),
-            people,
-        }
-    }
-
-    /// Whether a token opens a room that wants one. Only a gateway that signs tokens can tell.
-    ///
-    /// # Errors
-    ///
-    /// 429, 430 or 433.
-    fn check_token(&self, cx: &Cx<'_>, id: &Id, shown: TokenShown) -> Result<(), Fault> {
-        if !self.options.signed_tokens {
-            return Ok(());
-        }
-        let descriptor = format!("room={id}");
-        let is_signed = |token: &str| cx.is_signed_for(token, PACKAGE, &descriptor);
-        if is_signed("").is_none() {
-            return Ok(());
-        }
-        let token = shown?.ok_or_else(|| Fault::missing("token"))?;
-        match is_signed(&token) {
-            Some(true) | None => Ok(()),
-            Some(false) => Err(Fault {
-                is_guess: true,
-                ..Fault::new(Code::Unauthorized, "Unauthorized (wrong token)")
-            }),
-        }
-    }
-
-    /// Whether one more fits in.
-    ///
-    /// # Errors
-    ///
-    /// 432.
-    fn check_crowd(&self, max: usize) -> Result<(), Fault> {
-        if self.people.len() < max {
-            return Ok(());
-        }
-        let text = format!("Maximum number of participants ({max}) already reached");
-        Err(Fault::new(Code::PublishersFull, text))
-    }
-
-    /// What somebody who joins is told.
-    fn joined(&self, id: &Id, user: &Id, private_id: u32, talk: TalkWish) -> Value {
-        let mut publishers = Vec::new();
-        let mut attendees = Vec::new();
-        for (other, person) in &self.people {
-            if person.publishing == Publishing::Yes {
-                publishers.push(person.met(other));
-            } else {
-                attendees.push(person.called(json!({"id": other.json()})));
-            }
-        }
-        let mut data = json!({
-            "videoroom": "joined",
-            "room": id.json(),
-            "description": self.options.description,
-            "id": user.json(),
-            "private_id": private_id,
-            "publishers": publishers,
-        });
-        for (name, wish) in [
-            ("audio_active_packets", talk.active_packets),
-            ("audio_level_average", talk.level_average),
-        ] {
-            if let Some(wish) = wish {
-                data[name] = wish.into();
-            }
-        }
-        if self.options.notify_joining {
-            data["attendees"] = attendees.into();
-        }
-        data
-    }
-
-    fn tell_others(&self, cx: &mut Cx<'_>, user: &Id, event: &Value) {
-        for (_, person) in self.people.iter().filter(|(other, _)| *other != user) {
-            tell(cx, person.place, News::Event(event.clone()));
-        }
-    }
-
-    fn tell_all(&self, cx: &mut Cx<'_>, event: &Value) {
-        for person in self.people.values() {
-            tell(cx, person.place, News::Event(event.clone()));
-        }
-    }
-
-    /// Tells all others what somebody publishes.
-    fn tell_publishers(&self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
-        let Some(person) = self.people.get(user) else {
-            return;
-        };
-        let publishers = [person.publisher(user)];
-        let event = json!({
-            "videoroom": "event", "room": id.json(), "publishers": publishers,
-        });
-        self.tell_others(cx, user, &event);
-    }
-}
-
-impl Participant {
-    /// Somebody who does nothing yet.
-    const fn at(place: Place) -> Self {
-        Self {
-            place,
-            private_id: 0,
-            display: None,
-            metadata: None,
-            publishing: Publishing::No,
-            streams: Vec::new(),
-            subscribers: BTreeSet::new(),
-            remote: None,
-            is_dummy: false,
-            e2ee: false,
-            talking: BTreeSet::new(),
-            exported: Exported::new(),
-        }
-    }
-
-    /// Whether it has a handle here.
-    const fn is_local(&self) -> bool {
-        self.remote.is_none() && !self.is_dummy
-    }
-
-    /// Whether it is told how loud it is.
-    fn has_levels(&self) -> bool {
-        let mut streams = self.streams.iter();
-        streams.any(|stream| stream.audiolevel_ext_id.is_some())
-    }
-
-    /// It as somebody who joins meets it.
-    fn met(&self, user: &Id) -> Value {
-        let mut publisher = self.publisher(user);
-        if self.is_dummy {
-            publisher["dummy"] = true.into();
-        }
-        for (index, stream) in self.streams.iter().enumerate() {
-            if stream.audiolevel_ext_id.is_some() && !stream.is_disabled {
-                let talks = self.talking.contains(&stream.mindex);
-                publisher["streams"][index]["talking"] = talks.into();
-            }
-        }
-        if self.has_levels() {
-            publisher["talking"] = (!self.talking.is_empty()).into();
-        }
-        publisher
-    }
-
-    /// Adds the names that it goes by.
-    fn called(&self, mut object: Value) -> Value {
-        if let Some(display) = &self.display {
-            object["display"] = (&**display).into();
-        }
-        if let Some(metadata) = &self.metadata {
-            object["metadata"] = metadata.clone();
-        }
-        object
-    }
-
-    /// It as an element of `publishers`.
-    fn publisher(&self, user: &Id) -> Value {
-        let mut publisher = self.called(json!({"id": user.json()}));
-        for (name, kind) in [
-            ("audio_codec", StreamKind::Audio),
-            ("video_codec", StreamKind::Video),
-        ] {
-            if let Some(codec) = first_codec(&self.streams, kind) {
-                publisher[name] = codec.into();
-            }
-        }
-        let streams = self.streams.iter().map(|stream| {
-            let mut shown = stream.json();
-            if stream.is_moderated && !stream.is_disabled {
-                shown["moderated"] = true.into();
-            }
-            shown
-        });
-        publisher["streams"] = streams.collect::<Vec<_>>().into();
-        publisher
-    }
-
-    fn feed(&self, user: &Id) -> Feed {
-        Feed {
-            id: user.clone(),
-            display: self.display.clone(),
-            metadata: self.metadata.clone(),
-            streams: self.streams.clone(),
-            shard: self.place.shard,
-            is_dummy: self.is_dummy,
-            e2ee: self.e2ee,
-        }
-    }
-
-    /// Tells a publisher of messages who gets them, so that they need not pass here.
-    fn tell_audience(&self, cx: &mut Cx<'_>) {
-        let is_data = |stream: &StreamInfo| stream.kind == StreamKind::Data;
-        if self.streams.iter().any(is_data) {
-            let audience = self.subscribers.iter().copied().collect();
-            tell(cx, self.place, News::Audience(audience));
-        }
-    }
-
-    /// Tells those who subscribed that there is nothing more to get.
-    fn end_feed(&mut self, cx: &mut Cx<'_>, user: &Id) {
-        for place in std::mem::take(&mut self.subscribers) {
-            tell(cx, place, News::FeedGone(user.clone()));
         }
     }
 }
