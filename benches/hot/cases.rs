@@ -7,16 +7,19 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::media;
 use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
-use bifrons::base::id::{ConnId, ShardId, SockId};
+use bifrons::base::id::{ConnId, HandleId, ShardId, SockId};
 use bifrons::base::limits::Limits;
 use bifrons::base::outbuf::OutBuf;
 use bifrons::base::slab::SlabKey as _;
 use bifrons::base::timers::Timers;
 use bifrons::config::Config;
+use bifrons::gateway::reply::Message;
 use bifrons::gateway::request::{Envelope, Path};
 use bifrons::media::{Certificate, LocalSocket};
 use bifrons::shard::{Input, Listener, Outbox, Setup, Shard, TcpAction};
+use bifrons::transport::rest::{self, Asked};
 use bifrons::wire::http::{ChunkedBody, parse_head};
 
 /// One hot path.
@@ -30,7 +33,7 @@ pub(crate) struct Case {
 }
 
 /// All of them.
-pub(crate) const CASES: [Case; 8] = [
+pub(crate) const CASES: [Case; 15] = [
     Case {
         name: "chunk",
         operations: 1,
@@ -52,6 +55,11 @@ pub(crate) const CASES: [Case; 8] = [
         make: event_and_poll,
     },
     Case {
+        name: "fan_out",
+        operations: media::RECEIVERS * media::PACKETS,
+        make: media::fan_out,
+    },
+    Case {
         name: "head_browser",
         operations: 1,
         make: head_browser,
@@ -62,9 +70,39 @@ pub(crate) const CASES: [Case; 8] = [
         make: head_short,
     },
     Case {
+        name: "json_out",
+        operations: 1,
+        make: json_out,
+    },
+    Case {
+        name: "mesh_media",
+        operations: media::PACKETS,
+        make: media::mesh,
+    },
+    Case {
+        name: "mesh_request",
+        operations: 1,
+        make: mesh_request,
+    },
+    Case {
+        name: "packet_in",
+        operations: 1,
+        make: media::packet_in,
+    },
+    Case {
         name: "ping",
         operations: BATCH as u64,
         make: ping,
+    },
+    Case {
+        name: "rewriter",
+        operations: 1,
+        make: media::rewriter,
+    },
+    Case {
+        name: "route",
+        operations: 1,
+        make: route,
     },
     Case {
         name: "timers",
@@ -143,11 +181,6 @@ fn envelope() -> Box<dyn FnMut()> {
 fn event_and_poll() -> Box<dyn FnMut()> {
     let mut scene = Scene::new();
     let conn = scene.connect();
-    let id_in = |answer: &str| {
-        let at = answer.find("\"id\":").expect("an id") + 5;
-        let digits = answer[at..].bytes().take_while(u8::is_ascii_digit).count();
-        answer[at..at + digits].to_owned()
-    };
     let create = post("/janus", r#"{"janus":"create","transaction":"c"}"#);
     let session = id_in(&scene.ask(conn, &create));
     let attach = r#"{"janus":"attach","transaction":"a","plugin":"janus.plugin.echotest"}"#;
@@ -165,6 +198,13 @@ fn event_and_poll() -> Box<dyn FnMut()> {
     })
 }
 
+/// The id in the answer to a request that makes something.
+fn id_in(answer: &str) -> String {
+    let at = answer.find("\"id\":").expect("an id") + 5;
+    let digits = answer[at..].bytes().take_while(u8::is_ascii_digit).count();
+    answer[at..at + digits].to_owned()
+}
+
 fn head_browser() -> Box<dyn FnMut()> {
     head(BROWSER.as_bytes().to_vec())
 }
@@ -178,6 +218,70 @@ fn head(bytes: Vec<u8>) -> Box<dyn FnMut()> {
     Box::new(move || {
         let parsed = parse_head(black_box(&bytes), &limits);
         black_box(parsed.expect("it is in order").expect("it is complete"));
+    })
+}
+
+/// An event as it is told to a client.
+fn json_out() -> Box<dyn FnMut()> {
+    let data = serde_json::json!({
+        "plugin": "janus.plugin.videoroom",
+        "data": {"videoroom": "event", "room": 1_234, "configured": "ok", "audio_codec": "opus"},
+    });
+    Box::new(move || {
+        let message = Message::new("event")
+            .session(Some(black_box(4_242_424_242_424_242)))
+            .transaction(Some("d7Xkq2p"))
+            .sender(HandleId(1_717_171_717_171_717))
+            .value("plugindata", black_box(&data));
+        black_box(message.finish());
+    })
+}
+
+/// A request that reaches the wrong shard, its way to the right one, and its answer's way back.
+fn mesh_request() -> Box<dyn FnMut()> {
+    let mut shards = [Scene::of(0, 2), Scene::of(1, 2)];
+    // A session belongs to the shard that it was made on.
+    let other = shards[1].connect();
+    let create = post("/janus", r#"{"janus":"create","transaction":"c"}"#);
+    let path = format!("/janus/{}", id_in(&shards[1].ask(other, &create)));
+    let conn = shards[0].connect();
+    let request = post(&path, r#"{"janus":"keepalive","transaction":"k"}"#);
+    assert!(exchange(&mut shards, conn, &request).contains("\"ack\""));
+    Box::new(move || {
+        black_box(exchange(&mut shards, conn, &request));
+    })
+}
+
+/// One request at the first of two shards, with all that they tell each other for it.
+fn exchange(shards: &mut [Scene; 2], conn: ConnId, request: &[u8]) -> String {
+    shards[0].keep = true;
+    shards[0].receive(conn, request);
+    shards[0].end_turn();
+    for (from, to) in [(0, 1), (1, 0)] {
+        for (_, message) in std::mem::take(&mut shards[from].out.mesh) {
+            let from = ShardId(from as u8);
+            let input = Input::Mesh { from, message };
+            let Scene {
+                shard, now, out, ..
+            } = &mut shards[to];
+            shard.handle(*now, input, out);
+        }
+        shards[to].end_turn();
+    }
+    // Credit goes back, and asks for nothing.
+    shards[0].out.mesh.clear();
+    String::from_utf8(std::mem::take(&mut shards[0].taken)).expect("answers are text")
+}
+
+/// From a head and a body to what is asked for.
+fn route() -> Box<dyn FnMut()> {
+    let limits = Limits::default();
+    let config = Config::default();
+    let parsed = parse_head(&post("/janus/4242424242424242", PING), &limits);
+    let (head, _) = parsed.expect("it is in order").expect("it is complete");
+    Box::new(move || {
+        let asked = rest::read(black_box(&head), PING.as_bytes(), &config.http, &limits);
+        assert!(matches!(asked, Asked::Api(_)));
     })
 }
 
@@ -228,14 +332,19 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::of(0, 1)
+    }
+
+    /// One of several shards.
+    fn of(id: u8, shards: u8) -> Self {
         let now = Now {
             monotonic: Monotonic::from_nanos(7_000_000_000_000),
             boottime: Boottime::from_nanos(900_000_000_000_000),
             realtime: Realtime::from_unix_micros(1_790_000_000_000_000),
         };
         let setup = Setup {
-            id: ShardId(0),
-            shards: 1,
+            id: ShardId(id),
+            shards,
             config: Arc::new(Config::default()),
             seed: [1; 32],
             anchor: Anchor::new(Instant::now(), now.monotonic),

@@ -2,6 +2,8 @@
 
 #[path = "cases.rs"]
 mod cases;
+#[path = "media.rs"]
+mod media;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 

@@ -4,6 +4,8 @@
 
 #[path = "cases.rs"]
 mod cases;
+#[path = "media.rs"]
+mod media;
 
 use std::process::ExitCode;
 

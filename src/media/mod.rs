@@ -72,6 +72,7 @@ pub use peer_plain::ExtensionIds;
 pub use peer_srtp::{MASTER_SIZE, SrtpKeys, SrtpSuite};
 pub use plain::{PlainEvent, PlainOwner, SOCKETS_MAX, SocketAct};
 pub use relay::Relay;
+pub use rewriter::{Rewriter, Rewritten, SourceKey};
 pub use setup::{LocalSocket, MediaSetup};
 pub use source::{SourceLine, SourceSpec, remote_ssrc};
 pub use talk::{TalkRule, Talking};

@@ -11,15 +11,17 @@ use crate::wire::rtp::{PictureId, Vp8Descriptor};
 
 /// An incoming stream, as far as the rewriter tells them apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SourceKey(pub(crate) u64);
+pub struct SourceKey(pub u64);
 
 /// The numbers of a packet that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rewritten {
-    pub(crate) sequence: u64,
-    pub(crate) timestamp: u32,
+pub struct Rewritten {
+    /// The sequence number, extended beyond 16 bits.
+    pub sequence: u64,
+    /// The timestamp, in units of the clock.
+    pub timestamp: u32,
     /// Whether no later packet was sent.
-    pub(crate) is_newest: bool,
+    pub is_newest: bool,
 }
 
 /// The VP8 numbers of a packet that is to be sent; `None` where its descriptor has none.
@@ -31,7 +33,7 @@ pub(crate) struct Vp8Numbers {
 
 /// Maps the numbers of one or more sources to those of one outgoing stream.
 #[derive(Debug)]
-pub(crate) struct Rewriter {
+pub struct Rewriter {
     clock_rate: u32,
     /// The highest sequence number sent; before the first packet, the one before it.
     sent_highest: u64,
@@ -71,7 +73,7 @@ const SHIFTS_MAX: usize = 64;
 
 impl Rewriter {
     /// Starts a stream whose first packet follows the sequence number `before`.
-    pub(crate) fn new(clock_rate: u32, before: u16) -> Self {
+    pub fn new(clock_rate: u32, before: u16) -> Self {
         Self {
             clock_rate,
             sent_highest: u64::from(before),
@@ -86,7 +88,7 @@ impl Rewriter {
     /// The first packet of another source follows the last one of the former: its sequence number
     /// is the next, and its timestamp is as much later as time has passed. `None` for a late
     /// packet whose place is not known any more.
-    pub(crate) fn map(
+    pub fn map(
         &mut self,
         now: Monotonic,
         key: SourceKey,
@@ -121,7 +123,7 @@ impl Rewriter {
     }
 
     /// Closes the gap that a packet would leave which is not to be sent.
-    pub(crate) fn skip(&mut self, key: SourceKey, sequence: u64) {
+    pub fn skip(&mut self, key: SourceKey, sequence: u64) {
         let Some(source) = self.source.as_mut().filter(|source| source.key == key) else {
             return;
         };
