@@ -20,10 +20,19 @@ use self::flags::{FLAGS, SWITCHES, Takes};
 /// What the command line asks for.
 #[derive(Debug)]
 pub(crate) enum Start {
+    /// Look at the host instead, and say what is found.
+    Doctor(Form),
     /// Start with this configuration; the warnings are for the log, once there is one.
     Gateway(Box<Config>, Vec<Warning>),
     /// Print this text on standard output and end well.
     Print(String),
+}
+
+/// How something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Json,
+    Text,
 }
 
 /// Why the gateway does not start, and what to do about it; one line on standard error.
@@ -53,6 +62,10 @@ pub(crate) fn load(args: impl IntoIterator<Item = OsString>) -> Result<Start, St
         Err(text) if !text.use_stderr() => return Ok(Start::Print(text.render().to_string())),
         Err(error) => return Err(refused(&error)),
     };
+    if let Some(doctor) = matches.subcommand_matches("doctor") {
+        let is_json = doctor.get_flag("json");
+        return Ok(Start::Doctor(if is_json { Form::Json } else { Form::Text }));
+    }
     let path = |name: &str| matches.get_one::<PathBuf>(name).map(PathBuf::as_path);
     let (mut config, mut warnings) = read(path("config"), path("configs-folder"))?;
     let overrides = overrides(&matches, &mut warnings);
@@ -82,6 +95,15 @@ fn command() -> Command {
                 .value_name("DIR")
                 .help("Folder of .jcfg files"),
         );
+    let doctor = Command::new("doctor")
+        .about("Checks this host against what tuning/ advises, and says what to do")
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("For machines"),
+        );
+    let command = command.subcommand(doctor).disable_help_subcommand(true);
     FLAGS.iter().fold(command, |command, flag| {
         let arg = Arg::new(flag.long)
             .long(flag.long)
@@ -397,6 +419,17 @@ mod tests {
             "x.toml holds the whole configuration: give eit",
         );
         check_refused("stray", "stray is not understood");
+    }
+
+    #[test]
+    fn the_doctor_is_no_start() {
+        for (line, form) in [("doctor", Form::Text), ("doctor --json", Form::Json)] {
+            match parse(line) {
+                Ok(Start::Doctor(found)) => assert_eq!(found, form),
+                other => panic!("{other:?}"),
+            }
+        }
+        check_refused("doctor --jason", "--jason is not understood");
     }
 
     #[test]

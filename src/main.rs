@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bifrons::config::{Config, Warning};
 use bifrons::platform::boot::{Boot, EXIT_CONFIG};
+use bifrons::platform::doctor;
 use bifrons::platform::log::{self, Log};
 use bifrons::shard::Shard;
 
@@ -21,8 +22,23 @@ fn main() -> ExitCode {
             print!("{text}");
             ExitCode::SUCCESS
         }
+        Ok(cli::Start::Doctor(form)) => examine(form),
         Ok(cli::Start::Gateway(config, warnings)) => run(*config, &warnings),
         Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// Looks at the host; fails when the gateway would not run well on it at all.
+fn examine(form: cli::Form) -> ExitCode {
+    let findings = doctor::examine();
+    match form {
+        cli::Form::Json => print!("{}", doctor::json(&findings)),
+        cli::Form::Text => print!("{}", doctor::text(&findings)),
+    }
+    if doctor::is_fit(&findings) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     }
 }
 
@@ -62,7 +78,9 @@ fn reload(log: &Log) -> Result<Config, String> {
             warn(log, &warnings);
             Ok(*config)
         }
-        Ok(cli::Start::Print(_)) => unreachable!("the process would have ended at its start"),
+        Ok(cli::Start::Doctor(_) | cli::Start::Print(_)) => {
+            unreachable!("the process would have ended at its start")
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -4,8 +4,28 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::driver::Received;
+
+/// How many datagrams one call can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offload {
+    pub(super) send_segments: usize,
+    pub(super) receive_segments: usize,
+}
+
+impl Offload {
+    /// Asks a socket, which is closed again.
+    pub(super) fn of_this_host() -> Option<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).ok()?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket)).ok()?;
+        Some(Self {
+            send_segments: state.max_gso_segments(),
+            receive_segments: state.gro_segments(),
+        })
+    }
+}
 
 /// Receives what is there, a call of the kernel at most, see [`UdpIo`](crate::driver::UdpIo).
 pub(super) fn recv(

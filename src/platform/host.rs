@@ -103,7 +103,7 @@ fn raise_memlock(shards: u8) -> Result<(), Trouble> {
 }
 
 /// Makes a ring and throws it away, because what refuses it differs by host: only trying tells.
-fn probe_ring(runtime: Runtime) -> Result<(), Trouble> {
+pub(super) fn probe_ring(runtime: Runtime) -> Result<(), Trouble> {
     let made = Executor::new(runtime, None);
     made.map(drop).map_err(|error| ring_trouble(&error))
 }

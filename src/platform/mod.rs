@@ -7,6 +7,7 @@ mod addresses;
 mod bind;
 pub mod boot;
 mod datagrams;
+pub mod doctor;
 mod executor;
 mod files;
 pub mod glommio;
