@@ -33,6 +33,8 @@ enum Work {
     Compare(compare::Arguments),
     /// Pings one server over connections that are kept alive.
     Ping(ping::Arguments),
+    /// Draws a report of `rooms`, written with its option --output, as SVG.
+    Plot(rooms::plot::Arguments),
     /// Holds idle long polls open, and pings beside them.
     Polls(polls::Arguments),
     /// Fills rooms of several servers in turn, and prints what each forwarded packet costs them.
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Work::Changes(arguments) => rooms::compare_files(&arguments),
         Work::Compare(arguments) => compare::run(&arguments),
         Work::Ping(arguments) => ping::run(&arguments),
+        Work::Plot(arguments) => rooms::plot::run(&arguments),
         Work::Polls(arguments) => polls::run(&arguments),
         Work::Rooms(arguments) => rooms::run(&arguments),
     };

@@ -6,6 +6,7 @@
 mod engine;
 mod payload;
 mod peer;
+pub(crate) mod plot;
 mod report;
 mod signalling;
 mod stage;
