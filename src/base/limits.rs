@@ -115,9 +115,9 @@ pub struct Limits {
     pub ice_timeout: Duration,
     /// DTLS handshake.
     pub dtls_timeout: Duration,
-    /// Packets kept for retransmission of one outgoing video stream: at 1,000 packets/s what Janus
-    /// keeps, 200 ms and a little more, and a second at the pace of a camera. They are most of what
-    /// a viewer costs in memory, 0.5 KiB each beside the payload, which viewers share.
+    /// Packets kept for retransmission of one outgoing video stream: at 1,000 packets/s the 200 ms
+    /// that Janus keeps, and a second at the pace of a camera. They are most of what a viewer costs
+    /// in memory, 0.4 KiB each beside the payload, which viewers share.
     pub resend_packets_count: usize,
     /// Datagrams that wait for the kernel on one shard. More are dropped and counted.
     pub datagrams_count: usize,
@@ -189,7 +189,7 @@ impl Default for Limits {
             data_buffered_bytes: MIB,
             ice_timeout: Duration::from_secs(45),
             dtls_timeout: Duration::from_secs(20),
-            resend_packets_count: 256,
+            resend_packets_count: 200,
             datagrams_count: 4_096,
             plain_sockets_count: 512,
             forwards_count: 4_096,
