@@ -37,6 +37,10 @@ macro_rules! mutants {
 }
 
 mutants! {
+    /// A list of all sessions leaves out those of the last shard.
+    AdminShardForgotten = "admin-shard-forgotten",
+    /// A question to all shards waits for each of them, however long.
+    AdminWaits = "admin-waits-for-ever",
     /// A request's body is taken for complete with the bytes that came with its head.
     BodyWithHead = "body-with-head-assumed",
     /// Janus issue 3405 as a clock reads it: a poll's deadline is on the boot-time clock.
@@ -94,6 +98,26 @@ mutants! {
     UptimeTeardown = "clock-uptime-teardown",
     /// A poll's deadline is on the wall clock.
     WallDeadline = "clock-wall-deadline",
+    /// A claim begins with an empty queue of events.
+    WsClaimDrops = "ws-claim-drops-queue",
+    /// A socket is closed without a close frame.
+    WsCloseBare = "ws-close-without-frame",
+    /// Events that a socket's kernel took are queued again when the session is claimed.
+    WsEventTwice = "ws-event-taken-requeued",
+    /// The first fragment of a message is taken for all of it.
+    WsFirstFragment = "ws-first-fragment-only",
+    /// Lengths from 126 on are written in eight bytes.
+    WsLengthLong = "ws-length-not-minimal",
+    /// The gauge of sessions is not decremented when they end with their socket.
+    WsLossMiscounted = "ws-loss-miscounted",
+    /// Of several requests in a message only the first is served.
+    WsOneObject = "ws-one-object-a-message",
+    /// A ping is not answered.
+    WsPingIgnored = "ws-ping-ignored",
+    /// The time to claim counts from the session's last activity, as in Janus, not from the loss.
+    WsReclaimActivity = "ws-reclaim-from-activity",
+    /// The reply of another shard goes behind what waits, not to its place.
+    WsReplyOvertakes = "ws-reply-overtakes",
 }
 
 /// Whether a mutant is switched on.

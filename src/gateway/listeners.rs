@@ -164,7 +164,8 @@ impl Gateway {
             return;
         };
         let is_stream = session.stream.is_some_and(|stream| stream.origin == origin);
-        if is_stream || session.owner == Owner::Socket(origin) {
+        let is_socket = session.owner == Owner::Socket(origin) && !mutant!(WsEventTwice);
+        if is_stream || is_socket {
             metrics.gateway_events_delivered += session.events.delivered(number) as u64;
             self.awaited.push(id);
         }

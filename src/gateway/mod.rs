@@ -437,7 +437,12 @@ impl Gateway {
         for key in [Key::Poll(id), Key::Session(id), Key::Stream(id)] {
             self.timers.cancel(key);
         }
-        if !(end == SessionEnd::Timeout && mutant!(SessionMiscounted)) {
+        let is_miscounted = match end {
+            SessionEnd::Timeout => mutant!(SessionMiscounted),
+            SessionEnd::TransportGone => mutant!(WsLossMiscounted),
+            SessionEnd::Destroyed | SessionEnd::Overflow | SessionEnd::Shutdown => false,
+        };
+        if !is_miscounted {
             metrics.gateway_sessions -= 1;
         }
         if end != SessionEnd::Timeout {

@@ -12,6 +12,7 @@ use crate::gateway::listeners::STREAM_WINDOW;
 use crate::gateway::session::{Origin, Owner, PollEnd, SessionEnd, Via};
 use crate::gateway::{Gateway, Key, Output};
 use crate::metrics::Metrics;
+use crate::mutant;
 
 impl Gateway {
     /// Gives a session to the connection that asked for it.
@@ -28,6 +29,10 @@ impl Gateway {
         if before != owner {
             session.delivery = None;
             metrics.gateway_events_requeued += session.events.requeue() as u64;
+            if mutant!(WsClaimDrops) {
+                while session.events.take().is_some() {}
+                session.events.delivered(u64::MAX);
+            }
             self.disown(id, before, metrics);
         }
         // The polls and the stream of whoever had it before end; a client that claims over HTTP
@@ -56,8 +61,13 @@ impl Gateway {
             };
             let before = session.owner;
             // Counted from the loss, however long the client had been silent by then.
+            let since = if mutant!(WsReclaimActivity) {
+                session.last_activity
+            } else {
+                now.monotonic
+            };
             session.owner = Owner::Nobody {
-                until: now.monotonic + reclaim,
+                until: since + reclaim,
             };
             metrics.gateway_events_requeued += session.events.requeue() as u64;
             metrics.gateway_sessions_orphaned += 1;

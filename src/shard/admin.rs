@@ -13,6 +13,7 @@ use crate::gateway::gather::{Change, Gather, Part, Question, Subject};
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::Origin;
+use crate::mutant;
 use crate::shard::client::Waiting;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::serve::admits_forwarded;
@@ -161,8 +162,10 @@ impl Shard {
         }
         let gather = Gather::new(transaction, subject, self.shards);
         self.gathers.insert(origin, gather);
-        self.timers
-            .arm(Key::Gather(origin), now.monotonic + GATHERING);
+        if !mutant!(AdminWaits) {
+            let at = now.monotonic + GATHERING;
+            self.timers.arm(Key::Gather(origin), at);
+        }
     }
 
     /// Executes an Admin request that another shard passed on.

@@ -19,6 +19,7 @@ use crate::gateway::Route;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via};
+use crate::mutant;
 use crate::shard::client::{Delivery, Subscription};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::serve::admits_forwarded;
@@ -85,6 +86,12 @@ impl Lines {
         self.queue_bytes += reply.len();
         self.awaited -= 1;
         *line = Line::Reply(reply);
+        if mutant!(WsReplyOvertakes) {
+            let is_reply = |line: &Line| matches!(line, Line::Reply(_));
+            self.queue
+                .make_contiguous()
+                .sort_by_key(|line| !is_reply(line));
+        }
         true
     }
 
@@ -187,7 +194,10 @@ impl Shard {
         };
         self.metrics.ws_received_messages += 1;
         match Envelope::parse_row(&message, &self.config.limits) {
-            Ok(batch) => {
+            Ok(mut batch) => {
+                if mutant!(WsOneObject) {
+                    batch.truncate(1);
+                }
                 if let Some(lines) = self.lines_mut(conn) {
                     lines.batch = batch.into();
                 }

@@ -113,6 +113,7 @@ fn gateway(draws: &mut Draws) -> GatewayPlan {
     GatewayPlan {
         shards: draws.pick(&[1, 1, 2, 2, 3, 4]),
         session_timeout: Duration::from_secs(draws.pick(&[35, 60, 60, 60, 90])),
+        reclaim: Duration::from_secs(draws.pick(&[0, 0, 3, 10, 20, 20])),
         turn_max: draws.pick(&[micros(0), micros(20), micros(200), micros(2_000)]),
         slack_max: draws.pick(&[micros(0), micros(100), micros(1_000), micros(20_000)]),
         mesh_max: draws.pick(&[micros(1), micros(50), micros(1_000), micros(30_000)]),
@@ -152,7 +153,7 @@ fn clients(key: Key) -> Vec<ClientPlan> {
 }
 
 fn client(draws: &mut Draws) -> ClientPlan {
-    let role = match draws.below(16) {
+    let role = match draws.below(22) {
         0 => Role::Abuser,
         1 => Role::HalfCloser,
         2 => Role::Pipeliner,
@@ -160,6 +161,9 @@ fn client(draws: &mut Draws) -> ClientPlan {
         4 => Role::SlowReader,
         5 => Role::SlowSender,
         6..=8 => Role::Stream,
+        9..=12 => Role::Socket,
+        13 | 15 => Role::SlowSocket,
+        14 => Role::Operator,
         _ => Role::Browser,
     };
     let via = match draws.below(8) {
@@ -168,6 +172,9 @@ fn client(draws: &mut Draws) -> ClientPlan {
         2 => Via::Nginx11Unbuffered,
         _ => Via::Direct,
     };
+    // A proxy is for those who poll.
+    let is_direct = matches!(role, Role::Operator | Role::SlowSocket | Role::Socket);
+    let via = if is_direct { Via::Direct } else { via };
     ClientPlan {
         role,
         via,
@@ -243,7 +250,7 @@ fn fault(class: u64, draws: &mut Draws, clients: u64, shards: u64) -> Fault {
         },
         5 => FaultKind::ShardFreeze {
             shard,
-            span: draws.millis(1, 3_000),
+            span: draws.millis(1, 6_000),
         },
         6 => FaultKind::MeshDelay {
             by: draws.millis(1, 800),

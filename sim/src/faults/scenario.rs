@@ -108,6 +108,8 @@ pub struct GatewayPlan {
     pub shards: u8,
     /// When an idle session ends.
     pub session_timeout: Duration,
+    /// How long the sessions of a lost socket wait to be claimed.
+    pub reclaim: Duration,
     /// The longest time from an input to the turn that takes it in.
     pub turn_max: Duration,
     /// How late a timer may fire.
@@ -158,24 +160,33 @@ pub enum Role {
     Pipeliner,
     /// A browser that keeps several polls open.
     ManyPolls,
+    /// A dashboard that asks the Admin API for all sessions.
+    Operator,
     /// Lets bytes pile up before it reads.
     SlowReader,
     /// Sends its requests byte by byte.
     SlowSender,
+    /// A service with a WebSocket that rarely reads.
+    SlowSocket,
+    /// A service with a WebSocket.
+    Socket,
     /// Listens to an event stream and resumes it.
     Stream,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 11] = [
         Self::Abuser,
         Self::Browser,
         Self::HalfCloser,
         Self::Pipeliner,
         Self::ManyPolls,
+        Self::Operator,
         Self::SlowReader,
         Self::SlowSender,
+        Self::SlowSocket,
+        Self::Socket,
         Self::Stream,
     ];
 
@@ -187,8 +198,11 @@ impl Role {
             Self::HalfCloser => "half-closer",
             Self::Pipeliner => "pipeliner",
             Self::ManyPolls => "many-polls",
+            Self::Operator => "operator",
             Self::SlowReader => "slow-reader",
             Self::SlowSender => "slow-sender",
+            Self::SlowSocket => "slow-socket",
+            Self::Socket => "socket",
             Self::Stream => "stream",
         }
     }

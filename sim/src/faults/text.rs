@@ -29,9 +29,10 @@ impl fmt::Display for Scenario {
         )?;
         writeln!(
             f,
-            "gateway shards={} session-timeout={} turn={} slack={} mesh={} read={} write={} descriptors={} out={}",
+            "gateway shards={} session-timeout={} reclaim={} turn={} slack={} mesh={} read={} write={} descriptors={} out={}",
             gateway.shards,
             span(gateway.session_timeout),
+            span(gateway.reclaim),
             span(gateway.turn_max),
             span(gateway.slack_max),
             span(gateway.mesh_max),
@@ -100,6 +101,7 @@ impl Scenario {
             gateway: GatewayPlan {
                 shards: 1,
                 session_timeout: Duration::from_secs(60),
+                reclaim: Duration::ZERO,
                 turn_max: Duration::ZERO,
                 slack_max: Duration::ZERO,
                 mesh_max: Duration::from_micros(1),
@@ -198,6 +200,7 @@ fn read_line(scenario: &mut Scenario, line: &str) -> Result<(), String> {
             let gateway = &mut scenario.gateway;
             words.set("shards", &mut gateway.shards, number)?;
             words.set("session-timeout", &mut gateway.session_timeout, read_span)?;
+            words.set("reclaim", &mut gateway.reclaim, read_span)?;
             words.set("turn", &mut gateway.turn_max, read_span)?;
             words.set("slack", &mut gateway.slack_max, read_span)?;
             words.set("mesh", &mut gateway.mesh_max, read_span)?;

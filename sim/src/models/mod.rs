@@ -3,10 +3,13 @@
 pub mod abuser;
 pub mod browser;
 pub mod decode;
+pub mod frames;
 pub mod link;
+pub mod operator;
 pub mod proxy;
 pub mod request;
 pub mod slow;
+pub mod socket;
 pub mod sse;
 pub mod stream;
 
@@ -57,8 +60,39 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Notes an event that reached the application.
+    /// Notes an event that reached the application. None may reach it twice.
     pub fn note(&mut self, world: &mut Physics, client: u32, session: Option<u64>, event: &Value) {
+        let Some((transaction, times)) = self.take(world, client, session, event) else {
+            return;
+        };
+        if times > 1 {
+            let detail = format!("client {client} got the event of {transaction} {times} times");
+            world
+                .watch
+                .report("event-exactly-once", world.now(), detail);
+        }
+    }
+
+    /// Notes an event that reached an application which may have claimed its session since: what
+    /// the connection before was about to be told may reach it twice.
+    pub fn note_claimed(
+        &mut self,
+        world: &mut Physics,
+        client: u32,
+        session: Option<u64>,
+        event: &Value,
+    ) {
+        let _ = self.take(world, client, session, event);
+    }
+
+    /// Counts an event; tells its transaction and how often it came.
+    fn take(
+        &mut self,
+        world: &mut Physics,
+        client: u32,
+        session: Option<u64>,
+        event: &Value,
+    ) -> Option<(String, u32)> {
         world.line(Lane::Client(client), || format!("gets {event}"));
         let at = world.now();
         world
@@ -69,19 +103,14 @@ impl Progress {
             .transcript
             .bytes(at, "event", u64::from(client), text.as_bytes());
         if verb_of(event) != "event" {
-            return;
+            return None;
         }
         self.events_count += 1;
         world.watch.client_event(client);
-        if let Some(transaction) = event.get("transaction").and_then(Value::as_str) {
-            let times = self.events.entry(transaction.to_owned()).or_default();
-            *times += 1;
-            if *times > 1 {
-                let detail =
-                    format!("client {client} got the event of {transaction} {times} times");
-                world.watch.report("event-exactly-once", at, detail);
-            }
-        }
+        let transaction = event.get("transaction").and_then(Value::as_str)?;
+        let times = self.events.entry(transaction.to_owned()).or_default();
+        *times += 1;
+        Some((transaction.to_owned(), *times))
     }
 
     /// Notes a connection that failed. On one that no fault touched, nothing may fail.

@@ -7,7 +7,8 @@ use bifrons::metrics::Metrics;
 /// A negative number means that something ended more often than it began.
 pub fn leftovers(metrics: &Metrics) -> Vec<(&'static str, &'static str, i128)> {
     let ended = &metrics.gateway_sessions_destroyed;
-    let sessions_ended = ended.destroyed + ended.overflow + ended.shutdown + ended.timeout;
+    let sessions_ended =
+        ended.destroyed + ended.overflow + ended.shutdown + ended.timeout + ended.transport_gone;
     vec![
         (
             "no-connection-leak",
@@ -57,6 +58,16 @@ pub fn leftovers(metrics: &Metrics) -> Vec<(&'static str, &'static str, i128)> {
         ),
         (
             "counters-balance",
+            "sockets that are open",
+            metrics.ws_sockets_open.into(),
+        ),
+        (
+            "counters-balance",
+            "sockets opened and not closed",
+            balance(metrics.ws_sockets_opened, sockets_closed(metrics)),
+        ),
+        (
+            "counters-balance",
             "streams that are open",
             metrics.http_streams_open.into(),
         ),
@@ -66,6 +77,12 @@ pub fn leftovers(metrics: &Metrics) -> Vec<(&'static str, &'static str, i128)> {
             overdelivered(metrics),
         ),
     ]
+}
+
+fn sockets_closed(metrics: &Metrics) -> u64 {
+    let ends = &metrics.ws_sockets_closed;
+    let ours = ends.fault + ends.flood + ends.shutdown + ends.silent + ends.slow;
+    ours + ends.client + ends.lost
 }
 
 /// A stream that is resumed may get events again that the kernel took before.

@@ -9,6 +9,8 @@ use serde_json::Value;
 
 use crate::oracle::fact::{Ask, Exchange, Stamp, Streamed};
 use crate::oracle::ledger::{Ledger, Message, Session};
+use crate::oracle::socket::told;
+use crate::oracle::tap::SocketFact;
 use crate::oracle::{About, Oracle};
 
 /// Events of a handle come in the order in which they were emitted.
@@ -55,6 +57,16 @@ impl Oracle for EventOrder {
             seen.insert(message.transaction.as_str());
         }
         Ok(())
+    }
+
+    fn socket(&mut self, ledger: &Ledger, fact: &SocketFact<'_>) -> Result<(), String> {
+        match told(ledger, fact) {
+            // What comes again comes before what is new, and is no new event.
+            Some((session, message)) if message.streamed == 0 => {
+                Self::check(session, message, &BTreeSet::new())
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn streamed(&mut self, ledger: &Ledger, streamed: &Streamed<'_>) -> Result<(), String> {

@@ -177,7 +177,7 @@ impl Oracle for TransactionEcho {
                     }
                 }
             }
-            Ask::Api { .. } | Ask::Other | Ask::Stream { .. } => {}
+            Ask::Admin | Ask::Api { .. } | Ask::Other | Ask::Stream { .. } => {}
         }
         Ok(())
     }

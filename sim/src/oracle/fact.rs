@@ -71,6 +71,8 @@ pub struct Answer {
 /// What a request asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
+    /// A request of the Admin API.
+    Admin,
     /// A request of the Janus API.
     Api {
         /// `janus`, in lower case.
@@ -103,6 +105,9 @@ pub enum Ask {
 impl Ask {
     /// Finds out what a request asks for.
     pub fn of(request: &Request) -> Self {
+        if request.method == "POST" && request.path() == "/admin" {
+            return Self::Admin;
+        }
         let Some(rest) = request.path().strip_prefix("/janus") else {
             return Self::Other;
         };
@@ -129,7 +134,8 @@ impl Ask {
         }
     }
 
-    fn of_body(session: u64, handle: u64, body: &[u8]) -> Self {
+    /// Finds out what a request of the API asks for, whatever it came by.
+    pub fn of_body(session: u64, handle: u64, body: &[u8]) -> Self {
         let Ok(Value::Object(fields)) = serde_json::from_slice(body) else {
             return Self::Other;
         };
@@ -153,7 +159,11 @@ impl Ask {
             {
                 Some(session)
             }
-            Self::Api { .. } | Self::Other | Self::Poll { .. } | Self::Stream { .. } => None,
+            Self::Admin
+            | Self::Api { .. }
+            | Self::Other
+            | Self::Poll { .. }
+            | Self::Stream { .. } => None,
         }
     }
 }

@@ -1,12 +1,14 @@
 //! What is known about every session, from what was on the wire alone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bifrons::base::limits::Limits;
+use bifrons::config::Config;
 use serde_json::Value;
 
 use crate::faults::scenario::{GatewayPlan, Scenario};
+use crate::kernel::tcp::Socket;
 use crate::kernel::time::SimTime;
 use crate::oracle::fact::{Ask, Exchange, Stamp, Streamed, verb_of};
 
@@ -26,9 +28,16 @@ pub struct Ledger {
     pub granularity: Duration,
     /// The gateway was told to stop.
     pub draining_since: Option<Stamp>,
+    /// All clients are about to leave.
+    pub leaving: Option<Stamp>,
+    /// WebSockets whose output the kernel does not take, once all clients are about to leave.
+    pub stalled: BTreeSet<Socket>,
+    /// How long a client of a WebSocket may be silent before it is asked for life.
+    pub ping_interval: Duration,
     /// True time of what is being told.
     pub now: SimTime,
     delays: Vec<Delay>,
+    freezes: Vec<(u8, SimTime, SimTime)>,
 }
 
 /// A span in which the gateway is slower by a fault.
@@ -52,8 +61,18 @@ pub struct Session {
     pub last_named: Option<Stamp>,
     /// When two listeners were last open at the same time, or one went without an answer.
     pub last_shared: Option<Stamp>,
-    /// Its end was asked for, or another owner.
+    /// Its end was asked for, or another owner; or the socket that owned it is gone, and none may
+    /// claim it.
     pub ended_by: Option<Stamp>,
+    /// When the reply to its creation was taken.
+    pub created: Option<Stamp>,
+    /// The WebSocket that owns it, and since when.
+    pub owner: Option<(Socket, Stamp)>,
+    /// When the WebSocket that owned it ended, until it is claimed.
+    pub orphaned: Option<Stamp>,
+    /// When a WebSocket asked for it, or ended that owned it: whatever the gateway did not know to
+    /// be told by then is told again.
+    pub changes: Vec<Stamp>,
     /// An event stream was ever opened on it.
     pub has_streamed: bool,
     /// Messages whose answer is an event, in the order in which they were asked.
@@ -86,8 +105,10 @@ pub struct Message {
     pub is_refused: bool,
     /// How often its event was taken by the kernel in a complete answer of a poll.
     pub polled: u32,
-    /// How often its event was taken by the kernel in an event stream.
+    /// How often its event was taken by the kernel in an event stream, or by a WebSocket.
     pub streamed: u32,
+    /// When its event was last taken by a WebSocket.
+    pub taken: Option<Stamp>,
 }
 
 impl Session {
@@ -112,14 +133,28 @@ impl Ledger {
             plan: scenario.gateway,
             granularity: scenario.clocks.granularity,
             draining_since: None,
+            leaving: None,
+            stalled: BTreeSet::new(),
+            ping_interval: Config::default().ws.ping_interval,
             now: SimTime::START,
             delays: Vec::new(),
+            freezes: Vec::new(),
         }
     }
 
     /// Notes that a shard stands still in a span.
-    pub fn note_freeze(&mut self, from: SimTime, to: SimTime) {
+    pub fn note_freeze(&mut self, shard: u8, from: SimTime, to: SimTime) {
         self.delays.push(Delay { from, to, by: None });
+        self.freezes.push((shard, from, to));
+    }
+
+    /// How long a shard stood still between two moments.
+    pub fn frozen(&self, shard: u8, from: SimTime, to: SimTime) -> Duration {
+        let own = self.freezes.iter().filter(|(which, ..)| *which == shard);
+        let within = |&(_, start, end): &(u8, SimTime, SimTime)| {
+            end.min(to).saturating_since(start.max(from))
+        };
+        own.map(within).sum()
     }
 
     /// Notes that messages between shards take longer in a span.
@@ -199,10 +234,36 @@ impl Ledger {
                     is_refused: false,
                     polled: 0,
                     streamed: 0,
+                    taken: None,
                 }),
                 _ => {}
             },
-            Ask::Other => {}
+            Ask::Admin | Ask::Other => {}
+        }
+    }
+
+    /// Takes in a request that came by a WebSocket. A claim is not the end of its session there.
+    pub fn socket_asked(&mut self, exchange: &Exchange) {
+        let is_claim = matches!(&exchange.ask, Ask::Api { verb, .. } if verb == "claim");
+        if !is_claim {
+            return self.asked(exchange);
+        }
+        if let Some(id) = exchange.ask.session() {
+            let session = self.sessions.entry(id).or_default();
+            session.last_named = Some(exchange.asked);
+            session.changes.push(exchange.asked);
+        }
+    }
+
+    /// A message to a plugin is sure to be carried out: its event will come.
+    pub fn socket_accepted(&mut self, exchange: &Exchange) {
+        let session = exchange.ask.session();
+        let session = session.and_then(|id| self.sessions.get_mut(&id));
+        if let (Some(session), Ask::Api { verb, .. }) = (session, &exchange.ask)
+            && verb == "message"
+            && let Some(message) = session.messages.last_mut()
+        {
+            message.acked = Some(exchange.asked);
         }
     }
 
@@ -235,6 +296,7 @@ impl Ledger {
             let session = self.sessions.entry(id).or_default();
             session.last_alive = Some(exchange.asked);
             session.last_named = Some(exchange.asked);
+            session.created = Some(answer.taken);
             return;
         }
         let Some(session) = exchange
@@ -269,8 +331,63 @@ impl Ledger {
                     }
                 }
             }
-            Ask::Other | Ask::Stream { .. } => {}
+            Ask::Admin | Ask::Other | Ask::Stream { .. } => {}
         }
+    }
+
+    /// Takes in a reply that a WebSocket told: it owns what it made or claimed.
+    pub fn socket_answered(&mut self, exchange: &Exchange) {
+        self.answered(exchange);
+        let (Some(answer), Ask::Api { verb, .. }) = (&exchange.answer, &exchange.ask) else {
+            return;
+        };
+        let made = answer
+            .json
+            .as_ref()
+            .and_then(|json| json.pointer("/data/id"));
+        let id = match verb.as_str() {
+            "claim" => exchange.ask.session(),
+            "create" => made.and_then(Value::as_u64),
+            _ => None,
+        };
+        let session = id.and_then(|id| self.sessions.get_mut(&id));
+        if let Some(session) = session.filter(|_| answer.verb() == "success") {
+            session.owner = Some((exchange.socket, answer.taken));
+            session.orphaned = None;
+        }
+    }
+
+    /// Takes in an event that a WebSocket told.
+    pub fn socket_event(&mut self, event: &Value, taken: Stamp) {
+        let mut sessions = self.sessions.values_mut();
+        if let Some(message) = sessions.find_map(|session| session.message_of(event)) {
+            message.streamed += 1;
+            message.taken = Some(taken);
+        }
+    }
+
+    /// A WebSocket is no more: its sessions end, or wait to be claimed.
+    pub fn socket_ended(&mut self, socket: Socket, at: Stamp) {
+        let reclaim = self.plan.reclaim;
+        let is_of = |session: &&mut Session| session.owner.is_some_and(|owner| owner.0 == socket);
+        for session in self.sessions.values_mut().filter(is_of) {
+            session.owner = None;
+            session.orphaned = Some(at);
+            session.changes.push(at);
+            if reclaim.is_zero() {
+                session.ended_by.get_or_insert(at);
+            }
+        }
+    }
+
+    /// The message that an event answers, and its session.
+    pub fn message_anywhere(&self, event: &Value) -> Option<(&Session, &Message)> {
+        if verb_of(event) != "event" {
+            return None;
+        }
+        let transaction = event.get("transaction")?.as_str()?;
+        let mut sessions = self.sessions.values();
+        sessions.find_map(|session| Some((session, session.message(transaction)?)))
     }
 
     /// Takes in an event of a stream.

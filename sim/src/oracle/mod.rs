@@ -4,6 +4,7 @@
 //! and tells each [`Oracle`] what it means. An oracle judges by what is on the wire, by the
 //! shard's own clock, and by the faults that were injected; it never looks into the gateway.
 
+pub mod admin;
 pub mod books;
 pub mod event;
 pub mod exchange;
@@ -13,6 +14,8 @@ pub mod ledger;
 pub mod poll;
 pub mod resource;
 pub mod session;
+pub mod socket;
+pub mod tap;
 pub mod time;
 pub mod watch;
 
@@ -24,6 +27,7 @@ use crate::kernel::time::SimTime;
 use crate::models::decode::FramingError;
 use crate::oracle::fact::{Ended, Exchange, Stamp, Streamed};
 use crate::oracle::ledger::Ledger;
+use crate::oracle::tap::SocketFact;
 
 /// All oracles, in the order of their numbers.
 pub fn all() -> Vec<Box<dyn Oracle>> {
@@ -52,6 +56,14 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(time::NoSpuriousTick::default()),
         Box::new(resource::BoundedOutput),
         Box::new(resource::AnswerPrompt),
+        Box::new(socket::FrameAtomic),
+        Box::new(socket::PingAnswered),
+        Box::new(socket::CloseSaid),
+        Box::new(socket::OneReply),
+        Box::new(socket::ClaimKeeps),
+        Box::new(socket::ReclaimInTime),
+        Box::new(admin::AdminPrompt),
+        Box::new(admin::AdminComplete),
     ]
 }
 
@@ -108,6 +120,11 @@ pub trait Oracle: fmt::Debug {
 
     /// The kernel has taken an event of an event stream.
     fn streamed(&mut self, _ledger: &Ledger, _streamed: &Streamed<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A WebSocket said something, or left something unsaid.
+    fn socket(&mut self, _ledger: &Ledger, _fact: &SocketFact<'_>) -> Result<(), String> {
         Ok(())
     }
 

@@ -84,9 +84,8 @@ impl Oracle for PollNotLate {
     fn answered(&mut self, ledger: &Ledger, exchange: &Exchange) -> Result<(), String> {
         match (&exchange.ask, exchange.offered) {
             (Ask::Poll { .. }, Some(offered)) => Self::check(ledger, exchange.begun, offered),
-            (Ask::Api { .. } | Ask::Other | Ask::Stream { .. }, _) | (Ask::Poll { .. }, None) => {
-                Ok(())
-            }
+            (Ask::Admin | Ask::Api { .. } | Ask::Other | Ask::Stream { .. }, _)
+            | (Ask::Poll { .. }, None) => Ok(()),
         }
     }
 

@@ -16,6 +16,7 @@ use crate::models::request::{Reader, Reading};
 use crate::models::sse::{StreamItem, StreamReader};
 use crate::oracle::fact::{Answer, Ask, Ended, Ending, Exchange, Stamp, Streamed};
 use crate::oracle::ledger::Ledger;
+use crate::oracle::tap::{SocketFact, SocketTap};
 use crate::oracle::{Oracle, Violation};
 
 /// The watcher: one tap on every connection, the ledger, and the oracles.
@@ -53,6 +54,8 @@ struct Tap {
     exchanges: VecDeque<Exchange>,
     inside: Option<(Head, Vec<u8>)>,
     stream: Option<StreamReader>,
+    /// After the upgrade to a WebSocket.
+    socket: Option<SocketTap>,
     is_malformed: bool,
     is_input_ended: bool,
     is_last_said: bool,
@@ -87,6 +90,7 @@ impl Watch {
                 exchanges: VecDeque::new(),
                 inside: None,
                 stream: None,
+                socket: None,
                 is_malformed: false,
                 is_input_ended: false,
                 is_last_said: false,
@@ -104,6 +108,11 @@ impl Watch {
             return;
         };
         if tap.is_malformed {
+            return;
+        }
+        if let Some(on) = &mut tap.socket {
+            let who = (socket, tap.host);
+            on.took_in(&mut self.ledger, who, stamp, &mut self.exchanges, bytes);
             return;
         }
         tap.reader.push(bytes);
@@ -188,6 +197,17 @@ impl Watch {
         };
         tap.waiting = tap.waiting.saturating_sub(bytes.len());
         tap.stalled_since = (tap.waiting > 0).then_some(stamp);
+        if let Some(on) = &mut tap.socket {
+            let (violation, oracles) = (&mut self.violation, &mut self.oracles);
+            let mut say = |ledger: &Ledger, fact: &SocketFact<'_>| {
+                tell(violation, oracles, stamp.sim, |oracle| {
+                    oracle.socket(ledger, fact)
+                });
+            };
+            on.took_out(&mut self.ledger, socket, stamp, bytes, &mut say);
+            self.taps.insert(socket, tap);
+            return;
+        }
         tap.decoder.push(bytes);
         if let Err(error) = self.decode(&mut tap, stamp) {
             self.misframed(stamp, &tap, &error);
@@ -219,6 +239,18 @@ impl Watch {
         };
         if how == Ending::Aborted {
             self.aborted.insert(socket);
+        }
+        if let Some(on) = &tap.socket {
+            let ended = on.end(how, stamp, tap.stalled_since, tap.is_input_ended);
+            let fact = SocketFact::Ended(ended);
+            tell(
+                &mut self.violation,
+                &mut self.oracles,
+                stamp.sim,
+                |oracle| oracle.socket(&self.ledger, &fact),
+            );
+            self.ledger.socket_ended(socket, stamp);
+            return;
         }
         let is_cut = tap.inside.is_some() || tap.decoder.is_inside();
         if how == Ending::Closed {
@@ -320,6 +352,22 @@ impl Watch {
     /// All clients are about to leave.
     pub fn leaving(&mut self, stamp: Stamp) {
         self.ledger.now = stamp.sim;
+        self.ledger.leaving = Some(stamp);
+        let is_stalled = |tap: &Tap| tap.stalled_since.is_some();
+        let stalled = self.taps.iter().filter(|(_, tap)| is_stalled(tap));
+        self.ledger.stalled = stalled.map(|(socket, _)| *socket).collect();
+        let moving = self.taps.values().filter(|tap| !is_stalled(tap));
+        for fact in moving
+            .filter_map(|tap| tap.socket.as_ref())
+            .flat_map(SocketTap::due)
+        {
+            tell(
+                &mut self.violation,
+                &mut self.oracles,
+                stamp.sim,
+                |oracle| oracle.socket(&self.ledger, &fact),
+            );
+        }
         tell(
             &mut self.violation,
             &mut self.oracles,
@@ -406,6 +454,9 @@ impl Watch {
             tap.inside = None;
             return;
         };
+        if head.status == 101 {
+            tap.socket = Some(SocketTap::new(stamp));
+        }
         exchange.answer = Some(Answer {
             json: serde_json::from_slice(&body).ok(),
             head,

@@ -12,14 +12,14 @@ use std::time::{Duration, Instant};
 use bifrons::base::clock::{Anchor, Monotonic, Now};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::Slab;
-use bifrons::config::Config;
+use bifrons::config::{Config, Secret};
 use bifrons::gateway::outside::{FileId, LookupId, Written};
 use bifrons::media::{Certificate, LocalSocket, SocketAct};
 use bifrons::metrics::Metrics;
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 
-use crate::faults::scenario::Scenario;
+use crate::faults::scenario::{Role, Scenario};
 use crate::kernel::clock::{ClockChange, ClockModel, ClockOrigins};
 use crate::kernel::key::Key;
 use crate::kernel::mesh::Mesh;
@@ -28,7 +28,7 @@ use crate::kernel::tcp::{HostId, Notice, Socket, Write};
 use crate::kernel::time::SimTime;
 use crate::kernel::trace::{Lane, readable};
 use crate::oracle::fact::{Ending, Stamp};
-use crate::world::physics::{Event, GATEWAY, Physics};
+use crate::world::physics::{Event, GATEWAY, Physics, client_host};
 
 /// The gateway's host.
 #[derive(Debug)]
@@ -36,6 +36,8 @@ pub struct Gateway {
     shards: Vec<ShardHost>,
     mesh: Mesh<MeshMsg>,
     places: BTreeMap<Socket, (u8, ConnId)>,
+    /// What the connections of hosts speak that are no clients of the REST API.
+    speaks: BTreeMap<HostId, Listener>,
     key: Key,
     turn_max: Duration,
     slack_max: Duration,
@@ -127,6 +129,29 @@ enum Writing {
 
 const READ_BUDGET: usize = 64 << 10;
 
+/// The secret of the Admin API.
+pub const ADMIN_SECRET: &str = "a secret of some length";
+
+/// The listeners to which the clients connect that speak something else than REST.
+fn speaks(scenario: &Scenario) -> BTreeMap<HostId, Listener> {
+    let clients = (0..).map(client_host).zip(&scenario.clients);
+    let listener = |role| match role {
+        Role::Operator => Some(Listener::Admin),
+        Role::SlowSocket | Role::Socket => Some(Listener::WebSocket),
+        Role::Abuser
+        | Role::Browser
+        | Role::HalfCloser
+        | Role::ManyPolls
+        | Role::Pipeliner
+        | Role::SlowReader
+        | Role::SlowSender
+        | Role::Stream => None,
+    };
+    clients
+        .filter_map(|(host, plan)| Some((host, listener(plan.role)?)))
+        .collect()
+}
+
 impl Gateway {
     /// Starts all shards.
     pub fn new(scenario: &Scenario, physics: &Physics) -> Self {
@@ -134,6 +159,8 @@ impl Gateway {
         let key = physics.key.named("gateway");
         let mut config = Config::default();
         config.general.session_timeout = Some(plan.session_timeout);
+        config.general.reclaim_session_timeout = plan.reclaim;
+        config.admin.secret = Some(Secret::new(ADMIN_SECRET.to_owned()));
         config.limits.out_bytes = plan.out_bytes;
         config.shards = Some(plan.shards);
         let config = Arc::new(config);
@@ -181,6 +208,7 @@ impl Gateway {
             shards,
             mesh: Mesh::new(plan.shards, plan.mesh_max, key.named("mesh")),
             places: BTreeMap::new(),
+            speaks: speaks(scenario),
             key,
             turn_max: plan.turn_max,
             slack_max: plan.slack_max,
@@ -415,16 +443,15 @@ impl Gateway {
             });
             self.places.insert(socket, (shard, id));
             host.inbox.push_front(Pending::Readable(id));
-            let peer = peer_address(physics.tcp.host_of(socket.peer()), socket);
-            physics
-                .watch
-                .opened(stamp, socket, physics.tcp.host_of(socket.peer()));
+            let from = physics.tcp.host_of(socket.peer());
+            let peer = peer_address(from, socket);
+            physics.watch.opened(stamp, socket, from);
             physics
                 .trace
                 .event(stamp.sim, "accept", u64::from(socket.0), u64::from(shard));
             let input = Input::TcpOpened {
                 conn: id,
-                listener: Listener::Rest,
+                listener: self.speaks.get(&from).copied().unwrap_or(Listener::Rest),
                 peer,
             };
             host.shard.handle(now, input, &mut host.outbox);

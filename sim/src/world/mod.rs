@@ -18,8 +18,10 @@ use crate::kernel::trace::{Lane, Trace};
 use crate::models::Model;
 use crate::models::abuser::Abuser;
 use crate::models::browser::Browser;
+use crate::models::operator::Operator;
 use crate::models::proxy::Proxy;
 use crate::models::slow::Slow;
+use crate::models::socket::SocketClient;
 use crate::models::stream::Listener;
 use crate::oracle::watch::{Happening, Watch};
 use crate::oracle::{Violation, all, books};
@@ -341,7 +343,9 @@ fn client(index: u32, plan: ClientPlan, host: HostId) -> Box<dyn Model> {
         Role::Browser | Role::HalfCloser | Role::Pipeliner | Role::ManyPolls => {
             Box::new(Browser::new(index, plan, host, to))
         }
+        Role::Operator => Box::new(Operator::new(index, plan, host, GATEWAY)),
         Role::SlowReader | Role::SlowSender => Box::new(Slow::new(index, plan, host, to)),
+        Role::SlowSocket | Role::Socket => Box::new(SocketClient::new(index, plan, host, GATEWAY)),
         Role::Stream => Box::new(Listener::new(index, plan, host, to)),
     }
 }

@@ -75,7 +75,7 @@ impl World {
             FaultKind::ShardFreeze { shard, span } => {
                 if shard < self.gateway.count() {
                     self.gateway.freeze(shard, until(span));
-                    physics.watch.ledger.note_freeze(now, until(span));
+                    physics.watch.ledger.note_freeze(shard, now, until(span));
                 }
             }
             FaultKind::TcpHold { client, way, span } => {

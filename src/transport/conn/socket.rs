@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::{Conn, ConnAction, Expired, Phase, Receipt, Shared};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::Hold;
+use crate::mutant;
 use crate::wire::http::response::write_upgrade;
 use crate::wire::ws::frame::{CONTROL_BYTES, SERVER_HEADER_BYTES, ServerHeader};
 use crate::wire::ws::{Bounds, CloseCode, Fault, Incoming, Opcode, Reader};
@@ -218,6 +219,7 @@ impl Conn {
                     close.map_or_else(Vec::new, |(code, reason)| close_payload(code, &reason));
                 self.end_socket(shared, now, SocketEnd::Client, &payload);
             }
+            Incoming::Ping(_) if mutant!(WsPingIgnored) => {}
             Incoming::Ping(payload) => {
                 if socket
                     .pings
@@ -295,6 +297,9 @@ impl Conn {
             return;
         };
         self.socket_end = Some(end);
+        if mutant!(WsCloseBare) {
+            return self.end(shared, now);
+        }
         let header = ServerHeader::new(Opcode::Close, payload.len());
         self.before_write(now);
         self.out

@@ -1,6 +1,7 @@
 //! Frames (RFC 6455 §5.2): headers read and written, payloads unmasked.
 
 use super::close::Fault;
+use crate::mutant;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -173,7 +174,7 @@ impl ServerHeader {
                 bytes[1] = payload_bytes as u8;
                 2
             }
-            126..=0xffff => {
+            126..=0xffff if !mutant!(WsLengthLong) => {
                 bytes[1] = 126;
                 bytes[2..4].copy_from_slice(&(payload_bytes as u16).to_be_bytes());
                 4

@@ -5,6 +5,7 @@
 
 use super::close::{CloseCode, Fault};
 use super::frame::{HEADER_BYTES, Header, Opcode, Side, mask_part};
+use crate::mutant;
 
 /// What the other side may send.
 #[derive(Clone, Copy, Debug)]
@@ -191,7 +192,7 @@ impl Reader {
                 .then(|| self.end_control(header.opcode))
                 .transpose()?
         } else {
-            self.go_on(is_complete && header.is_last)?
+            self.go_on(is_complete && (header.is_last || mutant!(WsFirstFragment)))?
         };
         Ok((part.len(), incoming))
     }
