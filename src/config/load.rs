@@ -162,6 +162,7 @@ pub(super) enum Listener {
     Admin,
     AdminTls,
     AdminWs,
+    AdminWsTls,
     Http,
     HttpTls,
     Ws,
@@ -189,10 +190,11 @@ pub(super) struct Draft {
     pub(super) post_disabled: bool,
     pub(super) wsevh_disabled: bool,
     pub(super) admin_ws: bool,
+    pub(super) admin_ws_tls: bool,
     pub(super) admin_tls: bool,
     pub(super) http_tls: bool,
     pub(super) ws_tls: bool,
-    binds: [Bind; 7],
+    binds: [Bind; 8],
     /// Where each key was set, and under which name, for checks between keys.
     places: BTreeMap<&'static str, (Position, String)>,
 }
@@ -206,6 +208,7 @@ impl Draft {
         };
         Self {
             admin_ws: !config.ws.admin_bind.is_empty(),
+            admin_ws_tls: !config.ws.admin_secure_bind.is_empty(),
             admin_tls: !config.admin.secure_bind.is_empty(),
             http_tls: !config.http.secure_bind.is_empty(),
             ws_tls: !config.ws.secure_bind.is_empty(),
@@ -218,7 +221,7 @@ impl Draft {
             ws_disabled: false,
             post_disabled: false,
             wsevh_disabled: false,
-            binds: [Bind::default(); 7],
+            binds: [Bind::default(); 8],
             places: BTreeMap::new(),
         }
     }
@@ -249,7 +252,12 @@ impl Draft {
                 Listener::Admin,
                 Listener::AdminTls,
             ],
-            "ws" => &[Listener::Ws, Listener::WsTls, Listener::AdminWs],
+            "ws" => &[
+                Listener::Ws,
+                Listener::WsTls,
+                Listener::AdminWs,
+                Listener::AdminWsTls,
+            ],
             _ => &[],
         };
         if file == "videoroom" {
@@ -384,6 +392,7 @@ impl Draft {
             Listener::Admin,
             Listener::AdminTls,
             Listener::AdminWs,
+            Listener::AdminWsTls,
             Listener::Http,
             Listener::HttpTls,
             Listener::Ws,
@@ -411,6 +420,10 @@ impl Draft {
                     self.config.ws.admin_bind = bind(given, 7_188);
                 }
                 Listener::AdminWs => self.config.ws.admin_bind = Vec::new(),
+                Listener::AdminWsTls if self.admin_ws_tls => {
+                    self.config.ws.admin_secure_bind = bind(given, 7_989);
+                }
+                Listener::AdminWsTls => self.config.ws.admin_secure_bind = Vec::new(),
                 Listener::Http => self.config.http.bind = bind(given, 8_088),
                 Listener::Ws => self.config.ws.bind = bind(given, 8_188),
             }
@@ -445,6 +458,7 @@ impl Draft {
         if self.ws_disabled {
             self.config.ws.enabled = false;
             self.config.ws.admin_bind = Vec::new();
+            self.config.ws.admin_secure_bind = Vec::new();
         }
         if self.post_disabled {
             self.config.events.post.enabled = false;

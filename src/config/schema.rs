@@ -190,6 +190,8 @@ pub struct WsConfig {
     pub ping_interval: Duration,
     /// Addresses of the Admin API over WebSocket; empty is off.
     pub admin_bind: Vec<SocketAddr>,
+    /// The same with TLS, with the certificate of `secure_bind`.
+    pub admin_secure_bind: Vec<SocketAddr>,
     pub admin_acl: Vec<Prefix>,
     pub admin_acl_forwarded: bool,
 }
@@ -380,6 +382,7 @@ impl Default for WsConfig {
             enforce_cors: false,
             ping_interval: Duration::from_secs(30),
             admin_bind: Vec::new(),
+            admin_secure_bind: Vec::new(),
             admin_acl: Vec::new(),
             admin_acl_forwarded: false,
         }

@@ -73,6 +73,7 @@ impl Config {
                 &self.admin.secure_bind,
             ),
             ("ws.secure_bind", self.ws.enabled, &self.ws.secure_bind),
+            ("ws.admin_secure_bind", true, &self.ws.admin_secure_bind),
         ];
         let mut taken: Vec<(&str, SocketAddr)> = Vec::new();
         for (key, enabled, binds) in listeners {
@@ -98,7 +99,8 @@ impl Config {
     fn check_tls(&self) -> Result<(), ConfigError> {
         let http = self.http.enabled && !self.http.secure_bind.is_empty()
             || self.admin.enabled && !self.admin.secure_bind.is_empty();
-        let ws = self.ws.enabled && !self.ws.secure_bind.is_empty();
+        let ws = self.ws.enabled && !self.ws.secure_bind.is_empty()
+            || !self.ws.admin_secure_bind.is_empty();
         for (is_wanted, tls, cert, key) in [
             (http, &self.http.tls, "http.cert_pem", "http.cert_key"),
             (ws, &self.ws.tls, "ws.cert_pem", "ws.cert_key"),
@@ -122,10 +124,12 @@ impl Config {
                 &self.admin.secure_bind,
             ),
             ("ws.admin_bind", true, &self.ws.admin_bind),
+            ("ws.admin_secure_bind", true, &self.ws.admin_secure_bind),
         ];
         if self.general.token_auth == TokenAuth::Stored
             && !self.admin.enabled
             && self.ws.admin_bind.is_empty()
+            && self.ws.admin_secure_bind.is_empty()
         {
             return fail(
                 "general.token_auth",

@@ -319,7 +319,7 @@ impl Platform for World {
     fn look_up(&self, lookup: Lookup) {
         self.0.arrivals.borrow_mut().push_back(Arrival::LookedUp {
             id: lookup.id,
-            address: lookup.name.parse().ok(),
+            address: lookup.literal(),
         });
         wake(self.0.mesh_waker.take());
     }

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use crate::base::clock::{Monotonic, Now};
@@ -166,8 +166,8 @@ pub enum Arrival {
     LookedUp {
         /// The lookup.
         id: LookupId,
-        /// The address; `None` if nothing is known of it.
-        address: Option<IpAddr>,
+        /// The address; `None` if nothing is known of it. The port is zero unless one was sought.
+        address: Option<SocketAddr>,
     },
     /// Messages of another shard, oldest first.
     Mesh {

@@ -213,7 +213,7 @@ impl Core for Scripted {
                 if let Some(address) = address {
                     out.datagrams.push(Datagram {
                         sock: SockId(0),
-                        to: (address, 7).into(),
+                        to: (address.ip(), 7).into(),
                         bytes: vec![7; 77],
                     });
                 }

@@ -23,11 +23,20 @@ const OWED_MAX: Duration = Duration::from_secs(5);
 /// Acts of one call and all that follows from it. Beyond it, a plugin talks to itself.
 const ACTS_MAX: usize = 1_000_000;
 
+/// Whom a plugin promised a reply, which decides on its form.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Creditor {
+    /// A client of the Admin API.
+    Admin,
+    /// A handle's client.
+    Handle(HandleRef),
+}
+
 /// A reply that a client waits for.
 #[derive(Debug)]
 pub(super) struct Owed {
     pub(super) origin: Origin,
-    pub(super) handle: HandleRef,
+    pub(super) to: Creditor,
     pub(super) transaction: Box<str>,
     /// The data, if they came before the call that promised them ended.
     pub(super) early: Option<Value>,
@@ -131,9 +140,9 @@ impl Gateway {
             unreachable!("it was promised by the call that just ended");
         };
         if let Some(data) = owed.early.take() {
-            let (handle, transaction) = (owed.handle, owed.transaction.clone());
+            let (to, transaction) = (owed.to, owed.transaction.clone());
             self.owed.remove(&ticket);
-            return Some(self.success(handle, &transaction, &data));
+            return Some(self.kept(to, &transaction, &data));
         }
         owed.is_new = false;
         self.timers.arm(Key::Owed(ticket), now.monotonic + OWED_MAX);
@@ -146,7 +155,10 @@ impl Gateway {
             return;
         };
         let fault = ApiError::new(ErrorCode::PluginMessage, "The plugin took too long");
-        let session = Some(owed.handle.session.0);
+        let session = match owed.to {
+            Creditor::Admin => None,
+            Creditor::Handle(handle) => Some(handle.session.0),
+        };
         let reply = reply::error(session, Some(&owed.transaction), &fault);
         let origin = owed.origin;
         self.replies.push((origin, reply));
@@ -160,12 +172,23 @@ impl Gateway {
             owed.early = Some(data);
             return;
         }
-        let (origin, handle) = (owed.origin, owed.handle);
+        let (origin, to) = (owed.origin, owed.to);
         let transaction = owed.transaction.clone();
         self.owed.remove(&ticket);
         self.timers.cancel(Key::Owed(ticket));
-        let reply = self.success(handle, &transaction, &data);
+        let reply = self.kept(to, &transaction, &data);
         self.replies.push((origin, reply));
+    }
+
+    /// The reply that was promised.
+    fn kept(&mut self, to: Creditor, transaction: &str, data: &Value) -> Reply {
+        match to {
+            Creditor::Admin => Message::new("success")
+                .transaction(Some(transaction))
+                .value("response", data)
+                .finish(),
+            Creditor::Handle(handle) => self.success(handle, transaction, data),
+        }
     }
 
     /// The reply to a message whose data are there.

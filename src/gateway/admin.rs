@@ -12,10 +12,11 @@ use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleId, HandleRef, SessionId};
 use crate::base::json::Fields;
 use crate::gateway::gather::{Change, Part, Question, Subject};
+use crate::gateway::outside::{Family, Sought};
 use crate::gateway::reply::{Message, Reply};
 use crate::gateway::request::{Envelope, HandleField};
 use crate::gateway::runtime::{Knob, Runtime};
-use crate::gateway::session::{SessionEnd, Timeout};
+use crate::gateway::session::{Origin, SessionEnd, Timeout};
 use crate::gateway::tokens::{TokenAct, TokenChange};
 use crate::gateway::{Gateway, handle_info, kind, misplaced, session_missing};
 use crate::metrics::Metrics;
@@ -25,6 +26,8 @@ use crate::metrics::Metrics;
 pub enum AdminRoute {
     /// It is answered already.
     Answered(Reply),
+    /// To nobody else: the reply follows by [`Gateway::take_replies`].
+    Later,
     /// To the shard that owns this session.
     Owner(SessionId),
     /// To all shards.
@@ -53,7 +56,11 @@ enum Root<'a> {
         address: &'a str,
     },
     Status,
-    Stun,
+    Stun {
+        address: &'a str,
+        port: u16,
+        local_port: u16,
+    },
     Tokens,
     Transport {
         name: &'a str,
@@ -106,10 +113,16 @@ impl<'a> Root<'a> {
             "resolve_address" => fields
                 .need_str("address")
                 .map(|address| Self::Resolve { address }),
-            "test_stun" => fields.need_str("address").and_then(|_| {
-                fields.need_u64("port")?;
-                fields.may_u64("localport")?;
-                Ok(Self::Stun)
+            "test_stun" => fields.need_str("address").and_then(|address| {
+                let port = |name, number: u64| {
+                    u16::try_from(number).map_err(|_| ApiError::invalid_type(name, "a port"))
+                };
+                let local_port = fields.may_u64("localport")?.unwrap_or(0);
+                Ok(Self::Stun {
+                    address,
+                    port: port("port", fields.need_u64("port")?)?,
+                    local_port: port("localport", local_port)?,
+                })
             }),
             verb => {
                 return Knob::parse(verb, fields).map(|knob| Ok(Self::Change(Change::Knob(knob?))));
@@ -185,7 +198,13 @@ impl OfHandle {
 
 impl Gateway {
     /// Answers an Admin request where any shard can, and says where the others belong.
-    pub fn route_admin(&mut self, now: Now, request: &Envelope) -> AdminRoute {
+    pub fn route_admin(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        request: &Envelope,
+        metrics: &mut Metrics,
+    ) -> AdminRoute {
         let fail = |fault: &ApiError| AdminRoute::Answered(request.fail(fault));
         let verb = request.verb.to_ascii_lowercase();
         let is_root = request.session == 0 && request.handle == HandleField::Absent;
@@ -223,6 +242,22 @@ impl Gateway {
                     AdminRoute::Answered(reply.finish())
                 }
             },
+            Some(Ok(Root::Message {
+                plugin,
+                request: body,
+            })) => self.message_plugin(now, origin, request, (plugin, body), metrics),
+            Some(Ok(Root::Resolve { address })) => {
+                let sought = Sought::Host(Family::Any);
+                self.seek(now, origin, request, address, sought)
+            }
+            Some(Ok(Root::Stun {
+                address,
+                port,
+                local_port,
+            })) => {
+                let sought = Sought::Mapped { port, local_port };
+                self.seek(now, origin, request, address, sought)
+            }
             Some(Ok(root)) => {
                 let message = self.at_root(now, request, &root);
                 let reply = message.map_or_else(|fault| request.fail(&fault), Message::finish);
@@ -254,43 +289,20 @@ impl Gateway {
                 info!(line, "custom log line");
                 success
             }
-            Root::Message { plugin, request } => {
-                let found = self
-                    .plugins
-                    .iter_mut()
-                    .find(|each| each.info().package == *plugin);
-                let Some(plugin) = found else {
-                    return Err(ApiError::new(ErrorCode::PluginNotFound, "Invalid plugin"));
-                };
-                let response = plugin.admin(request).ok_or_else(|| {
-                    let reason = "Plugin does not support Admin API/Monitor requests";
-                    ApiError::new(ErrorCode::Unknown, reason)
-                })?;
-                success.value("response", &response)
-            }
-            Root::Resolve { address } => {
-                // Names are not looked up: a resolver would make this shard wait.
-                let parsed: Result<std::net::IpAddr, _> = address.parse();
-                let address = parsed
-                    .map_err(|_| ApiError::new(ErrorCode::Unknown, "Could not resolve address"))?;
-                success
-                    .string("ip", &address.to_string())
-                    .integer("elapsed", 0)
-            }
             Root::Status => {
                 let status = self.runtime.status(&self.config, self.auth.has_tokens());
                 success.value("status", &status)
-            }
-            Root::Stun => {
-                return Err(ApiError::new(ErrorCode::Unknown, "STUN request failed"));
             }
             Root::Tokens => {
                 let tokens = self.auth.list_tokens()?;
                 success.value("data", &json!({ "tokens": tokens }))
             }
-            Root::Ask(_) | Root::Change(_) | Root::Transport { .. } => {
-                unreachable!("these are for all shards")
-            }
+            Root::Ask(_)
+            | Root::Change(_)
+            | Root::Message { .. }
+            | Root::Resolve { .. }
+            | Root::Stun { .. }
+            | Root::Transport { .. } => unreachable!("these are not answered here, or not at once"),
         })
     }
 

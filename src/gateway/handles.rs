@@ -6,7 +6,7 @@ use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleRef, PeerId, SessionId, draw_handle};
 use crate::base::members::Members;
-use crate::gateway::acts::Owed;
+use crate::gateway::acts::{Creditor, Owed};
 use crate::gateway::auth::{Credentials, masked};
 use crate::gateway::handle::{Handle, Sdps, Trickled};
 use crate::gateway::plugin::{Answer, Cx, JsepKind, Plugin, PluginMessage};
@@ -149,7 +149,7 @@ impl Gateway {
         });
         let owed = Owed {
             origin,
-            handle,
+            to: Creditor::Handle(handle),
             transaction: transaction.clone(),
             early: None,
             is_new: true,

@@ -5,6 +5,7 @@
 
 mod acts;
 mod admin;
+mod admin_later;
 pub mod auth;
 mod call_reports;
 pub mod events;

@@ -1,14 +1,16 @@
-//! What plugins want of the world outside beside PeerConnections: names looked up, sockets for plain
-//! RTP, and files written. All of it takes its time; nobody waits, and the plugin is told.
+//! What plugins and the Admin API want of the world outside beside PeerConnections: names looked up,
+//! sockets for plain RTP, and files written. All of it takes its time; nobody waits, and who asked
+//! is told.
 //!
 //! Invariant: every lookup that was taken is answered once, as long as the platform answers.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::base::clock::Now;
 use crate::gateway::Gateway;
+use crate::gateway::admin_later::AdminAsked;
 use crate::metrics::Metrics;
 
 /// A lookup, by which its answer is known. Numbers are not used again.
@@ -22,6 +24,13 @@ pub enum Sought {
     Host(Family),
     /// An interface of this host, by its first address.
     Interface,
+    /// A STUN server: what this host's address is to it.
+    Mapped {
+        /// The server's port.
+        port: u16,
+        /// The port of this host to ask from; zero is any.
+        local_port: u16,
+    },
 }
 
 /// The addresses that will do.
@@ -108,11 +117,34 @@ impl Files {
     }
 }
 
-/// Lookups under way, with the plugins that wait for them.
+impl Lookup {
+    /// What the name stands for if it is an address already: all that is to be known without a
+    /// network.
+    pub fn literal(&self) -> Option<SocketAddr> {
+        match self.sought {
+            Sought::Host(_) | Sought::Interface => {
+                let address: IpAddr = self.name.parse().ok()?;
+                Some((address, 0).into())
+            }
+            Sought::Mapped { .. } => None,
+        }
+    }
+}
+
+/// Who waits for a lookup.
+#[derive(Debug)]
+pub(super) enum Seeker {
+    /// A client of the Admin API.
+    Admin(AdminAsked),
+    /// A plugin, by its number.
+    Plugin(usize),
+}
+
+/// Lookups under way, with those who wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     last: u64,
-    under_way: BTreeMap<LookupId, usize>,
+    under_way: BTreeMap<LookupId, Seeker>,
     out: Vec<Lookup>,
 }
 
@@ -120,7 +152,7 @@ impl Lookups {
     /// Begins a lookup, unless there are `max` under way.
     pub(super) fn begin(
         &mut self,
-        plugin: usize,
+        seeker: Seeker,
         name: &str,
         sought: Sought,
         max: usize,
@@ -130,7 +162,7 @@ impl Lookups {
         }
         self.last += 1;
         let id = LookupId(self.last);
-        self.under_way.insert(id, plugin);
+        self.under_way.insert(id, seeker);
         let name = name.into();
         self.out.push(Lookup { id, name, sought });
         Some(id)
@@ -143,19 +175,24 @@ impl Gateway {
         std::mem::take(&mut self.lookups.out)
     }
 
-    /// Takes in what a name stands for; `None` if nothing is known of it.
+    /// Takes in what a name stands for; `None` if nothing is known of it. The port is zero unless
+    /// one was sought.
     pub fn looked_up(
         &mut self,
         now: Now,
         id: LookupId,
-        address: Option<IpAddr>,
+        address: Option<SocketAddr>,
         metrics: &mut Metrics,
     ) {
-        let Some(plugin) = self.lookups.under_way.remove(&id) else {
-            return;
-        };
-        self.call(now, plugin, |plugin, cx| plugin.looked_up(cx, id, address));
-        self.publish(now, metrics);
+        match self.lookups.under_way.remove(&id) {
+            None => {}
+            Some(Seeker::Admin(asked)) => self.tell_admin(now, &asked, address),
+            Some(Seeker::Plugin(plugin)) => {
+                let address = address.map(|address| address.ip());
+                self.call(now, plugin, |plugin, cx| plugin.looked_up(cx, id, address));
+                self.publish(now, metrics);
+            }
+        }
     }
 
     /// Files that are to be replaced. [`Gateway::written`] must follow for each.
@@ -188,14 +225,18 @@ mod tests {
     #[test]
     fn lookups_are_bounded_until_they_are_answered() {
         let mut lookups = Lookups::default();
-        let mut begin = || lookups.begin(0, "host.example", Sought::Interface, 2);
+        let mut begin = || {
+            let seeker = Seeker::Plugin(0);
+            lookups.begin(seeker, "host.example", Sought::Interface, 2)
+        };
         let first = begin().unwrap();
         assert_ne!(Some(first), begin());
         assert_eq!(begin(), None);
         lookups.under_way.remove(&first);
+        let seeker = Seeker::Plugin(0);
         assert!(
             lookups
-                .begin(0, "other.example", Sought::Interface, 2)
+                .begin(seeker, "other.example", Sought::Interface, 2)
                 .is_some()
         );
         assert_eq!(lookups.out.len(), 3);

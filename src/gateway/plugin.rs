@@ -22,7 +22,7 @@ use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::gateway::acts::Owed;
 use crate::gateway::auth;
-use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Sought, Written};
+use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Seeker, Sought, Written};
 use crate::gateway::session::Session;
 use crate::media::{
     IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner, PlainEvent, PlainOwner,
@@ -104,6 +104,15 @@ pub enum Answer {
     Later(Ticket),
     /// A `success` that carries the data.
     Success(Value),
+}
+
+/// What the Admin API is told by a plugin.
+#[derive(Clone, Debug)]
+pub enum AdminAnswer {
+    /// Nothing yet: [`Cx::resolve`] follows.
+    Later(Ticket),
+    /// This, a fault of the request included.
+    Now(Value),
 }
 
 /// A reply that is owed to a client. Only the shard that gave it can redeem it.
@@ -254,7 +263,8 @@ impl Cx<'_> {
     /// are waited for already.
     pub fn look_up(&mut self, name: &str, sought: Sought) -> Option<LookupId> {
         let max = self.config.limits.lookups_count;
-        self.lookups.begin(self.plugin, name, sought, max)
+        let seeker = Seeker::Plugin(self.plugin);
+        self.lookups.begin(seeker, name, sought, max)
     }
 
     /// Has a file replaced. [`Plugin::written`] follows.
@@ -389,9 +399,9 @@ pub trait Plugin: fmt::Debug {
     /// The state of a handle, for the Admin API.
     fn query(&self, media: &Media, handle: HandleRef) -> Value;
 
-    /// Answers a request of the Admin API; `None` when the plugin has no answers for it.
-    fn admin(&mut self, request: &Map<String, Value>) -> Option<Value> {
-        let _ = request;
+    /// Answers a request of the Admin API; `None` when the plugin takes none.
+    fn admin(&mut self, cx: &mut Cx<'_>, request: &Map<String, Value>) -> Option<AdminAnswer> {
+        let _ = (cx, request);
         None
     }
 

@@ -394,6 +394,8 @@ impl Sockets {
             (Listener::RestTls, http.enabled, &http.secure_bind),
             (Listener::Admin, admin.enabled, &admin.bind),
             (Listener::AdminTls, admin.enabled, &admin.secure_bind),
+            (Listener::AdminWebSocket, true, &ws.admin_bind),
+            (Listener::AdminWebSocketTls, true, &ws.admin_secure_bind),
             (Listener::WebSocket, ws.enabled, &ws.bind),
             (Listener::WebSocketTls, ws.enabled, &ws.secure_bind),
         ]

@@ -1,11 +1,12 @@
 //! Names, looked up on threads of their own: the system's resolver blocks, and shards must not.
 
-use std::net::{IpAddr, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::Sender;
+use super::mapped::mapped_address;
 use crate::driver::Arrival;
 use crate::gateway::outside::{Family, Lookup, Sought};
 
@@ -51,13 +52,22 @@ impl Lookups {
     }
 }
 
-fn address_of(lookup: &Lookup) -> Option<IpAddr> {
+fn address_of(lookup: &Lookup) -> Option<SocketAddr> {
+    let only = |address| SocketAddr::new(address, 0);
     match lookup.sought {
-        Sought::Host(family) => host(&lookup.name, family),
+        Sought::Host(family) => host(&lookup.name, family).map(only),
         Sought::Interface => {
             let interfaces = if_addrs::get_if_addrs().ok()?;
             let found = interfaces.iter().find(|found| *found.name == *lookup.name);
-            found.map(if_addrs::Interface::ip)
+            found.map(if_addrs::Interface::ip).map(only)
+        }
+        Sought::Mapped { port, local_port } => {
+            let server = (host(&lookup.name, Family::Any)?, port).into();
+            let mapped = mapped_address(server, local_port);
+            let mapped = mapped.inspect_err(|error| {
+                tracing::debug!(%error, "a STUN server did not answer");
+            });
+            mapped.ok()
         }
     }
 }
@@ -96,7 +106,7 @@ mod tests {
         };
         assert_eq!(id, LookupId(3));
         assert_eq!(lookups.busy.load(Ordering::Acquire), busy);
-        address
+        address.map(|address| address.ip())
     }
 
     #[test]

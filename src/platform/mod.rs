@@ -17,6 +17,7 @@ mod host;
 mod links;
 pub mod log;
 mod lookups;
+mod mapped;
 mod mesh;
 mod sources;
 mod supervisor;

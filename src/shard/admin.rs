@@ -113,8 +113,18 @@ impl Shard {
         request: Box<Envelope>,
         out: &mut Outbox,
     ) -> AdminAnswer {
-        match self.gateway.route_admin(now, &request) {
+        let origin = self.next_origin(conn);
+        let route = self
+            .gateway
+            .route_admin(now, origin, &request, &mut self.metrics);
+        match route {
             AdminRoute::Answered(reply) => AdminAnswer::Now(reply),
+            AdminRoute::Later => {
+                // It comes as the replies of other shards do.
+                self.asked[usize::from(self.id.0)] += 1;
+                self.tell_listeners(out);
+                AdminAnswer::Later(origin)
+            }
             AdminRoute::Owner(session) => {
                 let owner = owner_of(session, self.shards);
                 if owner == self.id {
@@ -125,7 +135,6 @@ impl Shard {
                 if !self.may_ask(owner) {
                     return AdminAnswer::Busy;
                 }
-                let origin = self.next_origin(conn);
                 self.post(owner, MeshMsg::Admin { origin, request }, out);
                 AdminAnswer::Later(origin)
             }
@@ -133,7 +142,6 @@ impl Shard {
                 if self.gathers.len() >= GATHERS_MAX {
                     return AdminAnswer::Busy;
                 }
-                let origin = self.next_origin(conn);
                 self.gather(now, origin, request.transaction, subject, out);
                 AdminAnswer::Later(origin)
             }

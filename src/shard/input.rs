@@ -1,6 +1,6 @@
 //! What happens to a shard: the inputs that a driver hands it.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::base::id::{ConnId, ShardId, SockId};
@@ -31,8 +31,8 @@ pub enum Input<'a> {
     LookedUp {
         /// The lookup.
         id: LookupId,
-        /// The address; `None` if nothing is known of it.
-        address: Option<IpAddr>,
+        /// The address; `None` if nothing is known of it. The port is zero unless one was sought.
+        address: Option<SocketAddr>,
     },
     /// A message of another shard. The messages of one pair of shards arrive in order.
     Mesh {
@@ -100,6 +100,10 @@ pub enum Listener {
     Admin,
     /// The same over TLS.
     AdminTls,
+    /// The Admin API over WebSocket.
+    AdminWebSocket,
+    /// The same over TLS.
+    AdminWebSocketTls,
     /// The Janus API over HTTP.
     Rest,
     /// The same over TLS.
@@ -113,12 +117,18 @@ pub enum Listener {
 impl Listener {
     /// Whether it is one of operators, not of clients.
     pub const fn is_admin(self) -> bool {
-        matches!(self, Self::Admin | Self::AdminTls)
+        matches!(
+            self,
+            Self::Admin | Self::AdminTls | Self::AdminWebSocket | Self::AdminWebSocketTls
+        )
     }
 
     /// Whether its connections begin with a TLS handshake.
     pub const fn is_secure(self) -> bool {
-        matches!(self, Self::AdminTls | Self::RestTls | Self::WebSocketTls)
+        matches!(
+            self,
+            Self::AdminTls | Self::AdminWebSocketTls | Self::RestTls | Self::WebSocketTls
+        )
     }
 }
 

@@ -347,7 +347,10 @@ impl Shard {
         let shared = match client.listener {
             Listener::Admin | Listener::AdminTls => &mut self.admin,
             Listener::Rest | Listener::RestTls => &mut self.rest,
-            Listener::WebSocket | Listener::WebSocketTls => &mut self.ws,
+            Listener::AdminWebSocket
+            | Listener::AdminWebSocketTls
+            | Listener::WebSocket
+            | Listener::WebSocketTls => &mut self.ws,
         };
         Some(act(client, shared))
     }
@@ -363,6 +366,7 @@ impl Shard {
         let acl = match listener {
             Listener::Admin | Listener::AdminTls => &self.config.admin.acl,
             Listener::Rest | Listener::RestTls => &self.config.http.acl,
+            Listener::AdminWebSocket | Listener::AdminWebSocketTls => &self.config.ws.admin_acl,
             Listener::WebSocket | Listener::WebSocketTls => &self.config.ws.acl,
         };
         let is_admitted = acl.is_empty() || acl.iter().any(|prefix| prefix.admits(peer.ip()));
@@ -435,7 +439,10 @@ impl Shard {
         let shared = match listener {
             Listener::Admin | Listener::AdminTls => &self.admin,
             Listener::Rest | Listener::RestTls => &self.rest,
-            Listener::WebSocket | Listener::WebSocketTls => &self.ws,
+            Listener::AdminWebSocket
+            | Listener::AdminWebSocketTls
+            | Listener::WebSocket
+            | Listener::WebSocketTls => &self.ws,
         };
         if mutant!(EarlierUnchecked) {
             let idle = self.config.limits.idle_timeout.as_nanos();

@@ -173,9 +173,11 @@ impl Identities {
     /// The TLS of a listener's new connection; `None` where there is none, or nothing to show.
     pub(super) fn secure(&self, listener: Listener) -> Option<Box<Secured>> {
         let identity = match listener {
-            Listener::Admin | Listener::Rest | Listener::WebSocket => None,
+            Listener::Admin | Listener::AdminWebSocket | Listener::Rest | Listener::WebSocket => {
+                None
+            }
             Listener::AdminTls | Listener::RestTls => self.http.as_ref(),
-            Listener::WebSocketTls => self.ws.as_ref(),
+            Listener::AdminWebSocketTls | Listener::WebSocketTls => self.ws.as_ref(),
         };
         identity.map(|identity| Box::new(Secured::new(identity)))
     }

@@ -17,6 +17,7 @@ use crate::shard::{Key, Listener, Outbox, Shard};
 use crate::transport::conn::{Parked, Receipt, Request};
 use crate::transport::rest;
 use crate::transport::rest::{Asked, How, Listen};
+use crate::transport::websocket::Audience;
 use crate::wire::http::{
     Connection, Field, Framing, Method, RequestHead, Response, Status, response,
 };
@@ -51,12 +52,15 @@ impl Shard {
             count_method(&mut self.metrics, request.head.method());
             match listener {
                 Listener::Admin | Listener::AdminTls => self.serve_admin(now, conn, &request, out),
+                Listener::AdminWebSocket | Listener::AdminWebSocketTls => {
+                    self.serve_handshake(now, conn, &request.head, Audience::Operators);
+                }
                 Listener::Rest | Listener::RestTls if self.is_socket_path(&request.head) => {
-                    self.serve_handshake(now, conn, &request.head);
+                    self.serve_handshake(now, conn, &request.head, Audience::Clients);
                 }
                 Listener::Rest | Listener::RestTls => self.serve_rest(now, conn, request, out),
                 Listener::WebSocket | Listener::WebSocketTls => {
-                    self.serve_handshake(now, conn, &request.head);
+                    self.serve_handshake(now, conn, &request.head, Audience::Clients);
                 }
             }
         }

@@ -20,12 +20,13 @@ use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via};
 use crate::mutant;
+use crate::shard::admin::AdminAnswer;
 use crate::shard::client::{Delivery, Subscription};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::serve::admits_forwarded;
 use crate::shard::{Outbox, Shard};
 use crate::transport::conn::{SendError, SocketEnd};
-use crate::transport::websocket;
+use crate::transport::websocket::{self, Audience};
 use crate::wire::http::{RequestHead, Response, Status};
 use crate::wire::ws::CloseCode;
 
@@ -34,6 +35,7 @@ use crate::wire::ws::CloseCode;
 pub(super) struct Lines {
     /// The socket's name, under which it owns sessions.
     origin: Origin,
+    audience: Audience,
     /// Requests of the message at hand that were not looked at yet.
     batch: VecDeque<Result<Envelope, Reply>>,
     /// What is to be said, oldest first.
@@ -60,9 +62,10 @@ pub(super) struct SocketEvent {
 }
 
 impl Lines {
-    fn new(origin: Origin) -> Self {
+    fn new(origin: Origin, audience: Audience) -> Self {
         Self {
             origin,
+            audience,
             batch: VecDeque::new(),
             queue: VecDeque::new(),
             queue_bytes: 0,
@@ -124,12 +127,22 @@ impl Shard {
         self.config.http.ws_path.as_deref() == Some(head.path())
     }
 
-    pub(super) fn serve_handshake(&mut self, now: Now, conn: ConnId, head: &RequestHead) {
+    pub(super) fn serve_handshake(
+        &mut self,
+        now: Now,
+        conn: ConnId,
+        head: &RequestHead,
+        audience: Audience,
+    ) {
         let ws = &self.config.ws;
-        let handshake = if ws.acl_forwarded && !admits_forwarded(&ws.acl, head) {
+        let (acl, is_forwarded) = match audience {
+            Audience::Clients => (&ws.acl, ws.acl_forwarded),
+            Audience::Operators => (&ws.admin_acl, ws.admin_acl_forwarded),
+        };
+        let handshake = if is_forwarded && !admits_forwarded(acl, head) {
             Err(Response::text(Status::Forbidden, "not allowed\n"))
         } else if self.is_running() {
-            websocket::read(head, ws)
+            websocket::read(head, audience, ws)
         } else {
             Err(Response {
                 retry_after_s: Some(1),
@@ -145,7 +158,7 @@ impl Shard {
             }
         };
         let upgraded = self.with_client(conn, |client, shared| {
-            let protocol = websocket::PROTOCOL;
+            let protocol = audience.protocol();
             client.conn.upgrade(shared, now, &accept, protocol)
         });
         if upgraded.flatten().is_none() {
@@ -156,7 +169,7 @@ impl Shard {
         self.metrics.ws_sockets_open += 1;
         let origin = self.next_origin(conn);
         if let Some(client) = self.clients.get_mut(conn) {
-            client.lines = Some(Box::new(Lines::new(origin)));
+            client.lines = Some(Box::new(Lines::new(origin, audience)));
         }
     }
 
@@ -172,12 +185,15 @@ impl Shard {
         if lines.awaited >= requests_max || !client.conn.is_socket() {
             return false;
         }
-        let origin = lines.origin;
+        let (origin, audience) = (lines.origin, lines.audience);
         let Some(next) = lines.batch.pop_front() else {
             return self.open_message(now, conn);
         };
         match next {
-            Ok(request) => self.serve_line(now, origin, request, out),
+            Ok(request) => match audience {
+                Audience::Clients => self.serve_line(now, origin, request, out),
+                Audience::Operators => self.serve_operator(now, conn, request, out),
+            },
             Err(reply) => self.say_reply(conn, &reply),
         }
         self.speak(now, conn);
@@ -247,6 +263,19 @@ impl Shard {
             request,
         };
         self.post(owner, message, out);
+    }
+
+    fn serve_operator(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
+        let busy = request.fail(&ApiError::new(ErrorCode::Unknown, "Too busy, try again"));
+        match self.ask_admin(now, conn, Box::new(request), out) {
+            AdminAnswer::Busy => self.say_reply(conn, &busy),
+            AdminAnswer::Later(origin) => {
+                if let Some(lines) = self.lines_mut(conn) {
+                    lines.push(Line::Awaited(origin.serial));
+                }
+            }
+            AdminAnswer::Now(reply) => self.say_reply(conn, &reply),
+        }
     }
 
     fn say_reply(&mut self, conn: ConnId, reply: &Reply) {

@@ -1,4 +1,4 @@
-//! The opening handshake of the Janus API over WebSocket.
+//! The opening handshake of the Janus API and of the Admin API over WebSocket.
 //!
 //! Invariant: a handshake that is not in order gets an HTTP answer that says why (RFC 6455 §4.2).
 //! The path does not matter, as with Janus; what matters is the sub-protocol.
@@ -7,15 +7,42 @@ use crate::config::WsConfig;
 use crate::wire::http::{Connection, Field, Method, RequestHead, Response, Status, Version};
 use crate::wire::ws::handshake;
 
-/// The sub-protocol of the API.
-pub const PROTOCOL: &str = "janus-protocol";
+/// For whom a socket is, which decides on its sub-protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// The Janus API.
+    Clients,
+    /// The Admin API.
+    Operators,
+}
+
+impl Audience {
+    /// The sub-protocol.
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Clients => "janus-protocol",
+            Self::Operators => "janus-admin-protocol",
+        }
+    }
+
+    const fn refusal(self) -> &'static str {
+        match self {
+            Self::Clients => "the sub-protocol janus-protocol is needed\n",
+            Self::Operators => "the sub-protocol janus-admin-protocol is needed\n",
+        }
+    }
+}
 
 /// Reads a handshake; the value of `Sec-WebSocket-Accept` accepts it.
 ///
 /// # Errors
 ///
 /// The answer that refuses it.
-pub fn read(head: &RequestHead, config: &WsConfig) -> Result<[u8; 28], Response<'static>> {
+pub fn read(
+    head: &RequestHead,
+    audience: Audience,
+    config: &WsConfig,
+) -> Result<[u8; 28], Response<'static>> {
     if head.method() != Method::Get {
         return Err(Response {
             allow: Some("GET"),
@@ -35,7 +62,12 @@ pub fn read(head: &RequestHead, config: &WsConfig) -> Result<[u8; 28], Response<
             "this is a WebSocket address\n",
         ));
     }
-    if !allows_origin(head, config) {
+    let is_allowed = match audience {
+        Audience::Clients => allows_origin(head, config),
+        // No page in a browser has business here.
+        Audience::Operators => head.field(Field::Origin).is_none(),
+    };
+    if !is_allowed {
         return Err(refuse(Status::Forbidden, "this origin may not connect\n"));
     }
     if only(head, "sec-websocket-version") != Some(b"13") {
@@ -52,12 +84,9 @@ pub fn read(head: &RequestHead, config: &WsConfig) -> Result<[u8; 28], Response<
         ));
     };
     if !has_member(head, "sec-websocket-protocol", |member| {
-        member == PROTOCOL.as_bytes()
+        member == audience.protocol().as_bytes()
     }) {
-        return Err(refuse(
-            Status::BadRequest,
-            "the sub-protocol janus-protocol is needed\n",
-        ));
+        return Err(refuse(Status::BadRequest, audience.refusal()));
     }
     Ok(accept)
 }
@@ -121,7 +150,7 @@ mod tests {
         let text = format!("{first}\r\n{}\r\n\r\n", fields.join("\r\n"));
         let head = parse_head(text.as_bytes(), &Limits::default());
         let (head, _) = head.unwrap().expect("the head is whole");
-        match read(&head, config) {
+        match read(&head, Audience::Clients, config) {
             Ok(_) => 101,
             Err(response) => response.status.code(),
         }
@@ -198,5 +227,28 @@ mod tests {
         assert_eq!(from(None, &config), 403);
         config.allow_origin = None;
         assert_eq!(from(Some("https://anywhere"), &config), 101);
+    }
+
+    #[test]
+    fn operators_have_a_sub_protocol_of_their_own_and_pages_none() {
+        let answer = |protocol: &str, more: &str| {
+            let mut fields = GOOD.to_vec();
+            fields[5] = protocol;
+            fields.push(more);
+            let text = format!("GET / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n"));
+            let head = parse_head(text.as_bytes(), &Limits::default());
+            let (head, _) = head.unwrap().expect("the head is whole");
+            match read(&head, Audience::Operators, &WsConfig::default()) {
+                Ok(_) => 101,
+                Err(response) => response.status.code(),
+            }
+        };
+        let admin = "Sec-WebSocket-Protocol: janus-admin-protocol";
+        assert_eq!(answer(admin, "X: y"), 101);
+        assert_eq!(
+            answer("Sec-WebSocket-Protocol: janus-protocol", "X: y"),
+            400
+        );
+        assert_eq!(answer(admin, "Origin: https://anywhere"), 403);
     }
 }

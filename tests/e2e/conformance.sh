@@ -14,12 +14,12 @@ suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
 profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
-groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'echotest/*' 'media/echotest*')
+groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'admin/*' 'echotest/*' 'media/echotest*')
 # What a room does may depend on how many shards there are: run with several numbers of them.
 room_groups=('videoroom/*' 'media/videoroom*' 'media/forwarding*')
 groups+=("${room_groups[@]}")
 # Those of what is not complete yet, with BIFRONS_ALL_GROUPS=1.
-[[ ${BIFRONS_ALL_GROUPS:-} ]] && groups+=('admin/*' 'events/handlers/*')
+[[ ${BIFRONS_ALL_GROUPS:-} ]] && groups+=('events/handlers/*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info
 	auth/signed-tokens/plugin-not-listed auth/tokens/plugins-of-a-token admin/basics/message-plugin events/handlers/plugin-events)
@@ -36,9 +36,9 @@ general_settings() {
 	esac
 }
 
-# write_profile NAME HTTP_PORT ADMIN_PORT SINK_PORT WS_PORT
+# write_profile NAME HTTP_PORT ADMIN_PORT SINK_PORT WS_PORT ADMIN_WS_PORT
 write_profile() {
-	local name=$1 http=$2 admin=$3 sink=$4 ws=$5 dir=$scratch/$1
+	local name=$1 http=$2 admin=$3 sink=$4 ws=$5 admin_ws=$6 dir=$scratch/$1
 	local strings=false broadcast=false locked='' cors='' plugin
 	[[ $name == strings ]] && strings=true locked='admin_key = "conformance-plugin-admin"'
 	[[ $name == events ]] && broadcast=true
@@ -94,7 +94,9 @@ write_profile() {
 		wss = false
 	}
 	admin: {
-		admin_ws = false
+		admin_ws = true
+		admin_ws_port = $admin_ws
+		admin_ws_ip = "127.0.0.1"
 		admin_wss = false
 	}
 	CFG
@@ -115,17 +117,17 @@ write_profile() {
 	CFG
 }
 
-# start_profiles SHARDS: each profile gets four TCP ports (HTTP, Admin, sink, WebSocket) and four
-# UDP ports.
+# start_profiles SHARDS: each profile gets five TCP ports (HTTP, Admin, sink, WebSocket, Admin over
+# WebSocket) and as many UDP ports.
 start_profiles() {
 	local shards=$1 name index=0 first http pid
 	local -a preload=() flags=() entries=()
-	first=$(free_ports $((4 * ${#profiles[@]})))
+	first=$(free_ports $((5 * ${#profiles[@]})))
 	is_janus && preload=(env "LD_PRELOAD=${JANUS_PRELOAD:-}")
 	for name in "${profiles[@]}"; do
-		http=$((first + 4 * index))
-		is_janus || flags=(--media-port $((first + 4 * index)) --shards "$shards")
-		write_profile "$name" "$http" $((http + 1)) $((http + 2)) $((http + 3))
+		http=$((first + 5 * index))
+		is_janus || flags=(--media-port $((first + 5 * index)) --shards "$shards")
+		write_profile "$name" "$http" $((http + 1)) $((http + 2)) $((http + 3)) $((http + 4))
 		"${preload[@]}" "$binary" -F "$scratch/$name" -C "$scratch/$name/janus.jcfg" "${flags[@]}" \
 			>"$scratch/$name/log" 2>&1 </dev/null &
 		pid=$!
@@ -135,7 +137,7 @@ start_profiles() {
 		else
 			bad "profile $name starts" "$(tail -n 5 "$scratch/$name/log")"
 		fi
-		entries+=("\"$name\": {\"base\": \"http://127.0.0.1:$http/janus\", \"ws\": \"ws://127.0.0.1:$((http + 3))\", \"admin\": \"http://127.0.0.1:$((http + 1))/admin\", \"sink\": $((http + 2))}")
+		entries+=("\"$name\": {\"base\": \"http://127.0.0.1:$http/janus\", \"ws\": \"ws://127.0.0.1:$((http + 3))\", \"admin\": \"http://127.0.0.1:$((http + 1))/admin\", \"admin_ws\": \"ws://127.0.0.1:$((http + 4))\", \"sink\": $((http + 2))}")
 		index=$((index + 1))
 	done
 	local IFS=,

@@ -309,7 +309,7 @@ impl Lockstep {
                 }
             }
             for lookup in std::mem::take(&mut out.lookups) {
-                let (id, address) = (lookup.id, lookup.name.parse().ok());
+                let (id, address) = (lookup.id, lookup.literal());
                 self.shards[shard].handle(self.now, Input::LookedUp { id, address }, out);
             }
             for write in std::mem::take(&mut out.writes) {

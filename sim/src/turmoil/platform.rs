@@ -133,7 +133,7 @@ impl Platform for OnTurmoil {
     }
 
     fn look_up(&self, lookup: Lookup) {
-        let (id, address) = (lookup.id, lookup.name.parse().ok());
+        let (id, address) = (lookup.id, lookup.literal());
         // A host that is crashed has nobody to tell.
         let _ = self.inbox.send(Arrival::LookedUp { id, address });
     }

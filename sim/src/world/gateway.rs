@@ -5,7 +5,7 @@
 //! and nothing comes for a connection that has ended.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ const EPHEMERAL_PORTS: u16 = 60_001;
 enum Pending {
     Closed(ConnId),
     Control(Control),
-    LookedUp(LookupId, Option<IpAddr>),
+    LookedUp(LookupId, Option<SocketAddr>),
     Mesh,
     Readable(ConnId),
     SocketOpened(SockId, Option<SocketAddr>),
@@ -612,7 +612,7 @@ impl Gateway {
         }
         for lookup in outbox.lookups.drain(..) {
             // Names stand for themselves; there is no other resolver here.
-            let address = lookup.name.parse().ok();
+            let address = lookup.literal();
             host.inbox.push_back(Pending::LookedUp(lookup.id, address));
         }
         for write in outbox.writes.drain(..) {

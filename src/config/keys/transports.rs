@@ -9,7 +9,6 @@ use crate::config::load::Listener;
 use crate::config::read::Unit;
 use crate::config::value::Prefix;
 
-const NO_TLS: Act = Act::NotServed("the Admin API over WebSocket is not served with TLS");
 const NO_KEY_PASSWORD: Act = Act::NotServed("keys with a password are not read; store it without");
 const OWN_CIPHERS: Act = Act::Ignore("only the strong suites of TLS 1.2 and 1.3 are offered");
 const NO_UNIX: Act = Act::NotServed("Unix sockets are not served yet");
@@ -191,10 +190,22 @@ pub(super) const KEYS: &[Key] = &[
         listener!(interface AdminWs),
     ),
     other("ws/admin.admin_ws_unix", NO_UNIX),
-    other("ws/admin.admin_wss", NO_TLS),
-    other("ws/admin.admin_wss_port", Act::Accept),
-    other("ws/admin.admin_wss_interface", Act::Accept),
-    other("ws/admin.admin_wss_ip", Act::Accept),
+    set("ws/admin.admin_wss", "", |d, s| {
+        d.admin_ws_tls = s.flag(&mut d.warnings)?;
+        Ok(())
+    }),
+    set(
+        "",
+        "ws.admin_secure_bind",
+        field!(binds ws.admin_secure_bind),
+    ),
+    set("ws/admin.admin_wss_port", "", listener!(port AdminWsTls)),
+    set("ws/admin.admin_wss_ip", "", listener!(ip AdminWsTls)),
+    set(
+        "ws/admin.admin_wss_interface",
+        "",
+        listener!(interface AdminWsTls),
+    ),
     other("ws/admin.admin_wss_unix", Act::Accept),
     set(
         "ws/admin.admin_ws_acl",

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use crate::base::error::ApiError;
 use crate::base::id::HandleRef;
-use crate::gateway::plugin::{Answer, Cx, JsepKind, JsepOut, Plugin, PluginInfo, PluginMessage};
+use crate::gateway::plugin::{
+    AdminAnswer, Answer, Cx, JsepKind, JsepOut, Plugin, PluginInfo, PluginMessage,
+};
 use crate::media::{DataForm, Enabled, LayerTarget, LineRef, Media, PeerEvent, RouteId, TrackKind};
 use settings::Settings;
 
@@ -219,8 +221,12 @@ impl Plugin for EchoTest {
         self.echoes.remove(&handle);
     }
 
-    fn admin(&mut self, request: &serde_json::Map<String, Value>) -> Option<Value> {
-        Some(Value::Object(request.clone()))
+    fn admin(
+        &mut self,
+        _cx: &mut Cx<'_>,
+        request: &serde_json::Map<String, Value>,
+    ) -> Option<AdminAnswer> {
+        Some(AdminAnswer::Now(Value::Object(request.clone())))
     }
 
     fn query(&self, _media: &Media, handle: HandleRef) -> Value {

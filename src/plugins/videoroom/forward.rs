@@ -134,7 +134,7 @@ impl Host {
     pub(super) fn found(&mut self, address: Option<IpAddr>) -> Result<(), Fault> {
         let family = match self.sought {
             Sought::Host(family) => family,
-            Sought::Interface => Family::Any,
+            Sought::Interface | Sought::Mapped { .. } => Family::Any,
         };
         self.address = address.filter(|address| family.has(*address));
         if self.address.is_none() {
@@ -145,7 +145,7 @@ impl Host {
 
     pub(super) fn unresolved(&self) -> Fault {
         match self.sought {
-            Sought::Host(_) => {
+            Sought::Host(_) | Sought::Mapped { .. } => {
                 Fault::element(format!("Could not resolve address ({})...", self.name))
             }
             Sought::Interface => Fault::new(

@@ -33,13 +33,15 @@ use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::base::error::ApiError;
 use crate::base::id::{HandleRef, SessionId, ShardId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::outside::{FileId, LookupId, Written};
-use crate::gateway::plugin::{Answer, Cx, Plugin, PluginInfo, PluginMessage, PluginMsg, Ticket};
+use crate::gateway::plugin::{
+    AdminAnswer, Answer, Cx, Plugin, PluginInfo, PluginMessage, PluginMsg, Ticket,
+};
 use crate::media::{LineRef, Media, PeerEvent, PlainEvent};
 use crate::metrics::Metrics;
 use exports::Exports;
@@ -51,6 +53,9 @@ use manage::{Manage, RoomRequest};
 use member::Member;
 use messages::{HomeAct, Managed, Msg, News};
 use resolving::{Resolved, Resolving};
+
+/// What requests of the Admin API count as when it comes to wrong secrets: no session has this id.
+const OPERATOR: SessionId = SessionId(0);
 
 /// The package that clients attach to.
 pub const PACKAGE: &str = "janus.plugin.videoroom";
@@ -114,6 +119,31 @@ impl VideoRoom {
             request,
         };
         cx.send(to, message);
+    }
+
+    /// Takes in a request about rooms, which is answered later; `None` if it is of another kind.
+    fn ask(
+        &mut self,
+        cx: &mut Cx<'_>,
+        source: SessionId,
+        name: &str,
+        body: &Map<String, Value>,
+    ) -> Option<Result<Ticket, Fault>> {
+        match manage::read(name, body, &cx.config.videoroom)? {
+            Ok(request) => {
+                let ticket = cx.later();
+                let resolved = self.resolving.begin(cx, ticket, source, request);
+                self.resolved(cx, resolved);
+                Some(Ok(ticket))
+            }
+            Err(fault) if fault.is_guess => {
+                let ticket = cx.later();
+                let answer = Held::Resolve(ticket, fault.json());
+                self.guard.answer(cx, None, source, answer);
+                Some(Ok(ticket))
+            }
+            Err(fault) => Some(Err(fault)),
+        }
     }
 
     /// Goes on with a request once the names in it are known.
@@ -220,20 +250,8 @@ impl Plugin for VideoRoom {
         let fault = match message.body.get("request") {
             Some(Value::String(name)) => {
                 let lower = name.to_ascii_lowercase();
-                match manage::read(&lower, &message.body, &cx.config.videoroom) {
-                    Some(Ok(request)) => {
-                        let ticket = cx.later();
-                        let source = handle.session;
-                        let resolved = self.resolving.begin(cx, ticket, source, request);
-                        self.resolved(cx, resolved);
-                        return Ok(Answer::Later(ticket));
-                    }
-                    Some(Err(fault)) if fault.is_guess => {
-                        let ticket = cx.later();
-                        let answer = Held::Resolve(ticket, fault.json());
-                        self.guard.answer(cx, None, handle.session, answer);
-                        return Ok(Answer::Later(ticket));
-                    }
+                match self.ask(cx, handle.session, &lower, &message.body) {
+                    Some(Ok(ticket)) => return Ok(Answer::Later(ticket)),
                     Some(Err(fault)) => fault,
                     None if member::REQUESTS.contains(&&*lower) => {
                         let member = self.members.entry(handle).or_default();
@@ -300,6 +318,22 @@ impl Plugin for VideoRoom {
         metrics.videoroom_wrong_secrets += self.guard.counts.wrong;
         metrics.videoroom_held_answers += self.guard.counts.held;
         metrics.videoroom_dropped_answers += self.guard.counts.dropped;
+    }
+
+    fn admin(&mut self, cx: &mut Cx<'_>, request: &Map<String, Value>) -> Option<AdminAnswer> {
+        let fault = match request.get("request") {
+            // What needs a handle is as unknown here as what there is not.
+            Some(Value::String(name)) => {
+                match self.ask(cx, OPERATOR, &name.to_ascii_lowercase(), request) {
+                    Some(Ok(ticket)) => return Some(AdminAnswer::Later(ticket)),
+                    Some(Err(fault)) => fault,
+                    None => Fault::unknown_request(name),
+                }
+            }
+            Some(_) => Fault::wrong_type("request", "a string"),
+            None => Fault::missing("request"),
+        };
+        Some(AdminAnswer::Now(fault.json()))
     }
 
     fn looked_up(&mut self, cx: &mut Cx<'_>, id: LookupId, address: Option<IpAddr>) {
