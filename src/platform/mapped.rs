@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::Clocks;
+use crate::base::clock::Monotonic;
 use crate::wire::stun;
 
 /// How long an answer is waited for.
@@ -24,14 +26,16 @@ pub(super) fn mapped_address(server: SocketAddr, local_port: u16) -> io::Result<
     let mut transaction = [0; 12];
     rustix::rand::getrandom(&mut transaction, rustix::rand::GetRandomFlags::empty())?;
     let request = stun::binding_request(transaction);
-    let end = Instant::now() + PATIENCE;
+    let clocks = Clocks::default();
+    let now = || clocks.sample().monotonic;
+    let end = now() + PATIENCE;
     let mut wait = FIRST_WAIT;
     loop {
         socket.send(&request)?;
-        if let Some(address) = answer(&socket, transaction, end.min(Instant::now() + wait))? {
+        if let Some(address) = answer(&socket, transaction, &now, end.min(now() + wait))? {
             return Ok(address);
         }
-        if Instant::now() >= end {
+        if now() >= end {
             return Err(io::ErrorKind::TimedOut.into());
         }
         wait *= 2;
@@ -42,11 +46,12 @@ pub(super) fn mapped_address(server: SocketAddr, local_port: u16) -> io::Result<
 fn answer(
     socket: &UdpSocket,
     transaction: [u8; 12],
-    until: Instant,
+    now: &dyn Fn() -> Monotonic,
+    until: Monotonic,
 ) -> io::Result<Option<SocketAddr>> {
     let mut datagram = [0; 1_500];
     loop {
-        let left = until.saturating_duration_since(Instant::now());
+        let left = until.saturating_since(now());
         if left.is_zero() {
             return Ok(None);
         }
@@ -97,7 +102,9 @@ mod tests {
     fn a_server_is_asked_again_until_it_answers() {
         let server = UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
-        let serving = thread::spawn(move || serve(&server));
+        let serving = thread::Builder::new()
+            .spawn(move || serve(&server))
+            .unwrap();
         let mapped = mapped_address(address, 0).unwrap();
         serving.join().unwrap();
         assert_eq!(mapped.ip(), address.ip());
