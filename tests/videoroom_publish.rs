@@ -284,6 +284,15 @@ fn what_is_wrong_with_an_offer_or_a_setting_is_named() {
         let body = json!({"request": "configure", "streams": [{"send": true}, {"send": true}]});
         let text = "Invalid value (mid can't be null in a streams array)";
         check_fault(&users[0].tell(gateway, &body), 430, text);
+        let body = json!({"request": "configure", "streams": [{"mid": "9", "send": false}]});
+        check_fault(
+            &users[0].tell(gateway, &body),
+            428,
+            "No such mid '9' published",
+        );
+        let body = json!({"request": "configure", "descriptions": [5]});
+        let text = "Missing mandatory element (mid)";
+        check_fault(&users[0].tell(gateway, &body), 429, text);
         let body = json!({"request": "configure", "descriptions": [{"mid": "0"}]});
         let text = "Missing mandatory element (description)";
         check_fault(&users[0].tell(gateway, &body), 429, text);

@@ -213,6 +213,41 @@ fn who_cannot_subscribe_is_told_why() {
                 "Empty switch list",
             ),
             (
+                json!({"request": "update", "subscribe": []}),
+                430,
+                "Empty subscription list",
+            ),
+            (
+                json!({"request": "update", "unsubscribe": []}),
+                430,
+                "Empty unsubscription list",
+            ),
+            (
+                json!({"request": "subscribe", "streams": [5]}),
+                429,
+                "Missing mandatory element (feed)",
+            ),
+            (
+                json!({"request": "subscribe", "streams": [{"mid": 5}]}),
+                430,
+                "Invalid element type (mid should be a string)",
+            ),
+            (
+                json!({"request": "switch", "streams": [{"mid": "0"}]}),
+                429,
+                "Missing mandatory element (sub_mid)",
+            ),
+            (
+                json!({"request": "configure", "streams": [{"mid": "9", "send": false}]}),
+                428,
+                "No such mid '9' in subscription",
+            ),
+            (
+                json!({"request": "joinandconfigure"}),
+                423,
+                "Unknown request 'joinandconfigure'",
+            ),
+            (
                 json!({"request": "publish"}),
                 423,
                 "Unknown request 'publish'",

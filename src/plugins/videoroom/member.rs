@@ -287,12 +287,8 @@ impl Member {
                 Err(Fault::new(Code::AlreadyJoined, text))
             }
             Role::Publisher(_) => self.serve_publisher(cx, handle, &name, message),
-            Role::Subscriber(subscriber) if is_join => {
-                let text = if subscriber.is_out {
-                    "Not in a room (create a new handle)"
-                } else {
-                    "Already in as a subscriber on this handle"
-                };
+            Role::Subscriber(_) if name.eq_ignore_ascii_case("join") => {
+                let text = "Already in as a subscriber on this handle";
                 Err(Fault::new(Code::AlreadyJoined, text))
             }
             Role::Subscriber(_) => self.serve_subscriber(cx, handle, &name, message),
@@ -386,6 +382,7 @@ impl Member {
                 let data = publisher.configured();
                 match jsep {
                     None => {
+                        publisher.check_mids(&settings)?;
                         publisher.apply(cx, handle, &mut settings);
                         cx.push(handle, Some(transaction), data, None);
                     }

@@ -112,11 +112,9 @@ impl Settings {
         fields.may_flag("restart")?;
         match fields.may_array("streams")? {
             Some(array) => {
+                let nothing = Map::new();
                 for item in array {
-                    let Value::Object(item) = item else {
-                        return Err(Fault::wrong_type("streams", "an array"));
-                    };
-                    let item = Fields::new(item, form);
+                    let item = Fields::new(item.as_object().unwrap_or(&nothing), form);
                     let stream = StreamSettings::read(&item)?;
                     if stream.mid.is_none() && array.len() > 1 {
                         let text = "Invalid value (mid can't be null in a streams array)";
@@ -219,12 +217,10 @@ pub(super) fn descriptions(fields: &Fields<'_>) -> Result<Vec<Description>, Faul
     let Some(array) = fields.may_array("descriptions")? else {
         return Ok(Vec::new());
     };
+    let nothing = Map::new();
     let mut all = Vec::new();
     for item in array {
-        let Value::Object(item) = item else {
-            return Err(Fault::wrong_type("descriptions", "an array"));
-        };
-        let item = Fields::new(item, IdForm::Numbers);
+        let item = Fields::new(item.as_object().unwrap_or(&nothing), IdForm::Numbers);
         all.push(Description {
             mid: item.need_text("mid")?.into(),
             text: item.need_text("description")?.into(),
@@ -258,6 +254,23 @@ impl Publisher {
         let room = self.room.clone();
         let home = room.home(cx.shards);
         cx.send(home, Msg::Home { room, act });
+    }
+
+    /// Checks that the streams that settings name are published.
+    ///
+    /// # Errors
+    ///
+    /// 428.
+    pub(super) fn check_mids(&self, settings: &Settings) -> Result<(), Fault> {
+        let mut mids = settings.streams.iter().filter_map(|set| set.mid.as_deref());
+        let is_there = |mid: &&str| self.streams.iter().any(|stream| *stream.mid == **mid);
+        match mids.find(|mid| !is_there(mid)) {
+            None => Ok(()),
+            Some(mid) => {
+                let text = format!("No such mid '{mid}' published");
+                Err(Fault::new(Code::NoSuchFeed, text))
+            }
+        }
     }
 
     /// Takes over settings that need no session description.

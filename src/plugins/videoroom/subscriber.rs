@@ -82,6 +82,24 @@ impl Subscriber {
         }
     }
 
+    /// Checks that the lines that are named are there.
+    ///
+    /// # Errors
+    ///
+    /// 428.
+    pub(super) fn check_mids(&self, wishes: &[LineWish]) -> Result<(), Fault> {
+        let lines = 0..self.lines.len();
+        let is_there = |mid: &str| lines.clone().any(|line| *line.to_string() == *mid);
+        let mut mids = wishes.iter().filter_map(|wish| wish.mid.as_deref());
+        match mids.find(|mid| !is_there(mid)) {
+            None => Ok(()),
+            Some(mid) => {
+                let text = format!("No such mid '{mid}' in subscription");
+                Err(Fault::new(Code::NoSuchFeed, text))
+            }
+        }
+    }
+
     /// Carries out what `configure` says of lines.
     pub(super) fn configure(&mut self, cx: &mut Cx<'_>, handle: HandleRef, wishes: &[LineWish]) {
         let room = self.room.json();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::media::LayerTarget;
 use crate::plugins::videoroom::delay::DelayWish;
@@ -107,15 +107,15 @@ impl Wish {
     ///
     /// 429 or 430.
     pub(super) fn read_all(array: &[Value], form: IdForm) -> Result<Vec<Self>, Fault> {
-        each(array, form, "streams", |item| {
+        each(array, form, |item| {
             Ok(Self {
-                feed: item.need_id("feed")?,
                 mid: item.may_text("mid")?.map(Box::from),
                 crossref: item.may_text("crossrefid")?.map(Box::from),
                 send: item.may_flag("send")?,
                 layers: LayerWish::read(item)?,
                 delay: DelayWish::read(item)?,
                 without: Vec::new(),
+                feed: item.need_id("feed")?,
             })
         })
     }
@@ -149,12 +149,12 @@ impl SwitchWish {
         if array.is_empty() {
             return Err(Fault::element("Empty switch list"));
         }
-        each(array, form, "streams", |item| {
+        each(array, form, |item| {
             Ok(Self {
-                feed: item.need_id("feed")?,
                 mid: item.need_text("mid")?.into(),
                 sub_mid: item.need_text("sub_mid")?.into(),
                 layers: LayerWish::read(item)?,
+                feed: item.need_id("feed")?,
             })
         })
     }
@@ -167,7 +167,7 @@ impl Unwish {
     ///
     /// 430.
     pub(super) fn read_all(array: &[Value], form: IdForm) -> Result<Vec<Self>, Fault> {
-        each(array, form, "streams", |item| {
+        each(array, form, |item| {
             Ok(Self {
                 feed: item.may_id("feed")?,
                 mid: item.may_text("mid")?.map(Box::from),
@@ -187,7 +187,7 @@ impl LineWish {
         let Some(array) = fields.may_array("streams")? else {
             return Self::read_short(fields);
         };
-        let wishes = each(array, form, "streams", Self::read)?;
+        let wishes = each(array, form, Self::read)?;
         if wishes.len() > 1 && wishes.iter().any(|wish| wish.mid.is_none()) {
             let text = "Invalid value (mid can't be null in a streams array)";
             return Err(Fault::element(text));
@@ -261,17 +261,13 @@ impl LayerWish {
     }
 }
 
+/// Reads each item of an array. As in Janus, one that is no object has no members.
 fn each<T>(
     array: &[Value],
     form: IdForm,
-    name: &str,
     read: impl Fn(&Fields<'_>) -> Result<T, Fault>,
 ) -> Result<Vec<T>, Fault> {
-    let item = |item: &Value| match item {
-        Value::Object(item) => read(&Fields::new(item, form)),
-        Value::Array(_) | Value::Bool(_) | Value::Null | Value::Number(_) | Value::String(_) => {
-            Err(Fault::wrong_type(name, "an array"))
-        }
-    };
+    let nothing = Map::new();
+    let item = |item: &Value| read(&Fields::new(item.as_object().unwrap_or(&nothing), form));
     array.iter().map(item).collect()
 }

@@ -115,6 +115,7 @@ impl Member {
                 let wishes = LineWish::read_all(&fields, form)?;
                 let restarts = fields.may_flag("restart")?.unwrap_or(false);
                 let updates = fields.may_flag("update")?.unwrap_or(false);
+                subscriber.check_mids(&wishes)?;
                 subscriber.configure(cx, handle, &wishes);
                 let restart = if restarts {
                     IceRestart::Yes
@@ -154,6 +155,12 @@ impl Member {
                     let text =
                         "At least one of either 'subscribe' or 'unsubscribe' must be present";
                     return Err(Fault::new(Code::MissingElement, text));
+                }
+                if wishes.is_some_and(<[Value]>::is_empty) {
+                    return Err(Fault::element("Empty subscription list"));
+                }
+                if unwishes.is_some_and(<[Value]>::is_empty) {
+                    return Err(Fault::element("Empty unsubscription list"));
                 }
                 let wishes = Wish::read_all(wishes.unwrap_or_default(), form)?;
                 let unwishes = Unwish::read_all(unwishes.unwrap_or_default(), form)?;
@@ -342,6 +349,7 @@ struct JoinToSubscribe {
 
 impl JoinToSubscribe {
     fn read(fields: &Fields<'_>, form: IdForm, message: &PluginMessage) -> Result<Self, Fault> {
+        token_of(fields)?;
         let private_id = fields.may_count("private_id")?.unwrap_or(0);
         let manner = Manner {
             use_msid: fields.may_flag("use_msid")?.unwrap_or(false),
