@@ -432,3 +432,63 @@ fn text_ids_are_uuids_where_they_are_drawn_and_never_numbers() {
         check_fault(&users[2].ask(gateway, &exists), 430, text);
     });
 }
+
+#[test]
+fn a_list_that_is_too_long_is_refused_and_longer_ones_can_be_allowed() {
+    for (out_bytes, is_had) in [(400_000, false), (1_000_000, true)] {
+        let mut config = Config::default();
+        config.limits.out_bytes = out_bytes;
+        let mut gateway = Lockstep::with(2, config);
+        let user = User::new(&mut gateway, 0);
+        for room in 1..=600 {
+            user.ask(&mut gateway, &json!({"request": "create", "room": room}));
+        }
+        let list = user.ask(&mut gateway, &json!({"request": "list"}));
+        if is_had {
+            assert_eq!(list["list"].as_array().map(Vec::len), Some(600));
+        } else {
+            check_fault(&list, 499, "Too many rooms to list");
+        }
+    }
+}
+
+#[test]
+fn what_is_said_of_people_is_bounded_so_that_others_can_hear_it() {
+    everywhere(|gateway, users| {
+        let long = "x".repeat(16_384);
+        users[0].ask(gateway, &json!({"request": "create", "room": 5}));
+        let join = |name: &str| json!({"request": "join", "room": 5, "ptype": "publisher", "display": name});
+        let text = "Invalid element value (display is too long)";
+        let longer = format!("{long}y");
+        check_fault(&users[0].tell(gateway, &join(&longer)), 430, text);
+        let talkers: Vec<User> = (0..31).map(|_| User::new(gateway, 0)).collect();
+        for talker in &talkers {
+            assert_eq!(talker.tell(gateway, &join(&long))["videoroom"], "joined");
+        }
+        assert_eq!(
+            users[1].tell(gateway, &join("short"))["videoroom"],
+            "joined"
+        );
+        let other = User::new(gateway, 0);
+        assert_eq!(other.tell(gateway, &join("other"))["videoroom"], "joined");
+        // Whoever says more is passed over, and stays in.
+        let configure = json!({"request": "configure", "display": long});
+        assert_eq!(users[1].tell(gateway, &configure)["configured"], "ok");
+        let full = "Too much is said of the participants of this room";
+        check_fault(&users[2].tell(gateway, &join(&long)), 432, full);
+        let add = json!({
+            "request": "add_remote_publisher", "room": 5, "display": long,
+            "streams": [{"type": "data", "mindex": 0, "mid": "0"}],
+        });
+        check_fault(&users[2].ask(gateway, &add), 432, full);
+        let joined = users[2].tell(gateway, &join("last"));
+        assert_eq!(joined["videoroom"], "joined");
+        let people = users[2].ask(gateway, &json!({"request": "listparticipants", "room": 5}));
+        let people = people["participants"].as_array().expect("an array").iter();
+        let short: Vec<&Value> = people
+            .map(|person| &person["display"])
+            .filter(|name| name.as_str().is_some_and(|name| name.len() < 100))
+            .collect();
+        assert_eq!(short.len(), 3, "{short:?}");
+    });
+}

@@ -509,3 +509,23 @@ fn streams_are_named_after_their_publishers_on_demand() {
         assert_eq!(lines(&offer, "a=msid:"), ["a=msid:2 0", "a=msid:2 1"]);
     });
 }
+
+#[test]
+fn a_publisher_with_much_to_say_can_be_subscribed_to() {
+    everywhere(|gateway, users| {
+        users[0].ask(gateway, &json!({"request": "create", "room": 5}));
+        let stream =
+            |n: usize| json!({"type": "audio", "mindex": n, "mid": n.to_string(), "codec": "opus"});
+        for (id, count, is_named) in [(1, 100, false), (2, 10, true)] {
+            let add = json!({
+                "request": "add_remote_publisher", "room": 5, "id": id,
+                "display": "x".repeat(16_000), "streams": (0..count).map(stream).collect::<Vec<_>>(),
+            });
+            assert_eq!(users[0].ask(gateway, &add)["videoroom"], "success");
+            let wish = watch(json!([{"feed": id}]));
+            let (data, _) = users[id].negotiate(gateway, &wish, None);
+            assert_eq!(data["streams"].as_array().map(Vec::len), Some(count));
+            assert_eq!(data["streams"][0].get("feed_display").is_some(), is_named);
+        }
+    });
+}

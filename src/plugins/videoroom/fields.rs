@@ -9,6 +9,9 @@ use subtle::ConstantTimeEq as _;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 
+/// Bytes of what everybody is shown of somebody or something: a name, or metadata as JSON.
+const LABEL_BYTES_MAX: usize = 16_384;
+
 /// The members of an object, and the form of ids.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fields<'a> {
@@ -60,6 +63,29 @@ impl<'a> Fields<'a> {
         self.read(name, "an object", |value| {
             value.is_object().then_some(value)
         })
+    }
+
+    /// A text that everybody in a room is shown.
+    pub(super) fn may_label(&self, name: &str) -> Result<Option<&'a str>, Fault> {
+        let text = self.may_text(name)?;
+        match text {
+            Some(text) if text.len() > LABEL_BYTES_MAX => Err(Fault::element(format!(
+                "Invalid element value ({name} is too long)"
+            ))),
+            Some(_) | None => Ok(text),
+        }
+    }
+
+    /// What else everybody in a room is to know of somebody.
+    pub(super) fn may_metadata(&self) -> Result<Option<Value>, Fault> {
+        let metadata = self.may_object("metadata")?;
+        let is_big = |value: &&Value| value.to_string().len() > LABEL_BYTES_MAX;
+        if metadata.filter(is_big).is_some() {
+            return Err(Fault::element(
+                "Invalid element value (metadata is too big)",
+            ));
+        }
+        Ok(metadata.cloned())
     }
 
     pub(super) fn may_id(&self, name: &str) -> Result<Option<Id>, Fault> {

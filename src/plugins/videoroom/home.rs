@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::base::id::{HandleRef, PeerId, ShardId};
 use crate::config::VideoRoomConfig;
@@ -214,7 +214,6 @@ impl Home {
                 }
             },
         };
-        room.check_crowd(cx.config.limits.room_people_count)?;
         // Not zero, which stands for none.
         let private_id = (cx.rng.next_u64() >> 32) as u32 | 1;
         let data = room.joined(id, &user, private_id, talk);
@@ -224,6 +223,7 @@ impl Home {
             metadata,
             ..Participant::at(place)
         };
+        room.check_crowd(cx.config.limits.room_people_count, person.said())?;
         let joining = person.called(json!({"id": user.json()}));
         room.people.insert(user.clone(), person);
         let joined = Joined {
@@ -338,6 +338,7 @@ impl Home {
         let Some(person) = room.people.get_mut(user) else {
             return;
         };
+        let before = (person.display.clone(), person.metadata.clone());
         // Those who had no name before are not announced, as in Janus.
         let mut event = None;
         if metadata.is_some() {
@@ -354,6 +355,13 @@ impl Home {
             if old.is_some() {
                 event = Some(person.called(json!({"videoroom": "event", "id": user.json()})));
             }
+        }
+        if !room.can_tell_all() {
+            debug!("a new name is passed over: too much is said in its room");
+            if let Some(person) = room.people.get_mut(user) {
+                (person.display, person.metadata) = before;
+            }
+            return;
         }
         if let Some(event) = event {
             room.tell_others(cx, user, &event);
@@ -376,6 +384,17 @@ impl Home {
         };
         person.streams = streams;
         person.e2ee = e2ee;
+        if !room.can_tell_all() {
+            debug!("descriptions are left out: too much is said in their room");
+            if let Some(person) = room.people.get_mut(user) {
+                for stream in &mut person.streams {
+                    stream.description = None;
+                }
+            }
+        }
+        let Some(person) = room.people.get_mut(user) else {
+            return;
+        };
         person.tell_exports(cx);
         person.tell_audience(cx);
         if person.publishing != Publishing::Yes {

@@ -19,7 +19,7 @@ use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{
     HomeAct, Join, JoinWish, Joined, Msg, News, TalkWish, TokenShown,
 };
-use crate::plugins::videoroom::publisher::{Publisher, Settings, metadata};
+use crate::plugins::videoroom::publisher::{Publisher, Settings};
 use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
 use crate::plugins::videoroom::wish::{SwitchWish, Wish};
 
@@ -518,8 +518,8 @@ impl JoinWish {
     fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         Ok(Self {
             id: fields.may_id("id")?,
-            display: fields.may_text("display")?.map(Box::from),
-            metadata: metadata(fields)?,
+            display: fields.may_label("display")?.map(Box::from),
+            metadata: fields.may_metadata()?,
             token: fields.may_text("token")?.map(Box::from),
             talk: TalkWish::read(fields)?,
         })

@@ -45,7 +45,7 @@ use crate::gateway::plugin::{
 use crate::media::{LineRef, Media, PeerEvent, PlainEvent};
 use crate::metrics::Metrics;
 use exports::Exports;
-use fault::Fault;
+use fault::{Code, Fault};
 use guard::{Guard, Held};
 use home::Home;
 use keeper::Keeper;
@@ -168,7 +168,14 @@ impl VideoRoom {
                 }
                 let parts = self.lists.remove(&ticket).into_iter().flatten();
                 let list: Vec<Value> = parts.flatten().flatten().collect();
-                cx.resolve(ticket, json!({"videoroom": "success", "list": list}));
+                let answer = json!({"videoroom": "success", "list": list});
+                // Written with blanks it may be twice as long, and no answer may be longer than
+                // what a connection holds.
+                if answer.to_string().len() > cx.config.limits.out_bytes / 2 {
+                    let fault = Fault::new(Code::Unknown, "Too many rooms to list");
+                    return cx.resolve(ticket, fault.json());
+                }
+                cx.resolve(ticket, answer);
             }
         }
     }

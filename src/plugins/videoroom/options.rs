@@ -141,7 +141,10 @@ impl RoomOptions {
             }
             Ok::<_, Fault>(())
         };
-        options.description = text("description")?.unwrap_or_default().to_owned();
+        options.description = fields
+            .may_label("description")?
+            .unwrap_or_default()
+            .to_owned();
         flag("is_private", &mut options.is_private)?;
         options.allowed = fields
             .may_texts("allowed")?
@@ -458,7 +461,10 @@ impl Edit {
     pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         let text = |name| Ok::<_, Fault>(fields.may_text(name)?.filter(|text| !text.is_empty()));
         Ok(Self {
-            description: text("new_description")?.map(str::to_owned),
+            description: fields
+                .may_label("new_description")?
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned),
             is_private: fields.may_flag("new_is_private")?,
             secret: text("new_secret")?.map(Box::from),
             pin: text("new_pin")?.map(Box::from),

@@ -104,8 +104,8 @@ impl Settings {
         };
         fields.may_flag("record")?;
         fields.may_text("filename")?;
-        settings.display = fields.may_text("display")?.map(Box::from);
-        settings.metadata = metadata(&fields)?;
+        settings.display = fields.may_label("display")?.map(Box::from);
+        settings.metadata = fields.may_metadata()?;
         settings.talk = TalkWish::read(&fields)?;
         settings.descriptions = descriptions(&fields)?;
         fields.may_flag("update")?;
@@ -193,25 +193,6 @@ impl TalkWish {
     }
 }
 
-/// Bytes of `metadata` as JSON. Everybody in a room is told of everybody's, in one event.
-const METADATA_BYTES_MAX: usize = 16_384;
-
-/// Reads `metadata`.
-///
-/// # Errors
-///
-/// 430.
-pub(super) fn metadata(fields: &Fields<'_>) -> Result<Option<Value>, Fault> {
-    let metadata = fields.may_object("metadata")?;
-    let is_big = |value: &&Value| value.to_string().len() > METADATA_BYTES_MAX;
-    if metadata.filter(is_big).is_some() {
-        return Err(Fault::element(
-            "Invalid element value (metadata is too big)",
-        ));
-    }
-    Ok(metadata.cloned())
-}
-
 /// Reads `descriptions`: what is to be said of each mid.
 pub(super) fn descriptions(fields: &Fields<'_>) -> Result<Vec<Description>, Fault> {
     let Some(array) = fields.may_array("descriptions")? else {
@@ -223,7 +204,10 @@ pub(super) fn descriptions(fields: &Fields<'_>) -> Result<Vec<Description>, Faul
         let item = Fields::new(item.as_object().unwrap_or(&nothing), IdForm::Numbers);
         all.push(Description {
             mid: item.need_text("mid")?.into(),
-            text: item.need_text("description")?.into(),
+            text: item
+                .may_label("description")?
+                .ok_or_else(|| Fault::missing("description"))?
+                .into(),
         });
     }
     Ok(all)

@@ -72,8 +72,8 @@ pub(super) fn read(name: &str, fields: &Fields<'_>) -> Option<Result<RoomAction,
 
 fn add(fields: &Fields<'_>) -> Result<RoomAction, Fault> {
     let id = fields.may_id("id")?;
-    let display = fields.may_text("display")?.map(Box::from);
-    let metadata = fields.may_object("metadata")?.cloned();
+    let display = fields.may_label("display")?.map(Box::from);
+    let metadata = fields.may_metadata()?;
     if fields
         .may_text("mcast")?
         .is_some_and(|group| !group.is_empty())
@@ -99,8 +99,8 @@ fn add(fields: &Fields<'_>) -> Result<RoomAction, Fault> {
 fn update(fields: &Fields<'_>) -> Result<RoomAction, Fault> {
     Ok(RoomAction::UpdateRemote(Box::new(UpdateRemote {
         id: fields.need_id("id")?,
-        display: fields.may_text("display")?.map(Box::from),
-        metadata: fields.may_object("metadata")?.cloned(),
+        display: fields.may_label("display")?.map(Box::from),
+        metadata: fields.may_metadata()?,
         srtp: srtp(fields)?,
         streams: streams(fields)?,
     })))

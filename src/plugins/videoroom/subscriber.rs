@@ -26,6 +26,10 @@ use crate::wire::sdp::{OfferLine, OfferPlan, SessionDescription};
 /// The port that data channels use within DTLS (RFC 8841 section 5).
 const SCTP_PORT: u16 = 5000;
 
+/// Bytes of all lines as the client sees them. Beyond it they go without what publishers say of
+/// themselves, because it would not fit into an event together with the offer.
+const STREAMS_BYTES_MAX: usize = 512 << 10;
+
 /// A subscriber, on the shard of its session.
 #[derive(Debug)]
 pub(super) struct Subscriber {
@@ -391,9 +395,18 @@ impl Subscriber {
     /// All lines, as the client sees them.
     pub(super) fn streams(&self, cx: &Cx<'_>) -> Value {
         let lines = self.lines.iter().enumerate();
-        lines
+        let mut lines: Vec<Value> = lines
             .map(|(index, line)| line.json(index, cx.media))
-            .collect()
+            .collect();
+        let size: usize = lines.iter().map(|line| line.to_string().len()).sum();
+        if size > STREAMS_BYTES_MAX {
+            for line in lines.iter_mut().filter_map(Value::as_object_mut) {
+                for label in ["feed_display", "feed_metadata", "feed_description"] {
+                    line.remove(label);
+                }
+            }
+        }
+        lines.into()
     }
 
     /// Whether there is anything to offer.

@@ -16,6 +16,10 @@ use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
 use crate::plugins::videoroom::{PACKAGE, dummy};
 
+/// Bytes of names, metadata and descriptions of all in a room. They go into one event for those who
+/// join, and a session may have a megabyte of events.
+const SAID_BYTES_MAX: usize = 512 << 10;
+
 impl Room {
     pub(super) fn new(id: &Id, options: RoomOptions, shard: ShardId) -> Self {
         let mut people = BTreeMap::new();
@@ -64,17 +68,29 @@ impl Room {
         }
     }
 
-    /// Whether one more fits in.
+    /// Whether one more fits in, with all that everybody is to know of it.
     ///
     /// # Errors
     ///
     /// 432.
-    pub(super) fn check_crowd(&self, max: usize) -> Result<(), Fault> {
-        if self.people.len() < max {
+    pub(super) fn check_crowd(&self, max: usize, said: usize) -> Result<(), Fault> {
+        let text = if self.people.len() >= max {
+            format!("Maximum number of participants ({max}) already reached")
+        } else if self.said() + said > SAID_BYTES_MAX {
+            "Too much is said of the participants of this room".to_owned()
+        } else {
             return Ok(());
-        }
-        let text = format!("Maximum number of participants ({max}) already reached");
+        };
         Err(Fault::new(Code::PublishersFull, text))
+    }
+
+    /// Whether all that is said of people can be told at once.
+    pub(super) fn can_tell_all(&self) -> bool {
+        self.said() <= SAID_BYTES_MAX
+    }
+
+    fn said(&self) -> usize {
+        self.people.values().map(Participant::said).sum()
     }
 
     /// What somebody who joins is told.
@@ -135,6 +151,16 @@ impl Room {
     }
 }
 
+/// Bytes of what is said of somebody.
+pub(super) fn said<'a>(
+    display: Option<&str>,
+    metadata: Option<&Value>,
+    descriptions: impl Iterator<Item = &'a str>,
+) -> usize {
+    let metadata = metadata.map_or(0, |value| value.to_string().len());
+    display.map_or(0, str::len) + metadata + descriptions.map(str::len).sum::<usize>()
+}
+
 impl Participant {
     /// Somebody who does nothing yet.
     pub(super) const fn at(place: Place) -> Self {
@@ -152,6 +178,13 @@ impl Participant {
             talking: BTreeSet::new(),
             exported: Exported::new(),
         }
+    }
+
+    /// Bytes of what everybody is told of it in its own words.
+    pub(super) fn said(&self) -> usize {
+        let (display, metadata) = (self.display.as_deref(), self.metadata.as_ref());
+        let descriptions = self.streams.iter().filter_map(|s| s.description.as_deref());
+        said(display, metadata, descriptions)
     }
 
     /// Whether it has a handle here.

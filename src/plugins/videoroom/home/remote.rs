@@ -11,11 +11,12 @@ use crate::gateway::plugin::Cx;
 use crate::media::{DataForm, Enabled, LineRef, Talking};
 use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::fault::{Code, Fault};
+use crate::plugins::videoroom::home::people::said;
 use crate::plugins::videoroom::home::{Home, Participant, Publishing, Room, no_room, tell};
 use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::{Managed, Msg, News, Place, TalkWish};
 use crate::plugins::videoroom::options::RoomOptions;
-use crate::plugins::videoroom::remote::{Opened, Opening, UpdateRemote};
+use crate::plugins::videoroom::remote::{Opened, Opening, RemoteStream, UpdateRemote};
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 
 /// What stands for a publisher of another gateway where handles stand for others: sessions are
@@ -71,7 +72,10 @@ impl Home {
         let room = room.ok_or_else(|| no_room(&opening.room));
         let room = room.and_then(|room| {
             room.has_place_for(opening.add.id.as_ref())?;
-            room.check_crowd(cx.config.limits.room_people_count)?;
+            let add = &opening.add;
+            let descriptions = add.streams.iter().filter_map(RemoteStream::description);
+            let said = said(add.display.as_deref(), add.metadata.as_ref(), descriptions);
+            room.check_crowd(cx.config.limits.room_people_count, said)?;
             Ok(room)
         });
         let peer = match &room {
@@ -150,9 +154,17 @@ impl Home {
         cx.media.update_source(peer, lines, update.srtp.as_ref());
         let mut is_other = streams != person.streams;
         is_other |= update.display.is_some() && person.display != update.display;
+        let before = (person.display.clone(), person.metadata.clone());
         person.display = update.display.or(person.display.take());
         is_other |= update.metadata.is_some() && person.metadata != update.metadata;
         person.metadata = update.metadata.or(person.metadata.take());
+        if !room.can_tell_all() {
+            if let Some(person) = room.people.get_mut(&user) {
+                (person.display, person.metadata) = before;
+            }
+            let text = "Too much is said of the participants of this room";
+            return Err(Fault::new(Code::PublishersFull, text));
+        }
         if is_other {
             self.streams(cx, id, &user, streams, false);
             if let Some(room) = self.rooms.get(id) {
