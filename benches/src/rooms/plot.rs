@@ -49,6 +49,7 @@ const LEFT: f64 = 60.0;
 const RIGHT: f64 = 520.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 310.0;
+const LABEL_HEIGHT: f64 = 14.0;
 
 /// Told apart with any kind of sight, and in print by their order.
 const COLOURS: [&str; 5] = ["#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9"];
@@ -79,6 +80,7 @@ fn picture(summaries: &[Summary], what: Measure) -> String {
             servers.push(&summary.server);
         }
     }
+    let mut labels: Vec<f64> = Vec::new();
     for (server, colour) in servers.iter().zip(COLOURS.iter().cycle()) {
         let of_server = |each: &&Summary| each.server == *server;
         let mut mine: Vec<_> = summaries.iter().filter(of_server).collect();
@@ -88,7 +90,17 @@ fn picture(summaries: &[Summary], what: Measure) -> String {
             .map(|each| (frame.x(receivers(each)), frame.y(what.of(each))))
             .collect();
         let last = mine.last().map_or(0.0, |each| what.of(each));
-        draw_line(&mut svg, colour, &points, &format!("{server}: {last:.1}"));
+        draw_line(&mut svg, colour, &points);
+        let (x, mut y) = points.last().copied().unwrap_or((LEFT, BOTTOM));
+        while labels.iter().any(|other| (other - y).abs() < LABEL_HEIGHT) {
+            y -= 1.0;
+        }
+        labels.push(y);
+        let (x, y) = (x + 10.0, y + 4.0);
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{colour}\">{server}: {last:.1}</text>"
+        );
     }
     svg.push_str("</svg>\n");
     svg
@@ -149,7 +161,7 @@ impl Frame {
     }
 }
 
-fn draw_line(svg: &mut String, colour: &str, points: &[(f64, f64)], label: &str) {
+fn draw_line(svg: &mut String, colour: &str, points: &[(f64, f64)]) {
     let line: Vec<_> = points
         .iter()
         .map(|(x, y)| format!("{x:.1},{y:.1}"))
@@ -163,13 +175,6 @@ fn draw_line(svg: &mut String, colour: &str, points: &[(f64, f64)], label: &str)
         let _ = writeln!(
             svg,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{colour}\"/>"
-        );
-    }
-    if let Some((x, y)) = points.last() {
-        let (x, y) = (x + 10.0, y + 4.0);
-        let _ = writeln!(
-            svg,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"{colour}\">{label}</text>"
         );
     }
 }
