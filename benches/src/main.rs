@@ -12,6 +12,7 @@ mod polls;
 mod process;
 mod progress;
 mod rooms;
+mod storm;
 mod target;
 
 use std::process::ExitCode;
@@ -39,6 +40,8 @@ enum Work {
     Polls(polls::Arguments),
     /// Fills rooms of several servers in turn, and prints what each forwarded packet costs them.
     Rooms(rooms::Arguments),
+    /// Makes and ends sessions of several servers in turn, as fast as they can.
+    Storm(storm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Work::Plot(arguments) => rooms::plot::run(&arguments),
         Work::Polls(arguments) => polls::run(&arguments),
         Work::Rooms(arguments) => rooms::run(&arguments),
+        Work::Storm(arguments) => storm::run(&arguments),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
