@@ -33,7 +33,7 @@ function libraries() {
 function fileFor(path, library) {
   if (library[path]) return library[path];
   const name = normalize(path.endsWith('/') ? `${path}index.html` : path);
-  const shown = name.startsWith('/echotest/') && TYPES[extname(name)];
+  const shown = /^\/(echotest|videoroom)\//.test(name) && TYPES[extname(name)];
   return shown ? join(here, name) : null;
 }
 
@@ -83,4 +83,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const at = process.argv.indexOf('--port');
   const { url } = await serve({ port: at > 0 ? Number(process.argv[at + 1]) : 8000 });
   console.log(`EchoTest: ${url}/echotest/`);
+  console.log(`VideoRoom: ${url}/videoroom/`);
 }

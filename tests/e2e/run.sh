@@ -75,8 +75,10 @@ else
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish event-stream aiortc delivery
+		start videoroom node videoroom.mjs "$binary"
+		finish videoroom
 	else
-		without 'browser, faulty front, echotest, WebSocket, event stream' 'chromium, playwright-core or janus-gateway'
+		without 'browser, faulty front, echotest, WebSocket, event stream, VideoRoom' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish aiortc delivery
