@@ -42,7 +42,9 @@ fn told(gateway: &mut Lockstep) -> Vec<String> {
             "plugin",
             "connection",
         ];
+        let request = event["data"]["event"].as_str();
         let word = names.iter().find_map(|name| event[name].as_str());
+        let word = word.or(request);
         let word = word.or_else(|| {
             let members = event.as_object().expect("an event is an object");
             members.keys().next().map(String::as_str)
@@ -102,8 +104,11 @@ fn a_call_is_told_from_birth_to_death_in_order() {
     assert_eq!(
         without_candidates,
         [
+            "128 request",
             "1 created",
+            "128 request",
             "2 attached",
+            "128 request",
             "8 remote",
             "16/1 gathering",
             "8 local",
@@ -115,8 +120,76 @@ fn a_call_is_told_from_birth_to_death_in_order() {
     gateway.post(client, &format!("/janus/{session}"), &destroy);
     assert_eq!(
         told(&mut gateway),
-        ["16/6 hangup", "2 detached", "1 destroyed"]
+        ["128 request", "16/6 hangup", "2 detached", "1 destroyed"]
     );
+}
+
+#[test]
+fn a_session_names_the_request_that_made_it() {
+    let mut gateway = gateway(2, "sessions,transports");
+    let client = gateway.connect(1);
+    let create = json!({"janus": "create", "transaction": "c"});
+    gateway.post(client, "/janus", &create);
+    gateway.post(client, "/janus", &create);
+    let reports = &gateway.reports;
+    assert_eq!(
+        reports[0]["event"]["data"],
+        json!({"event": "request", "admin_api": false, "ip": "127.0.0.1", "port": 40_000})
+    );
+    let ids: Vec<_> = reports
+        .iter()
+        .map(|report| {
+            let event = &report["event"];
+            let id = event.get("id").unwrap_or(&event["transport"]["id"]);
+            id.as_str().expect("ids are text").to_owned()
+        })
+        .collect();
+    assert_eq!(ids[0], ids[1]);
+    assert_eq!(ids[2], ids[3]);
+    assert_ne!(ids[0], ids[2]);
+}
+
+#[test]
+fn a_socket_is_told_of_when_it_comes_and_when_it_goes() {
+    let mut gateway = gateway(2, "transports");
+    let client = gateway.connect_to(1, Listener::WebSocket);
+    gateway.send(
+        client,
+        "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+         Sec-WebSocket-Protocol: janus-protocol\r\n\r\n",
+    );
+    gateway.reset(client);
+    let [came, went] = &gateway.reports[..] else {
+        panic!("not two reports: {:?}", gateway.reports);
+    };
+    let (came, went) = (&came["event"], &went["event"]);
+    assert_eq!(came["transport"], "janus.transport.websockets");
+    assert_eq!(came["id"], went["id"]);
+    assert_eq!(
+        came["data"],
+        json!({"event": "connected", "admin_api": false, "ip": "127.0.0.1"})
+    );
+    assert_eq!(went["data"], json!({"event": "disconnected"}));
+}
+
+#[test]
+fn every_15_seconds_the_shards_are_counted_together() {
+    let mut gateway = gateway(3, "core");
+    let clients = [0, 1, 2].map(|shard| gateway.connect(shard));
+    gateway.echo(clients[1]);
+    gateway.echo(clients[2]);
+    gateway.reports.clear();
+    gateway.advance(std::time::Duration::from_secs(31));
+    let infos: Vec<_> = gateway
+        .reports
+        .iter()
+        .map(|report| (report["subtype"].clone(), report["event"].clone()))
+        .collect();
+    let update = json!({"status": "update", "info": {
+        "sessions": 2, "handles": 2, "peerconnections": 0, "stats-period": 1,
+    }});
+    assert_eq!(infos, [(json!(1), update.clone()), (json!(1), update)]);
 }
 
 #[test]
@@ -150,8 +223,11 @@ fn one_shard_tells_of_start_and_stop() {
     assert_eq!(started["info"]["janus"], "server_info");
     assert_eq!(started["info"].get("transaction"), None);
     assert_eq!(started["info"]["event_handlers"], true);
+    gateway.control(Control::Signal(15));
     gateway.control(Control::Stop);
     gateway.advance(std::time::Duration::from_secs(3));
+    let last = gateway.reports.last().expect("it was told");
+    assert_eq!(last["event"], json!({"status": "shutdown", "signum": 15}));
     assert_eq!(told(&mut gateway), ["256/1 started", "256/2 shutdown"]);
 }
 

@@ -206,7 +206,7 @@ impl Core for Scripted {
         match input {
             Input::Control(Control::Configure(_)) => {}
             Input::Control(Control::Drain) => out.close_listeners = true,
-            Input::Control(Control::Silent(_)) => {}
+            Input::Control(Control::Signal(_) | Control::Silent(_)) => {}
             Input::Control(Control::Stop) => self.stopped = true,
             Input::Datagram { sock, from, bytes } => self.datagram((sock, from), bytes, out),
             Input::LookedUp { address, .. } => {

@@ -105,6 +105,7 @@ impl Gateway {
             match act {
                 Act::Event(event) => self.publish_one(now, *event, metrics),
                 Act::Hangup(handle) => {
+                    self.report_last_statistics(now, handle);
                     let peer = self.handle_mut(handle).and_then(|entry| entry.peer.take());
                     let Some(peer) = peer else { continue };
                     self.media.close(now, peer);

@@ -10,6 +10,7 @@ use crate::config::ReportKind;
 use crate::gateway::Gateway;
 use crate::gateway::handle::Description;
 use crate::gateway::plugin::{JsepOut, PluginMessage};
+use crate::gateway::reports::Transport;
 use crate::gateway::session::Via;
 use crate::media::PeerEvent;
 
@@ -19,12 +20,12 @@ const COMPONENT: &str = "\"stream_id\":1,\"component_id\":1";
 impl Gateway {
     pub(super) fn report_created(&mut self, now: Now, session: SessionId, via: Via) {
         let (transport, id) = match via {
-            Via::Http => ("janus.transport.http", 0),
-            Via::Socket(origin) => ("janus.transport.websockets", origin.serial),
+            Via::Http(origin) => (Transport::Http, origin.number()),
+            Via::Socket(origin) => (Transport::WebSockets, origin.number()),
         };
         let event = json!({
             "name": "created",
-            "transport": {"transport": transport, "id": id.to_string()},
+            "transport": {"transport": transport.package(), "id": id.to_string()},
         });
         self.report_session(now, session, &event.to_string());
     }
@@ -218,7 +219,11 @@ impl Gateway {
                 let kind = (ReportKind::Media, Some(2));
                 self.report_handle(now.realtime, kind, handle, &told.to_string());
             }
-            PeerEvent::Up => self.report_up(now, handle, peer),
+            PeerEvent::Statistics(last) => self.report_statistics(now, handle, last),
+            PeerEvent::Up => {
+                self.report_up(now, handle, peer);
+                self.watch_statistics(now, handle);
+            }
             PeerEvent::Data { .. }
             | PeerEvent::DataClose { .. }
             | PeerEvent::DataOpen { .. }

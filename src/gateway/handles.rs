@@ -114,6 +114,7 @@ impl Gateway {
     ) -> Reply {
         let peer = self.handle_mut(handle).and_then(|entry| entry.peer);
         if let Some(peer) = peer {
+            self.report_last_statistics(now, handle);
             self.media.close(now, peer);
             self.hung_up(now, handle, reason, metrics);
         }
@@ -255,6 +256,7 @@ impl Gateway {
 
     /// Takes a handle away, with its PeerConnection, and tells its plugin.
     pub(super) fn drop_handle(&mut self, now: Now, handle: HandleRef, metrics: &mut Metrics) {
+        self.report_last_statistics(now, handle);
         let peer = self.handle_mut(handle).and_then(|entry| entry.peer.take());
         if let Some(peer) = peer {
             self.media.close(now, peer);
@@ -310,6 +312,7 @@ impl Gateway {
             }
             self.report_media(now, handle, peer, &event);
             let told = match &event {
+                PeerEvent::Statistics(_) => continue,
                 PeerEvent::Hangup { reason } => {
                     self.hung_up(now, handle, reason, metrics);
                     continue;

@@ -24,6 +24,7 @@ pub mod reports;
 pub mod request;
 mod runtime;
 pub mod session;
+mod statistics;
 mod tokens;
 mod trickle;
 pub mod verb;
@@ -140,6 +141,8 @@ enum Key {
     Poll(SessionId),
     /// A session that has been silent.
     Session(SessionId),
+    /// Statistics of a handle's PeerConnection.
+    Statistics(HandleRef),
     /// A session's event stream: heartbeat, or the end of its age.
     Stream(SessionId),
 }
@@ -201,6 +204,8 @@ pub struct Gateway {
     is_draining: bool,
     /// Event handlers know that the gateway runs.
     is_announced: bool,
+    /// The signal that asked the process to stop.
+    signal: Option<i32>,
 }
 
 impl Gateway {
@@ -232,6 +237,7 @@ impl Gateway {
             is_open: true,
             is_draining: false,
             is_announced: false,
+            signal: None,
         }
     }
 
@@ -471,6 +477,7 @@ impl Gateway {
                 }
                 Key::Poll(id) => self.expire_polls(now, id, metrics),
                 Key::Session(id) => self.expire_session(now, id, metrics),
+                Key::Statistics(handle) => self.expire_statistics(now, handle),
                 Key::Stream(id) => self.expire_stream(now, id, metrics),
             }
         }

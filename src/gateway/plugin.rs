@@ -20,7 +20,7 @@ use crate::base::error::ApiError;
 use crate::base::id::{HandleRef, PeerId, SessionId, ShardId, SockId};
 use crate::base::rng::Rng;
 use crate::config::Config;
-use crate::gateway::acts::Owed;
+use crate::gateway::acts::{Creditor, Owed};
 use crate::gateway::auth;
 use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Seeker, Sought, Written};
 use crate::gateway::session::Session;
@@ -257,6 +257,14 @@ impl Cx<'_> {
     /// Whether somebody still waits for a promised reply. The call that promised it is over.
     pub fn is_awaited(&self, ticket: Ticket) -> bool {
         self.owed.contains_key(&ticket)
+    }
+
+    /// The handle whose client waits for a promised reply. The call that promised it is over.
+    pub fn asker(&self, ticket: Ticket) -> Option<HandleRef> {
+        match self.owed.get(&ticket)?.to {
+            Creditor::Admin => None,
+            Creditor::Handle(handle) => Some(handle),
+        }
     }
 
     /// Has a name looked up. [`Plugin::looked_up`] follows, perhaps late; `None` if too many names

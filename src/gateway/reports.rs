@@ -13,6 +13,7 @@ use crate::base::id::{HandleRef, SessionId};
 use crate::base::json::push_string;
 use crate::config::{Config, ReportKind};
 use crate::gateway::Gateway;
+use crate::gateway::session::Origin;
 
 /// Reports of one turn of one shard.
 const REPORTS_MAX: usize = 4_096;
@@ -24,6 +25,45 @@ pub struct Report {
     pub kind: ReportKind,
     /// Compact JSON, shared by all handlers.
     pub text: Arc<str>,
+}
+
+/// What carries requests, by the name that Janus has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// HTTP.
+    Http,
+    /// WebSocket.
+    WebSockets,
+}
+
+impl Transport {
+    pub(super) const fn package(self) -> &'static str {
+        match self {
+            Self::Http => "janus.transport.http",
+            Self::WebSockets => "janus.transport.websockets",
+        }
+    }
+}
+
+/// How many sessions, handles and PeerConnections there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Sessions.
+    pub sessions: u64,
+    /// Handles.
+    pub handles: u64,
+    /// PeerConnections.
+    pub peers: u64,
+}
+
+impl std::iter::Sum for Census {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, one| Self {
+            sessions: sum.sessions + one.sessions,
+            handles: sum.handles + one.handles,
+            peers: sum.peers + one.peers,
+        })
+    }
 }
 
 /// Whom a report is about.
@@ -129,11 +169,54 @@ impl Gateway {
     /// Reports that the gateway stops, by the one shard that reported its start.
     pub(super) fn report_shutdown(&mut self, now: Now) {
         if self.id.0 == 0 {
-            let event = "{\"status\":\"shutdown\"}";
+            let event = match self.signal {
+                Some(signal) => format!("{{\"status\":\"shutdown\",\"signum\":{signal}}}"),
+                None => "{\"status\":\"shutdown\"}".to_owned(),
+            };
             let kind = (ReportKind::Core, Some(2));
             self.reports
-                .push(now.realtime, kind, About::default(), event);
+                .push(now.realtime, kind, About::default(), &event);
         }
+    }
+
+    /// Notes the number of the signal by which the process is asked to stop.
+    pub const fn note_signal(&mut self, signal: i32) {
+        self.signal = Some(signal);
+    }
+
+    /// Whether event handlers want reports of this kind.
+    pub const fn reports(&self, kind: ReportKind) -> bool {
+        self.reports.wants(kind)
+    }
+
+    /// Reports how many of everything there are, on all shards.
+    pub fn report_census(&mut self, now: Now, census: Census) {
+        let period = self.config.events.stats_period.unwrap_or_default();
+        let event = serde_json::json!({"status": "update", "info": {
+            "sessions": census.sessions,
+            "handles": census.handles,
+            "peerconnections": census.peers,
+            "stats-period": period.as_secs(),
+        }});
+        let kind = (ReportKind::Core, Some(1));
+        self.reports
+            .push(now.realtime, kind, About::default(), &event.to_string());
+    }
+
+    /// Reports something of a transport: of the connection or request of this name.
+    pub fn report_transport(
+        &mut self,
+        now: Now,
+        transport: Transport,
+        origin: Origin,
+        data: &Value,
+    ) {
+        let event = serde_json::json!({
+            "transport": transport.package(), "id": origin.number().to_string(), "data": data,
+        });
+        let kind = (ReportKind::Transports, None);
+        self.reports
+            .push(now.realtime, kind, About::default(), &event.to_string());
     }
 
     /// Reports something of a handle, with its opaque id.

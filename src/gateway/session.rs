@@ -25,11 +25,18 @@ pub struct Origin {
     pub serial: u64,
 }
 
+impl Origin {
+    /// One number for it, unique within the process.
+    pub fn number(self) -> u64 {
+        self.serial << u8::BITS | u64::from(self.shard.0)
+    }
+}
+
 /// The connection that a request came by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Via {
-    /// One that carries requests and polls for all sessions alike.
-    Http,
+    /// One that carries requests and polls for all sessions alike; the request's own name.
+    Http(Origin),
     /// A WebSocket, under the name that events are sent to.
     Socket(Origin),
 }
@@ -51,7 +58,7 @@ pub enum Owner {
 impl From<Via> for Owner {
     fn from(via: Via) -> Self {
         match via {
-            Via::Http => Self::Http,
+            Via::Http(_) => Self::Http,
             Via::Socket(origin) => Self::Socket(origin),
         }
     }

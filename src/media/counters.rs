@@ -217,6 +217,7 @@ impl MediaCounters {
             | PeerEvent::Layers { .. }
             | PeerEvent::Media { .. }
             | PeerEvent::Remb { .. }
+            | PeerEvent::Statistics(_)
             | PeerEvent::Talking { .. }
             | PeerEvent::Up => {}
         }

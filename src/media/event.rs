@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::id::{HandleId, PeerId, SessionId};
 use crate::base::slab::SlabKey;
+use crate::media::statistics::PeerStatistics;
 use crate::media::talk::Talking;
 use crate::wire::sdp::{Candidate, RidOrder, SessionDescription, Trickle};
 
@@ -241,6 +242,8 @@ pub enum PeerEvent {
         /// How many.
         lost: u32,
     },
+    /// The last statistics of a connection that was up; its end follows.
+    Statistics(Box<PeerStatistics>),
     /// Somebody began or ceased to talk, see [`Media::listen`](crate::media::Media::listen).
     Talking {
         /// The line.

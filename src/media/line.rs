@@ -8,6 +8,7 @@ use crate::media::event::{PeerEvent, PlayoutDelay, TrackKind};
 use crate::media::peer_ext::ValueFilter;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
+use crate::media::statistics::{Look, Reception, Sending, Side};
 use crate::wire::rtp::VideoCodec;
 use crate::wire::sdp::{
     LayerSource, MediaDescription, MediaKind, MediaPlan, RidOrder, SimulcastPlan, simulcast_layers,
@@ -31,6 +32,16 @@ pub(crate) struct Line {
     /// Losses that the remote reported, all in all.
     pub(crate) remote_lost: u64,
     pub(crate) remote_lost_lately: u32,
+    pub(crate) feedback: Feedback,
+    looked: Look,
+}
+
+/// What the remote says of what it gets, beside losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Feedback {
+    pub(crate) rtt: Duration,
+    pub(crate) jitter_ticks: u32,
+    pub(crate) nacks: u64,
 }
 
 /// What an offer and its answer say about a section.
@@ -67,9 +78,11 @@ pub(crate) enum EncodingSource {
 
 /// Packets and their payload bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traffic {
-    pub(crate) packets: u64,
-    pub(crate) bytes: u64,
+pub struct Traffic {
+    /// Packets, or messages.
+    pub packets: u64,
+    /// Bytes of payload in them.
+    pub bytes: u64,
 }
 
 impl Traffic {
@@ -86,6 +99,13 @@ pub(crate) struct Watch {
     highest: Option<u64>,
     /// Missing since the last look, less those that came late.
     lost_lately: u32,
+    /// Missing all in all, less those that came late.
+    lost: u64,
+    recovered: u64,
+    /// What we said of it: jitter in ticks of RTP time, and negative acknowledgements.
+    pub(crate) jitter_ticks: u32,
+    pub(crate) nacks_sent: u64,
+    looked: Look,
     last_at: Option<Monotonic>,
     is_receiving: bool,
 }
@@ -174,6 +194,8 @@ impl Line {
             playout_delay: None,
             remote_lost: 0,
             remote_lost_lately: 0,
+            feedback: Feedback::default(),
+            looked: Look::default(),
             offer,
         }
     }
@@ -231,6 +253,20 @@ impl Line {
                 emit(self.media_event(encoding as u8, false, Some(timer.as_secs())));
             }
         }
+        for watch in &mut self.watches {
+            let Watch {
+                received,
+                lost,
+                nacks_sent,
+                ..
+            } = *watch;
+            watch
+                .looked
+                .again(received, lost, nacks_sent, Side::Receiving);
+        }
+        let nacks = self.feedback.nacks;
+        self.looked
+            .again(self.sent, self.remote_lost, nacks, Side::Sending);
         let lost_here = self.watches.iter_mut().map(Watch::take_lost).sum();
         let lost_there = std::mem::take(&mut self.remote_lost_lately);
         if slowlink_threshold == 0 {
@@ -251,6 +287,33 @@ impl Line {
     /// Losses that the remote reported so far.
     pub(crate) const fn remote_lost(&self) -> u64 {
         self.remote_lost
+    }
+
+    /// What comes in, encoding by encoding.
+    pub(crate) fn receptions(&self) -> impl Iterator<Item = Reception> {
+        let has_nack = self.offer.has_nack;
+        self.watches.iter().map(move |watch| {
+            watch.looked.reception(Reception {
+                traffic: watch.received,
+                lost: watch.lost,
+                jitter_ticks: watch.jitter_ticks,
+                nacks_sent: watch.nacks_sent,
+                recovered: if has_nack { watch.recovered } else { 0 },
+                ..Reception::default()
+            })
+        })
+    }
+
+    /// What goes out.
+    pub(crate) fn sending(&self) -> Sending {
+        self.looked.sending(Sending {
+            traffic: self.sent,
+            lost: self.remote_lost,
+            rtt: self.feedback.rtt,
+            jitter_ticks: self.feedback.jitter_ticks,
+            nacks_received: self.feedback.nacks,
+            ..Sending::default()
+        })
     }
 
     pub(crate) fn state(&self) -> LineState {
@@ -288,11 +351,14 @@ impl Watch {
         match self.highest {
             Some(highest) if sequence <= highest => {
                 self.lost_lately = self.lost_lately.saturating_sub(1);
+                self.lost = self.lost.saturating_sub(1);
+                self.recovered += 1;
                 return;
             }
             Some(highest) => {
                 let missing = u32::try_from(sequence - highest - 1).unwrap_or(u32::MAX);
                 self.lost_lately = self.lost_lately.saturating_add(missing);
+                self.lost += u64::from(missing);
             }
             None => {}
         }

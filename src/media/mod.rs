@@ -32,6 +32,7 @@ mod run;
 mod selector;
 mod setup;
 mod source;
+mod statistics;
 mod switch;
 mod talk;
 
@@ -67,6 +68,7 @@ pub use event::{
 };
 pub use forward::{ForwardId, ForwardSpec, ForwardWhat};
 pub use info::{LineInfo, PeerInfo, PeerStage};
+pub use line::Traffic;
 pub use peer_cert::{Certificate, CertificateError, Crypto};
 pub use peer_plain::ExtensionIds;
 pub use peer_srtp::{MASTER_SIZE, SrtpKeys, SrtpSuite};
@@ -75,6 +77,7 @@ pub use relay::Relay;
 pub use rewriter::{Rewriter, Rewritten, SourceKey};
 pub use setup::{LocalSocket, MediaSetup};
 pub use source::{SourceLine, SourceSpec, remote_ssrc};
+pub use statistics::{DataStatistics, LineStatistics, PeerStatistics, Reception, Sending};
 pub use talk::{TalkRule, Talking};
 
 /// A datagram to send.

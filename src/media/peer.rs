@@ -21,7 +21,7 @@ use crate::media::Datagram;
 use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
 use crate::media::info::Course;
-use crate::media::line::{EncodingSource, Line};
+use crate::media::line::{EncodingSource, Line, Traffic};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_config::Numbers;
 use crate::media::rewriter::Vp8Numbers;
@@ -44,6 +44,10 @@ pub(crate) struct Peer {
     /// Candidates that came before the answer that they belong to.
     pub(crate) early_candidates: Vec<Candidate>,
     pub(crate) has_sctp: bool,
+    /// The section of data channels, and its mid.
+    pub(crate) data_section: Option<(usize, String)>,
+    pub(crate) messages_received: Traffic,
+    pub(crate) messages_sent: Traffic,
     /// Our credentials from the answer to the last offer on.
     pub(crate) next_ice: Option<IceParameters>,
     pub(crate) stage: Stage,
@@ -159,6 +163,9 @@ impl Peer {
             candidates_count: 0,
             early_candidates: Vec::new(),
             has_sctp: false,
+            data_section: None,
+            messages_received: Traffic::default(),
+            messages_sent: Traffic::default(),
             next_ice: None,
             stage: Stage::Checking { until },
             sources: Vec::new(),
@@ -393,7 +400,10 @@ impl Peer {
         };
         let written = channel.write(form == DataForm::Binary, bytes);
         let result = match written {
-            Ok(true) => Ok(()),
+            Ok(true) => {
+                self.messages_sent.add(bytes.len());
+                Ok(())
+            }
             Ok(false) => {
                 out.drops.push(DropReason::DataBufferFull);
                 self.rtc.direct_api().close_data_channel(id);

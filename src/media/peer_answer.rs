@@ -38,7 +38,8 @@ pub(crate) struct CheckedAnswer {
     candidates: Vec<Candidate>,
     /// What is taken of each section.
     takes: Vec<Taken>,
-    has_data: bool,
+    /// The section of data channels, and its mid.
+    data: Option<(usize, String)>,
 }
 
 impl CheckedAnswer {
@@ -81,12 +82,18 @@ impl CheckedAnswer {
             },
             candidates: transport.candidates.clone(),
             takes: takes.collect(),
-            has_data: answer
-                .media
-                .iter()
-                .any(|media| media.is_data() && !media.is_rejected()),
+            data: data_section(answer),
         })
     }
+}
+
+fn data_section(answer: &SessionDescription) -> Option<(usize, String)> {
+    let mut sections = answer.media.iter().enumerate();
+    let found = sections.find(|(_, media)| media.is_data() && !media.is_rejected());
+    found.map(|(index, media)| {
+        let mid = media.mid.clone();
+        (index, mid.unwrap_or_else(|| index.to_string()))
+    })
 }
 
 impl Peer {
@@ -177,7 +184,9 @@ impl Peer {
                 line.offer.red_pt = taken.has_red.then_some(RED_PT);
             }
         }
-        if answer.has_data && !self.has_sctp {
+        let has_data = answer.data.is_some();
+        self.data_section = answer.data;
+        if has_data && !self.has_sctp {
             self.has_sctp = true;
             self.rtc
                 .direct_api()

@@ -81,10 +81,24 @@ impl Peer {
                 out.events.push(PeerEvent::Remb { bitrate });
             }
             Event::MediaEgressStats(stats) => {
-                let lost = stats.remote.map(|remote| remote.packets_lost);
                 let line = self.line_of(&stats.mid);
-                if let Some((lost, line)) = lost.zip(line.and_then(|line| self.line_mut(line))) {
-                    line.on_remote_losses(lost);
+                if let Some(line) = line.and_then(|line| self.line_mut(line)) {
+                    line.feedback.nacks = stats.nacks;
+                    line.feedback.rtt = stats.rtt.unwrap_or(line.feedback.rtt);
+                    if let Some(remote) = stats.remote {
+                        line.feedback.jitter_ticks = remote.jitter;
+                        line.on_remote_losses(remote.packets_lost);
+                    }
+                }
+            }
+            Event::MediaIngressStats(stats) => {
+                let line = self.line_of(&stats.mid);
+                if let Some(line) = line.and_then(|line| self.line_mut(line)) {
+                    let mut encodings = line.offer.encodings.iter();
+                    let encoding = encodings.position(|each| rid_of(each) == stats.rid);
+                    let watch = &mut line.watches[encoding.unwrap_or(0)];
+                    watch.jitter_ticks = stats.jitter;
+                    watch.nacks_sent = stats.nacks;
                 }
             }
             Event::ChannelOpen(id, label) => self.on_channel_open(id, label, out),
@@ -272,6 +286,7 @@ impl Peer {
             self.rtc.direct_api().close_data_channel(data.id);
             return;
         }
+        self.messages_received.add(data.data.len());
         out.events.push(PeerEvent::Data {
             channel: channel.number,
             label: channel.label.clone(),

@@ -29,7 +29,8 @@ pub(crate) struct CheckedOffer {
     is_lite: bool,
     candidates: Vec<Candidate>,
     lines: Vec<Option<LineOffer>>,
-    has_data: bool,
+    /// The section of data channels, and its mid.
+    data: Option<(usize, String)>,
     numbers: Numbers,
 }
 
@@ -80,11 +81,12 @@ impl CheckedOffer {
             return Err(refuse("DTLS fingerprint with an unknown hash function"));
         }
         let mut lines = Vec::with_capacity(plan.lines.len());
-        let mut has_data = false;
+        let mut data = None;
         for (index, (media, line)) in offer.media.iter().zip(&plan.lines).enumerate() {
             lines.push(match line {
                 LinePlan::Application { .. } => {
-                    has_data = true;
+                    let mid = media.mid.clone().unwrap_or_else(|| index.to_string());
+                    data = Some((index, mid));
                     None
                 }
                 LinePlan::Media(plan) => Some(
@@ -105,7 +107,7 @@ impl CheckedOffer {
             is_lite: offer.ice_lite,
             candidates: transport.candidates.clone(),
             lines,
-            has_data,
+            data,
             numbers,
         })
     }
@@ -192,7 +194,9 @@ impl Peer {
         for (index, line) in offer.lines.into_iter().enumerate() {
             self.set_line(index, line, rng);
         }
-        if offer.has_data {
+        let has_data = offer.data.is_some();
+        self.data_section = offer.data;
+        if has_data {
             self.has_sctp = true;
             self.rtc
                 .direct_api()

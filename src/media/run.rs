@@ -249,6 +249,10 @@ impl Media {
     }
 
     fn hang_up(&mut self, id: PeerId, owner: PeerOwner, end: PeerEnd) {
+        if let Some(peer) = self.peers.get(id).filter(|peer| peer.is_up()) {
+            let last = PeerEvent::Statistics(Box::new(peer.statistics()));
+            self.events.push_back((id, owner, last));
+        }
         self.remove(id, end);
         let reason = end.reason();
         self.events

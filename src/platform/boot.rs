@@ -270,6 +270,7 @@ impl Running {
                     self.supervisor.tell(State::Stopping);
                     let end = self.clocks.sample().monotonic + within + END_WITHIN;
                     until = Some(until.map_or(end, |earlier| earlier.min(end)));
+                    self.tell_all(|| Arrival::Control(Control::Signal(signal)));
                     self.tell_all(|| Arrival::Control(control.clone()));
                 }
                 None if until.is_some_and(|end| end <= self.clocks.sample().monotonic) => {

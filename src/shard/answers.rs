@@ -29,6 +29,7 @@ impl Shard {
             }
             MeshMsg::Apply { origin, change } => self.apply_change(origin, &change, out),
             MeshMsg::Ask { origin, question } => self.answer_part(origin, question, out),
+            MeshMsg::Census(census) => self.take_census(from, census),
             MeshMsg::Change { origin, change } => self.order_change(origin, &change, out),
             MeshMsg::Count { origin } => {
                 let metrics = Box::new(self.metrics());

@@ -43,6 +43,7 @@ impl Shard {
                 self.begin_draining(now, self.config.drain_timeout, out);
             }
             Control::Drain => {}
+            Control::Signal(signal) => self.gateway.note_signal(signal),
             Control::Silent(shards) => self.silent = shards,
             Control::Stop => match self.phase {
                 Phase::Running => self.begin_draining(now, Duration::ZERO, out),

@@ -140,6 +140,8 @@ pub enum Control {
     /// Stop: answer parked polls, refuse new sessions, let the others end by themselves for
     /// `drain_timeout`, then end them.
     Drain,
+    /// A signal of this number asks the process to stop; what it is to do about it follows.
+    Signal(i32),
     /// These shards do not take their turns, as far as the operator can tell; all others do.
     Silent(Vec<ShardId>),
     /// Stop without waiting for sessions to end.

@@ -11,6 +11,7 @@ use crate::base::id::SessionId;
 use crate::gateway::gather::{Change, Part, Question};
 use crate::gateway::plugin::Parcel;
 use crate::gateway::reply::Reply;
+use crate::gateway::reports::Census;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via, Wanted};
 use crate::gateway::{Outcome, Output};
@@ -41,6 +42,8 @@ pub enum MeshMsg {
         /// What.
         question: Question,
     },
+    /// How many of everything the sender has.
+    Census(Census),
     /// Wants a change made by all shards; goes to the one that orders changes.
     Change {
         /// Who is told when they made it.

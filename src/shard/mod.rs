@@ -13,6 +13,7 @@ pub mod outbox;
 mod secure;
 mod serve;
 mod sockets;
+mod telling;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -27,6 +28,7 @@ use crate::base::slab::SlabMap;
 use crate::base::timers::Timers;
 use crate::config::Config;
 use crate::gateway::gather::Gather;
+use crate::gateway::reports::Census;
 use crate::gateway::session::Origin;
 use crate::gateway::{Gateway, Parts};
 use crate::media::{Certificate, Crypto, LocalSocket, Media, MediaSetup};
@@ -75,6 +77,8 @@ enum Key {
     Counters(ConnId),
     /// A question to all shards by the Admin API.
     Gather(Origin),
+    /// The next time that everything is counted for event handlers.
+    Census,
     /// The end of a phase of draining.
     Drain,
 }
@@ -105,6 +109,10 @@ pub struct Shard {
     asked: Vec<usize>,
     /// Questions to all shards by the Admin API.
     gathers: BTreeMap<Origin, Gather>,
+    /// What each shard last counted for event handlers.
+    censuses: Vec<Census>,
+    /// WebSockets that ended in this turn.
+    ended_sockets: Vec<Origin>,
     serial: u64,
     phase: Phase,
     /// Shards, this one included, that drain and have no sessions left.
@@ -158,7 +166,7 @@ impl Shard {
             media,
             plugins: plugins::all(&config, id, shards),
         });
-        Self {
+        let mut shard = Self {
             id,
             shards,
             gateway,
@@ -175,13 +183,17 @@ impl Shard {
             revisits: VecDeque::new(),
             asked: vec![0; usize::from(shards)],
             gathers: BTreeMap::new(),
+            censuses: vec![Census::default(); usize::from(shards)],
+            ended_sockets: Vec::new(),
             serial: 0,
             phase: Phase::Running,
             emptied: 0,
             silent: Vec::new(),
             metrics: Metrics::default(),
             config,
-        }
+        };
+        shard.begin_census(now);
+        shard
     }
 
     /// Takes in one thing that happened. Answers appear at once; media is only queued here.
@@ -266,6 +278,7 @@ impl Shard {
                 }
                 Key::Counters(conn) => self.end_counting(now, conn, out),
                 Key::Gather(origin) => self.end_gathering(now, origin, out),
+                Key::Census => self.expire_census(now, out),
                 Key::Drain => self.drain_further(now, out),
             }
         }
@@ -286,6 +299,7 @@ impl Shard {
         out.lookups.extend(self.gateway.take_lookups());
         out.writes.extend(self.gateway.take_writes());
         self.drain_on(now, out);
+        self.tell_disconnected(now);
         let dropped = self.gateway.take_reports(&mut out.reports);
         self.metrics.events_dropped_reports.turn_full += dropped;
     }

@@ -9,7 +9,7 @@ use crate::config::Prefix;
 use crate::gateway::Route;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
-use crate::gateway::session::Via;
+use crate::gateway::session::{Origin, Via};
 use crate::metrics::{Metrics, expose};
 use crate::shard::client::{Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
@@ -50,15 +50,22 @@ impl Shard {
                 .flatten();
             let Some(request) = next else { break };
             count_method(&mut self.metrics, request.head.method());
+            let origin = self.next_origin(conn);
             match listener {
-                Listener::Admin | Listener::AdminTls => self.serve_admin(now, conn, &request, out),
+                Listener::Admin | Listener::AdminTls => {
+                    self.tell_request(now, origin);
+                    self.serve_admin(now, conn, &request, out);
+                }
                 Listener::AdminWebSocket | Listener::AdminWebSocketTls => {
                     self.serve_handshake(now, conn, &request.head, Audience::Operators);
                 }
                 Listener::Rest | Listener::RestTls if self.is_socket_path(&request.head) => {
                     self.serve_handshake(now, conn, &request.head, Audience::Clients);
                 }
-                Listener::Rest | Listener::RestTls => self.serve_rest(now, conn, request, out),
+                Listener::Rest | Listener::RestTls => {
+                    self.tell_request(now, origin);
+                    self.serve_rest(now, origin, request, out);
+                }
                 Listener::WebSocket | Listener::WebSocketTls => {
                     self.serve_handshake(now, conn, &request.head, Audience::Clients);
                 }
@@ -69,15 +76,16 @@ impl Shard {
         self.act(conn, out);
     }
 
-    fn serve_rest(&mut self, now: Now, conn: ConnId, request: Request, out: &mut Outbox) {
+    fn serve_rest(&mut self, now: Now, origin: Origin, request: Request, out: &mut Outbox) {
         let Request { head, body } = request;
+        let conn = origin.conn;
         let asked = if self.admits_forwarded(&head) {
             rest::read(&head, &body, &self.config.http, &self.config.limits)
         } else {
             Asked::Just(Status::Forbidden)
         };
         match asked {
-            Asked::Api(request) => self.serve_api(now, conn, *request, out),
+            Asked::Api(request) => self.serve_api(now, origin, *request, out),
             Asked::Info => {
                 let transaction = self.transaction();
                 let reply = self.gateway.info(&transaction);
@@ -158,11 +166,9 @@ impl Shard {
         !http.acl_forwarded || admits_forwarded(&http.acl, head)
     }
 
-    fn serve_api(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
-        let session = match self
-            .gateway
-            .route(now, Via::Http, &request, &mut self.metrics)
-        {
+    fn serve_api(&mut self, now: Now, origin: Origin, request: Envelope, out: &mut Outbox) {
+        let (conn, via) = (origin.conn, Via::Http(origin));
+        let session = match self.gateway.route(now, via, &request, &mut self.metrics) {
             Route::Answered(reply) => {
                 self.answer(now, conn, &reply, Framing::Chunked);
                 return;
@@ -171,10 +177,9 @@ impl Shard {
         };
         let owner = owner_of(session, self.shards);
         if owner == self.id {
-            let origin = self.next_origin(conn);
             let reply = self
                 .gateway
-                .execute(now, origin, Via::Http, request, &mut self.metrics);
+                .execute(now, origin, via, request, &mut self.metrics);
             match reply {
                 Some(reply) => {
                     self.answer(now, conn, &reply, Framing::Chunked);
@@ -193,7 +198,6 @@ impl Shard {
             self.refuse_busy(now, conn);
             return;
         }
-        let origin = self.next_origin(conn);
         if let Some(client) = self.clients.get_mut(conn) {
             client.waiting = Waiting::Reply { origin };
         }
@@ -202,7 +206,7 @@ impl Shard {
             owner,
             MeshMsg::Request {
                 origin,
-                via: Via::Http,
+                via,
                 request,
             },
             out,

@@ -171,6 +171,7 @@ impl Shard {
         if let Some(client) = self.clients.get_mut(conn) {
             client.lines = Some(Box::new(Lines::new(origin, audience)));
         }
+        self.tell_connected(now, origin);
     }
 
     /// Serves the next request of a socket. `false` when there is none, or it has to wait.
@@ -440,6 +441,7 @@ impl Shard {
 
     fn report_socket_lost(&mut self, origin: Origin, out: &mut Outbox) {
         self.metrics.ws_sockets_open -= 1;
+        self.ended_sockets.push(origin);
         for shard in (0..self.shards).map(ShardId) {
             self.post(shard, MeshMsg::SocketLost { origin }, out);
         }

@@ -213,6 +213,7 @@ impl Plugin for EchoTest {
             | PeerEvent::IceFailed
             | PeerEvent::Media { .. }
             | PeerEvent::Remb { .. }
+            | PeerEvent::Statistics(_)
             | PeerEvent::Talking { .. } => {}
         }
     }

@@ -26,6 +26,7 @@ use crate::plugins::videoroom::messages::{
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::remote::Arrivals;
 use crate::plugins::videoroom::stream::StreamInfo;
+use crate::plugins::videoroom::told::tell_handlers;
 use exports::Exported;
 
 /// The rooms whose home is this shard.
@@ -319,9 +320,11 @@ impl Home {
             let mut unpublished = event.clone();
             unpublished["unpublished"] = user.json();
             room.tell_others(cx, user, &unpublished);
+            person.tell_of_end(cx, id, user, "unpublished");
         }
         event["leaving"] = user.json();
         room.tell_others(cx, user, &event);
+        person.tell_of_end(cx, id, user, "leaving");
     }
 
     fn rename(
@@ -441,6 +444,7 @@ impl Home {
             "audio-level-dBov-avg": f64::from(talking.level_hundredths) / 100.0,
         });
         room.tell_all(cx, &event);
+        tell_handlers(cx, None, event);
     }
 
     fn unpublish(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) {
@@ -460,6 +464,9 @@ impl Home {
             let mut event = person.called(event);
             event["unpublished"] = user.json();
             room.tell_others(cx, user, &event);
+            if let Some(person) = room.people.get(user) {
+                person.tell_of_end(cx, id, user, "unpublished");
+            }
         }
     }
 }

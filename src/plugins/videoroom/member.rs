@@ -194,7 +194,10 @@ impl Member {
                     subscriber.channels.opened(cx, peer, label, *channel);
                 }
             }
-            (Role::Subscriber(subscriber), PeerEvent::Up) => subscriber.up(cx),
+            (Role::Subscriber(subscriber), PeerEvent::Up) => {
+                subscriber.up(cx);
+                subscriber.tell_plainly(cx, handle, "subscribed");
+            }
             (Role::Subscriber(subscriber), PeerEvent::Hangup { .. }) => subscriber.hung_up(),
             (
                 Role::Subscriber(subscriber),
@@ -385,6 +388,7 @@ impl Member {
                         publisher.check_mids(&settings)?;
                         publisher.apply(cx, handle, &mut settings);
                         cx.push(handle, Some(transaction), data, None);
+                        publisher.tell_configured(cx, handle);
                     }
                     Some(jsep) => {
                         self.ask_to_publish(
@@ -454,6 +458,7 @@ impl Member {
                     Ok(answer) => {
                         cx.push(handle, Some(transaction.clone()), data, Some(answer));
                         publisher.apply(cx, handle, &mut settings);
+                        publisher.tell_configured(cx, handle);
                         Ok(())
                     }
                     Err(fault) => {
@@ -492,7 +497,8 @@ impl Member {
             jsep,
         } = asked;
         let mut publisher = Box::new(Publisher::new(room, &joined));
-        settings.forget_names();
+        (publisher.display, publisher.metadata) = settings.take_names();
+        publisher.tell_joined(cx, handle);
         match jsep {
             None => {
                 publisher.apply(cx, handle, &mut settings);

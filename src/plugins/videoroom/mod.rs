@@ -27,6 +27,7 @@ mod resolving;
 mod stream;
 mod subscriber;
 mod subscription;
+mod told;
 mod wish;
 
 use std::any::Any;
@@ -157,7 +158,14 @@ impl VideoRoom {
 
     fn managed(&mut self, cx: &mut Cx<'_>, from: ShardId, ticket: Ticket, answer: Managed) {
         match answer {
-            Managed::Data(data) => cx.resolve(ticket, data),
+            Managed::Data(data) => {
+                let name = data["videoroom"].as_str();
+                if let Some(name @ ("created" | "destroyed" | "edited")) = name {
+                    let event = json!({"event": name, "room": data["room"]});
+                    told::tell_handlers(cx, cx.asker(ticket), event);
+                }
+                cx.resolve(ticket, data);
+            }
             Managed::Rooms(rooms) => {
                 let Some(parts) = self.lists.get_mut(&ticket) else {
                     return;
@@ -293,6 +301,7 @@ impl Plugin for VideoRoom {
             | PeerEvent::Media { .. }
             | PeerEvent::Remb { .. }
             | PeerEvent::SlowLink { .. }
+            | PeerEvent::Statistics(_)
             | PeerEvent::Talking { .. }
             | PeerEvent::Up => {}
         }

@@ -34,11 +34,13 @@ pub(super) struct Publisher {
     options: Arc<RoomOptions>,
     /// It left, was kicked, or the room is gone.
     pub(super) is_out: bool,
-    bitrate: u64,
+    pub(super) bitrate: u64,
+    pub(super) display: Option<Box<str>>,
+    pub(super) metadata: Option<Value>,
     /// Its media is encrypted end to end.
     e2ee: bool,
     talk: TalkWish,
-    streams: Vec<StreamInfo>,
+    pub(super) streams: Vec<StreamInfo>,
     /// Lines that the publisher itself has muted.
     muted: Vec<usize>,
     descriptions: Vec<Description>,
@@ -134,10 +136,9 @@ impl Settings {
         Ok(settings)
     }
 
-    /// Leaves out what joining has taken over already.
-    pub(super) fn forget_names(&mut self) {
-        self.display = None;
-        self.metadata = None;
+    /// Takes out the names, which joining has told the room of already.
+    pub(super) fn take_names(&mut self) -> (Option<Box<str>>, Option<Value>) {
+        (self.display.take(), self.metadata.take())
     }
 
     /// Checks the codecs that are asked for.
@@ -223,6 +224,8 @@ impl Publisher {
             e2ee: false,
             talk: joined.talk,
             options: Arc::clone(&joined.room),
+            display: None,
+            metadata: None,
             is_out: false,
             streams: Vec::new(),
             muted: Vec::new(),
@@ -270,7 +273,13 @@ impl Publisher {
             level_average: settings.talk.level_average.or(self.talk.level_average),
         };
         self.watch(cx);
-        let (display, metadata) = (settings.display.take(), settings.metadata.take());
+        let (display, metadata) = settings.take_names();
+        if display.is_some() {
+            self.display.clone_from(&display);
+        }
+        if metadata.is_some() {
+            self.metadata.clone_from(&metadata);
+        }
         if display.is_some() || metadata.is_some() {
             let user = self.id.clone();
             let act = HomeAct::Rename {
@@ -470,6 +479,9 @@ impl Publisher {
         }
         data["streams"] = self.streams.iter().map(StreamInfo::own_json).collect();
         self.tell_streams(cx);
+        if self.is_up {
+            self.tell_published(cx, handle, "updated");
+        }
         Ok(JsepOut {
             kind: JsepKind::Answer,
             sdp,
@@ -510,6 +522,7 @@ impl Publisher {
         }
         let user = self.id.clone();
         self.tell_home(cx, HomeAct::Up { user });
+        self.tell_published(cx, handle, "published");
     }
 
     /// Whose messages they are, if neither it nor a moderator has muted them.

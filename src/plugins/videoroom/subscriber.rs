@@ -35,7 +35,7 @@ const STREAMS_BYTES_MAX: usize = 512 << 10;
 pub(super) struct Subscriber {
     pub(super) room: Id,
     pub(super) options: Arc<RoomOptions>,
-    private_id: u64,
+    pub(super) private_id: u64,
     pub(super) is_out: bool,
     pub(super) is_kicked: bool,
     /// Media is encrypted end to end, from all its feeds or from none.
@@ -205,6 +205,7 @@ impl Subscriber {
             "videoroom": "updated", "room": room, "streams": self.streams(cx),
         });
         cx.push(handle, transaction, data, Some(jsep));
+        self.tell_streams(cx, handle, "updated");
         Ok(())
     }
 

@@ -15,6 +15,7 @@ use crate::plugins::videoroom::keeper::{KEEPER, Keep};
 use crate::plugins::videoroom::manage::{Allowed, Permanent, RoomAction, RoomRequest};
 use crate::plugins::videoroom::messages::{Msg, News};
 use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::told::tell_handlers;
 
 impl Home {
     /// Makes a room; without an id, one whose home is here. `None` if the answer comes later.
@@ -253,6 +254,7 @@ impl Room {
         tell(cx, person.place, News::Ended);
         person.close_remote(cx);
         person.end_feed(cx, user);
+        person.tell_of_end(cx, id, user, "kicked");
         Ok(json!({"videoroom": "success"}))
     }
 
@@ -304,7 +306,7 @@ impl Room {
                 mute,
             };
             tell(cx, person.place, news);
-            let event = json!({
+            let mut event = json!({
                 "videoroom": "event",
                 "room": id.json(),
                 "id": user.json(),
@@ -312,6 +314,8 @@ impl Room {
                 "moderation": if mute { "muted" } else { "unmuted" },
             });
             self.tell_all(cx, &event);
+            event["videoroom"] = "moderated".into();
+            tell_handlers(cx, None, event);
         }
         Ok(json!({"videoroom": "success"}))
     }

@@ -14,6 +14,7 @@ use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{Feed, News, Place, TalkWish, TokenShown};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
+use crate::plugins::videoroom::told::tell_handlers;
 use crate::plugins::videoroom::{PACKAGE, dummy};
 
 /// Bytes of names, metadata and descriptions of all in a room. They go into one event for those who
@@ -225,6 +226,13 @@ impl Participant {
             object["metadata"] = metadata.clone();
         }
         object
+    }
+
+    /// Tells event handlers that it, or what it publishes, is no more.
+    pub(super) fn tell_of_end(&self, cx: &mut Cx<'_>, room: &Id, user: &Id, name: &str) {
+        let event = json!({"event": name, "room": room.json(), "id": user.json()});
+        let event = self.called(event);
+        tell_handlers(cx, None, event);
     }
 
     /// It as an element of `publishers`.

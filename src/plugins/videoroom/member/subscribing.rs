@@ -236,6 +236,7 @@ impl Member {
                     }
                 }
                 cx.push(handle, transaction, data, Some(jsep));
+                subscriber.tell_streams(cx, handle, "subscribing");
                 self.role = Role::Subscriber(subscriber);
                 Ok(())
             }
@@ -254,6 +255,7 @@ impl Member {
                     "streams": subscriber.streams(cx),
                 });
                 cx.push(handle, transaction, data, None);
+                subscriber.tell_plainly(cx, handle, "switched");
                 if needs_offer {
                     subscriber.update(cx, handle, None, true)?;
                 }

@@ -1,0 +1,104 @@
+//! What event handlers are told of connections, and of how many of everything there are.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::base::clock::Now;
+use crate::base::id::{ConnId, ShardId};
+use crate::config::ReportKind;
+use crate::gateway::reports::{Census, Transport};
+use crate::gateway::session::Origin;
+use crate::shard::mesh::MeshMsg;
+use crate::shard::{Key, Outbox, Shard};
+
+/// How often the numbers are told; Janus has the same.
+const CENSUS_PERIOD: Duration = Duration::from_secs(15);
+/// How much earlier the others count than the shard that tells, so that it tells what is so.
+const CENSUS_AHEAD: Duration = Duration::from_millis(500);
+/// The shard that tells.
+const TELLER: ShardId = ShardId(0);
+
+impl Shard {
+    /// Begins to count, if somebody wants to know.
+    pub(super) fn begin_census(&mut self, now: Now) {
+        if self.gateway.reports(ReportKind::Core) {
+            let is_early = self.id != TELLER;
+            let ahead = if is_early {
+                CENSUS_AHEAD
+            } else {
+                Duration::ZERO
+            };
+            self.timers
+                .arm(Key::Census, now.monotonic + (CENSUS_PERIOD - ahead));
+        }
+    }
+
+    /// Counts, and tells it or has it told.
+    pub(super) fn expire_census(&mut self, now: Now, out: &mut Outbox) {
+        if !self.is_running() {
+            return;
+        }
+        self.timers.arm(Key::Census, now.monotonic + CENSUS_PERIOD);
+        let census = Census {
+            sessions: self.metrics.gateway_sessions,
+            handles: self.metrics.gateway_handles,
+            peers: self.gateway.media().peers_count() as u64,
+        };
+        if self.id == TELLER {
+            self.take_census(self.id, census);
+            let all = self.censuses.iter().copied().sum();
+            self.gateway.report_census(now, all);
+        } else {
+            self.post(TELLER, MeshMsg::Census(census), out);
+        }
+    }
+
+    pub(super) fn take_census(&mut self, from: ShardId, census: Census) {
+        self.censuses[usize::from(from.0)] = census;
+    }
+
+    /// Tells of an HTTP request, as Janus does of each.
+    pub(super) fn tell_request(&mut self, now: Now, origin: Origin) {
+        if !self.gateway.reports(ReportKind::Transports) {
+            return;
+        }
+        let Some(client) = self.clients.get_mut(origin.conn) else {
+            return;
+        };
+        let (peer, is_admin) = (client.conn.peer(), client.listener.is_admin());
+        let data = json!({
+            "event": "request", "admin_api": is_admin,
+            "ip": peer.ip().to_canonical().to_string(), "port": peer.port(),
+        });
+        self.gateway
+            .report_transport(now, Transport::Http, origin, &data);
+    }
+
+    /// Tells of a WebSocket that was opened.
+    pub(super) fn tell_connected(&mut self, now: Now, origin: Origin) {
+        if !self.gateway.reports(ReportKind::Transports) {
+            return;
+        }
+        let Some(ip) = self.ip_of(origin.conn) else {
+            return;
+        };
+        let data = json!({"event": "connected", "admin_api": false, "ip": ip});
+        self.gateway
+            .report_transport(now, Transport::WebSockets, origin, &data);
+    }
+
+    /// Tells of the WebSockets that ended in this turn.
+    pub(super) fn tell_disconnected(&mut self, now: Now) {
+        for origin in std::mem::take(&mut self.ended_sockets) {
+            let data = json!({"event": "disconnected"});
+            self.gateway
+                .report_transport(now, Transport::WebSockets, origin, &data);
+        }
+    }
+
+    fn ip_of(&mut self, conn: ConnId) -> Option<String> {
+        let client = self.clients.get_mut(conn)?;
+        Some(client.conn.peer().ip().to_canonical().to_string())
+    }
+}
