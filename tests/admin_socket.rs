@@ -29,10 +29,10 @@ fn open(gateway: &mut Lockstep, shard: usize) -> Conn {
         conn,
         format!("GET / HTTP/1.1\r\n{}\r\n\r\n", fields.join("\r\n")),
     );
-    let received = &mut gateway.clients.get_mut(&conn).unwrap().received;
+    let received = &mut gateway.clients.get_mut(&conn).expect("it is open").received;
     let end = received.windows(4).position(|four| four == b"\r\n\r\n");
     let head: Vec<u8> = received.drain(..end.expect("a head") + 4).collect();
-    let head = String::from_utf8(head).unwrap();
+    let head = String::from_utf8(head).expect("a head is text");
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(head.contains("\r\nSec-WebSocket-Protocol: janus-admin-protocol\r\n"));
     conn
@@ -43,11 +43,14 @@ fn ask(gateway: &mut Lockstep, conn: Conn, requests: &[Value]) -> Vec<Value> {
     let texts: Vec<String> = requests.iter().map(Value::to_string).collect();
     // Padded to what needs two bytes of length.
     let text = format!("{:126}", texts.join("\n"));
-    let length = u16::try_from(text.len()).unwrap().to_be_bytes();
+    let length = u16::try_from(text.len())
+        .expect("requests are short")
+        .to_be_bytes();
     let mut frame = vec![0x81, 0x80 | 126, length[0], length[1], 0, 0, 0, 0];
     frame.extend_from_slice(text.as_bytes());
     gateway.send(conn, frame);
-    let received = std::mem::take(&mut gateway.clients.get_mut(&conn).unwrap().received);
+    let received =
+        std::mem::take(&mut gateway.clients.get_mut(&conn).expect("it is open").received);
     let mut rest = &received[..];
     let mut told = Vec::new();
     while let [0x81, length, more @ ..] = rest {
@@ -55,7 +58,7 @@ fn ask(gateway: &mut Lockstep, conn: Conn, requests: &[Value]) -> Vec<Value> {
             126 => (usize::from(u16::from_be_bytes([more[0], more[1]])), 2),
             size => (usize::from(*size), 0),
         };
-        told.push(serde_json::from_slice(&more[skip..skip + size]).unwrap());
+        told.push(serde_json::from_slice(&more[skip..skip + size]).expect("JSON"));
         rest = &more[skip + size..];
     }
     assert_eq!(rest, b"", "messages are whole frames of text");
@@ -131,7 +134,7 @@ fn without_the_secret_nothing_is_told_and_the_socket_stays() {
     let mut gateway = gateway(2);
     let conn = open(&mut gateway, 0);
     let list = json!({"janus": "list_sessions", "transaction": "a"});
-    let told = ask(&mut gateway, conn, &[list.clone()]);
+    let told = ask(&mut gateway, conn, std::slice::from_ref(&list));
     assert_eq!(told[0]["error"]["code"], 403);
     let told = ask(&mut gateway, conn, &[with_secret(list)]);
     assert_eq!(told[0]["janus"], "success");

@@ -194,7 +194,7 @@ impl SocketClient {
             };
             self.write(world, opcode, at + 1 == chunks.len(), chunk);
             if at == 0 && key.named("ping").chance(1, 3) {
-                self.write(world, Opcode::Ping, true, text[..4].as_bytes());
+                self.write(world, Opcode::Ping, true, &text.as_bytes()[..4]);
             }
         }
         self.flush(world);

@@ -27,10 +27,10 @@ impl Oracle for FrameAtomic {
     }
 
     fn socket(&mut self, _ledger: &Ledger, fact: &SocketFact<'_>) -> Result<(), String> {
-        match fact {
-            SocketFact::Misframed(why) => Err((*why).to_owned()),
-            _ => Ok(()),
+        if let SocketFact::Misframed(why) = fact {
+            return Err((*why).to_owned());
         }
+        Ok(())
     }
 }
 
@@ -49,13 +49,15 @@ impl Oracle for PingAnswered {
     }
 
     fn socket(&mut self, ledger: &Ledger, fact: &SocketFact<'_>) -> Result<(), String> {
-        match fact {
-            SocketFact::Pong => Err("a pong that answers no ping".to_owned()),
-            SocketFact::UnansweredPing(at) if is_overdue(ledger, *at) => {
-                Err(format!("a ping of {} s was never answered", at.sim))
-            }
-            _ => Ok(()),
+        if matches!(fact, SocketFact::Pong) {
+            return Err("a pong that answers no ping".to_owned());
         }
+        if let SocketFact::UnansweredPing(at) = fact
+            && is_overdue(ledger, *at)
+        {
+            return Err(format!("a ping of {} s was never answered", at.sim));
+        }
+        Ok(())
     }
 }
 
@@ -113,15 +115,17 @@ impl Oracle for OneReply {
     }
 
     fn socket(&mut self, ledger: &Ledger, fact: &SocketFact<'_>) -> Result<(), String> {
-        match fact {
-            SocketFact::UnexpectedReply { reply, wanted } => Err(format!(
+        if let SocketFact::UnexpectedReply { reply, wanted } = fact {
+            return Err(format!(
                 "{reply} came where the reply to {wanted:?} was due"
-            )),
-            SocketFact::UnansweredRequest(exchange) if is_overdue(ledger, exchange.asked) => {
-                Err(format!("{:?} has no reply", exchange.ask))
-            }
-            _ => Ok(()),
+            ));
         }
+        if let SocketFact::UnansweredRequest(exchange) = fact
+            && is_overdue(ledger, exchange.asked)
+        {
+            return Err(format!("{:?} has no reply", exchange.ask));
+        }
+        Ok(())
     }
 }
 
@@ -182,10 +186,10 @@ impl Oracle for ClaimKeeps {
     }
 
     fn socket(&mut self, ledger: &Ledger, fact: &SocketFact<'_>) -> Result<(), String> {
-        match fact {
-            SocketFact::Event { event, .. } => Self::check_once(ledger, event),
-            _ => Ok(()),
+        if let SocketFact::Event { event, .. } = fact {
+            return Self::check_once(ledger, event);
         }
+        Ok(())
     }
 
     fn leaving(&mut self, ledger: &Ledger, _stamp: Stamp) -> Result<(), String> {
@@ -261,8 +265,8 @@ pub(super) fn told<'a>(
     ledger: &'a Ledger,
     fact: &SocketFact<'_>,
 ) -> Option<(&'a Session, &'a Message)> {
-    match fact {
-        SocketFact::Event { event, .. } => ledger.message_anywhere(event),
-        _ => None,
-    }
+    let SocketFact::Event { event, .. } = fact else {
+        return None;
+    };
+    ledger.message_anywhere(event)
 }
