@@ -5,7 +5,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 venv=$here/../../target/e2e/venv
 
-has_packages() { "$1" -c 'import aiortc, yaml, websockets' 2>/dev/null; }
+has_packages() { "$1" -c 'import aiohttp, aiortc, kosoku, websockets, yaml' 2>/dev/null; }
 
 for python in python3 "$venv/bin/python"; do
 	has_packages "$python" && { command -v "$python"; exit; }

@@ -64,6 +64,9 @@ else
 	start startup node startup.mjs "$binary"
 	start frames node frames.mjs "$binary"
 	finish conformance clock startup frames
+	start autobahn node autobahn.mjs "$binary"
+	start events node events.mjs "$binary"
+	finish autobahn events
 	if [[ -x /usr/bin/chromium && -d node_modules/playwright-core && -d ../../examples/node_modules/janus-gateway ]]; then
 		start browser node browser.mjs "$binary"
 		finish browser
