@@ -193,6 +193,72 @@ fn every_15_seconds_the_shards_are_counted_together() {
 }
 
 #[test]
+fn a_call_that_finds_no_way_is_told_of_as_failed() {
+    let mut gateway = gateway(1, "webrtc");
+    let client = gateway.connect(0);
+    let (session, handle) = gateway.echo(client);
+    let offer = std::fs::read_to_string("tests/fixtures/sdp/offers/chrome.sdp").expect("a fixture");
+    let message = json!({
+        "janus": "message", "transaction": "o", "body": {"audio": true},
+        "jsep": {"type": "offer", "sdp": offer},
+    });
+    gateway.post(client, &format!("/janus/{session}/{handle}"), &message);
+    gateway.reports.clear();
+    gateway.advance(std::time::Duration::from_secs(46));
+    assert_eq!(told(&mut gateway), ["16/1 failed", "16/6 hangup"]);
+}
+
+#[test]
+fn what_happens_in_a_room_is_told_with_who_did_it() {
+    let mut gateway = gateway(3, "plugins");
+    let client = gateway.connect(0);
+    let create = json!({"janus": "create", "transaction": "c"});
+    let session = gateway.post(client, "/janus", &create)["data"]["id"].clone();
+    let attach = json!({
+        "janus": "attach", "transaction": "a", "plugin": "janus.plugin.videoroom", "opaque_id": "op",
+    });
+    let handle = gateway.post(client, &format!("/janus/{session}"), &attach)["data"]["id"].clone();
+    for body in [
+        json!({"request": "create", "room": 7}),
+        json!({"request": "join", "room": 7, "ptype": "publisher", "id": 5, "display": "Ada"}),
+        json!({"request": "configure", "bitrate": 100_000}),
+        json!({"request": "leave"}),
+        json!({"request": "destroy", "room": 7}),
+        json!({"request": "destroy", "room": 7}),
+    ] {
+        let message = json!({"janus": "message", "transaction": "m", "body": body});
+        gateway.post(client, &format!("/janus/{session}/{handle}"), &message);
+    }
+    let mut told = Vec::new();
+    for report in &gateway.reports {
+        assert_eq!(report["event"]["plugin"], "janus.plugin.videoroom");
+        let mut data = report["event"]["data"].clone();
+        if let Some(private_id) = data.get_mut("private_id") {
+            private_id.take();
+        }
+        let is_ours = report["handle_id"] == handle && report["opaque_id"] == "op";
+        told.push((is_ours, data));
+    }
+    let wanted = [
+        (true, json!({"event": "created", "room": 7})),
+        (
+            true,
+            json!({"event": "joined", "room": 7, "id": 5, "private_id": null, "display": "Ada"}),
+        ),
+        (
+            true,
+            json!({"event": "configured", "room": 7, "id": 5, "bitrate": 100_000}),
+        ),
+        (
+            false,
+            json!({"event": "leaving", "room": 7, "id": 5, "display": "Ada"}),
+        ),
+        (true, json!({"event": "destroyed", "room": 7})),
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[test]
 fn only_what_is_wanted_is_made() {
     let mut gateway = gateway(1, "handles");
     let client = gateway.connect(0);

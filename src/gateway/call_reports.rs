@@ -12,7 +12,7 @@ use crate::gateway::handle::Description;
 use crate::gateway::plugin::{JsepOut, PluginMessage};
 use crate::gateway::reports::Transport;
 use crate::gateway::session::Via;
-use crate::media::PeerEvent;
+use crate::media::{PeerEnd, PeerEvent};
 
 /// The one stream and component of a PeerConnection: everything is bundled.
 const COMPONENT: &str = "\"stream_id\":1,\"component_id\":1";
@@ -187,6 +187,9 @@ impl Gateway {
         event: &PeerEvent,
     ) {
         match event {
+            PeerEvent::Hangup { reason } if *reason == PeerEnd::IceFailed.reason() => {
+                self.report_ice(now.realtime, handle, "failed");
+            }
             PeerEvent::IceFailed => self.report_ice(now.realtime, handle, "disconnected"),
             PeerEvent::Media {
                 mid,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::base::clock::Now;
-use crate::base::id::{ConnId, ShardId};
+use crate::base::id::ShardId;
 use crate::config::ReportKind;
 use crate::gateway::reports::{Census, Transport};
 use crate::gateway::session::Origin;
@@ -63,7 +63,7 @@ impl Shard {
         if !self.gateway.reports(ReportKind::Transports) {
             return;
         }
-        let Some(client) = self.clients.get_mut(origin.conn) else {
+        let Some(client) = self.clients.get(origin.conn) else {
             return;
         };
         let (peer, is_admin) = (client.conn.peer(), client.listener.is_admin());
@@ -80,10 +80,13 @@ impl Shard {
         if !self.gateway.reports(ReportKind::Transports) {
             return;
         }
-        let Some(ip) = self.ip_of(origin.conn) else {
+        let Some(client) = self.clients.get(origin.conn) else {
             return;
         };
-        let data = json!({"event": "connected", "admin_api": false, "ip": ip});
+        let data = json!({
+            "event": "connected", "admin_api": client.listener.is_admin(),
+            "ip": client.conn.peer().ip().to_canonical().to_string(),
+        });
         self.gateway
             .report_transport(now, Transport::WebSockets, origin, &data);
     }
@@ -95,10 +98,5 @@ impl Shard {
             self.gateway
                 .report_transport(now, Transport::WebSockets, origin, &data);
         }
-    }
-
-    fn ip_of(&mut self, conn: ConnId) -> Option<String> {
-        let client = self.clients.get_mut(conn)?;
-        Some(client.conn.peer().ip().to_canonical().to_string())
     }
 }

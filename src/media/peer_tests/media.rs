@@ -119,6 +119,41 @@ fn losses_of_both_directions_make_a_slow_link() {
     call.run(3_000);
     let uplink = |event: &PeerEvent| matches!(event, PeerEvent::SlowLink { uplink: true, .. });
     assert!(call.count(uplink) > 0, "{:?}", call.events);
+    let statistics = call.media.statistics(call.peer.unwrap()).unwrap();
+    let line = &statistics.lines[0];
+    assert_eq!(
+        (line.kind, line.clock_rate, line.index),
+        (TrackKind::Audio, 48_000, 0)
+    );
+    let received = line.received[0];
+    // 7 before 9, 10 before 20, and 19 before each of the others.
+    assert_eq!(
+        (received.traffic.packets, received.lost),
+        (5, 7 + 10 + 19 + 19)
+    );
+    assert_eq!(
+        (line.sent.traffic.packets, line.sent.traffic.bytes),
+        (3, 60)
+    );
+    assert!(line.sent.lost > 0, "the client reports losses");
+    // Nothing came in the last second.
+    assert_eq!((received.bytes_lately, received.media_quality), (0, 100));
+}
+
+#[test]
+fn the_last_statistics_come_before_the_end() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Audio)));
+    call.connect();
+    call.send(mids[0], None, pt_of(&answer, 0), 1, 1, &[1; 20]);
+    call.run(100);
+    call.client.rtc.close().unwrap();
+    call.run(100);
+    let [.., PeerEvent::Statistics(last), PeerEvent::Hangup { .. }] = &call.events[..] else {
+        panic!("no statistics before the end: {:?}", call.events);
+    };
+    assert_eq!(last.lines[0].received[0].traffic.packets, 1);
 }
 
 #[test]
