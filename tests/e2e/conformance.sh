@@ -14,12 +14,10 @@ suite=${BIFRONS_CONFORMANCE:-$root/../shared/conformance}
 profiles=(plain secret token hmac cors short strings events)
 
 # The groups of the suite that need no other plugin than there is.
-groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'admin/*' 'echotest/*' 'media/echotest*')
+groups=('core/*' 'http/*' 'ws/*' 'auth/*' 'admin/*' 'events/*' 'echotest/*' 'media/echotest*')
 # What a room does may depend on how many shards there are: run with several numbers of them.
 room_groups=('videoroom/*' 'media/videoroom*' 'media/forwarding*')
 groups+=("${room_groups[@]}")
-# Those of what is not complete yet, with BIFRONS_ALL_GROUPS=1.
-[[ ${BIFRONS_ALL_GROUPS:-} ]] && groups+=('events/handlers/*')
 # Those that attach to the video room, too, or look for it.
 with_videoroom=(core/handles/several-handles core/handles/destroy-with-handles core/profiles/opaque-id-echoed core/requests/info
 	auth/signed-tokens/plugin-not-listed auth/tokens/plugins-of-a-token admin/basics/message-plugin events/handlers/plugin-events)
