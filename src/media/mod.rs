@@ -6,6 +6,7 @@
 //! Invariant: a peer is touched through `Media::run` only, which keeps a panic inside one
 //! PeerConnection from reaching the others, and carries out what the call caused.
 
+mod bandwidth;
 mod counters;
 mod demux;
 mod event;
@@ -17,6 +18,7 @@ mod offers;
 mod packet;
 mod peer;
 mod peer_answer;
+mod peer_bwe;
 mod peer_cert;
 mod peer_config;
 mod peer_events;
@@ -39,13 +41,14 @@ mod talk;
 #[cfg(test)]
 mod peer_tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{PeerId, SockId};
 use crate::base::slab::{Slab, SlabMap};
 use crate::base::timers::Timers;
+use crate::media::bandwidth::Rates;
 use crate::media::demux::{Demux, Source, Trust};
 use crate::media::forward::Forwards;
 use crate::media::keyframes::{EncodingRef, Keyframes};
@@ -145,6 +148,9 @@ pub struct Media {
     demux: Demux,
     switch: Switch,
     relays: Relays,
+    rates: Rates,
+    /// Peers whose share of layers is to be found anew.
+    due_shares: BTreeSet<PeerId>,
     plain: PlainSockets,
     forwards: Forwards,
     sources: Sources,
@@ -184,6 +190,8 @@ impl Media {
             demux,
             switch: Switch::default(),
             relays: Relays::default(),
+            rates: Rates::default(),
+            due_shares: BTreeSet::new(),
             forwards: Forwards::default(),
             sources: Sources::default(),
             keyframes: Keyframes::default(),
@@ -277,6 +285,7 @@ impl Media {
             };
             self.run(now, peer, |peer, out| peer.tick(now, out));
         }
+        self.share_bandwidth(now);
         self.refresh_lines(now);
         self.ask_keyframes(now);
         self.latch_forwards(now);

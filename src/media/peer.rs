@@ -23,6 +23,7 @@ use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOw
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, Traffic};
 use crate::media::packet::{MediaPacket, PayloadForm};
+use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
 use crate::media::rewriter::Vp8Numbers;
 use crate::wire::rtp::red;
@@ -59,6 +60,7 @@ pub(crate) struct Peer {
     pub(super) second_due: Option<Monotonic>,
     pub(super) bitrate: Option<BitrateCap>,
     pub(super) remote_bitrate: Option<u64>,
+    pub(super) adaption: Adaption,
     pub(super) course: Course,
     /// We choose the pair of addresses.
     pub(super) is_controlling: bool,
@@ -104,6 +106,8 @@ pub(crate) struct PeerOutput {
     /// Lines of ours for which the peer asks for a key frame.
     pub(crate) keyframes: Vec<usize>,
     pub(crate) drops: Vec<DropReason>,
+    /// What the peer can receive was estimated anew.
+    pub(crate) has_estimate: bool,
     /// Why the peer is to be hung up.
     pub(crate) hangup: Option<PeerEnd>,
 }
@@ -129,6 +133,9 @@ pub(super) struct BitrateCap {
     pub(super) bitrate: u64,
     pub(super) due: Monotonic,
 }
+
+/// Packets that one call sends; the rest is due at once.
+const ADVANCES_MAX: usize = 64;
 
 /// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
 const RTP_BYTES_MAX: usize = 1_500;
@@ -175,6 +182,7 @@ impl Peer {
             second_due: None,
             bitrate: None,
             remote_bitrate: None,
+            adaption: Adaption::default(),
             course: Course::new(until),
             is_controlling: false,
         }
@@ -305,11 +313,17 @@ impl Peer {
     /// Sends what was written.
     pub(crate) fn advance(&mut self, now: Monotonic, out: &mut PeerOutput) {
         let at = self.settings.anchor.instant(now);
-        if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
-            tracing::debug!(%error, "a peer failed");
-            out.hangup = Some(PeerEnd::DtlsError);
+        // With pacing, the library gives out one packet each time.
+        for _ in 0..ADVANCES_MAX {
+            if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
+                tracing::debug!(%error, "a peer failed");
+                out.hangup = Some(PeerEnd::DtlsError);
+            }
+            self.drain(now, out);
+            if self.rtc_due > now || out.hangup.is_some() {
+                return;
+            }
         }
-        self.drain(now, out);
     }
 
     /// Asks the sender of a line for a key frame of one encoding.

@@ -11,13 +11,15 @@ use crate::media::event::{MediaError, TrackKind};
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, Stage};
+use crate::media::peer_bwe::FIRST_ESTIMATE;
 use crate::media::peer_config::{Numbers, rtc_config};
 use crate::media::peer_ext::{self, ValueFilter};
 use crate::media::peer_offer::{NewPeer, add_bases, creds};
 use crate::media::peer_plain::ExtensionIds;
 use crate::wire::rtp::VideoCodec;
 use crate::wire::sdp::{
-    Candidate, IceParameters, OfferLine, OfferMedia, RED_PT, SessionDescription, Setup, offered_rtx,
+    Candidate, Codec, Extension, IceParameters, MediaDescription, OfferLine, OfferMedia, RED_PT,
+    SessionDescription, Setup, offered_rtx,
 };
 
 /// What an answer takes of a section.
@@ -40,6 +42,8 @@ pub(crate) struct CheckedAnswer {
     takes: Vec<Taken>,
     /// The section of data channels, and its mid.
     data: Option<(usize, String)>,
+    /// The remote reports on all packets that it gets.
+    has_feedback: bool,
 }
 
 impl CheckedAnswer {
@@ -83,6 +87,7 @@ impl CheckedAnswer {
             candidates: transport.candidates.clone(),
             takes: takes.collect(),
             data: data_section(answer),
+            has_feedback: answer.media.iter().any(has_feedback),
         })
     }
 }
@@ -96,12 +101,22 @@ fn data_section(answer: &SessionDescription) -> Option<(usize, String)> {
     })
 }
 
+/// Whether a section reports on packets, and packets have the numbers that it reports on.
+fn has_feedback(media: &MediaDescription) -> bool {
+    let has_number = |each: &Extension| each.uri == peer_ext::TRANSPORT_CC;
+    let reports = |codec: &Codec| codec.feedback.iter().any(|each| each == "transport-cc");
+    !media.is_rejected()
+        && media.extensions.iter().any(has_number)
+        && media.codecs.iter().any(reports)
+}
+
 impl Peer {
     /// Makes a peer that is to offer. Its lines follow with [`Peer::offer_lines`].
     pub(crate) fn offering(now: Monotonic, new: NewPeer<'_>) -> Self {
         let numbers = Numbers::of_our_offers();
         let config = rtc_config(&new.defaults, &numbers, new.is_ice_lite);
         let mut rtc = config
+            .enable_bwe(Some(FIRST_ESTIMATE.into()))
             .set_local_ice_credentials(creds(&new.ice))
             .build(new.settings.anchor.instant(now));
         add_bases(&mut rtc, &new.settings.bases);
@@ -184,6 +199,7 @@ impl Peer {
                 line.offer.red_pt = taken.has_red.then_some(RED_PT);
             }
         }
+        self.set_feedback(answer.has_feedback);
         let has_data = answer.data.is_some();
         self.data_section = answer.data;
         if has_data && !self.has_sctp {

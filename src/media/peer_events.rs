@@ -80,6 +80,9 @@ impl Peer {
                 self.remote_bitrate = Some(bitrate);
                 out.events.push(PeerEvent::Remb { bitrate });
             }
+            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
+                self.on_estimate(estimate.as_u64(), out);
+            }
             Event::MediaEgressStats(stats) => {
                 let line = self.line_of(&stats.mid);
                 if let Some(line) = line.and_then(|line| self.line_mut(line)) {

@@ -212,6 +212,7 @@ impl Media {
         self.relays.remove(stand_in);
         self.ids.remove(stand_in);
         self.keyframes.forget(stand_in);
+        self.rates.forget(stand_in);
         self.switch.forget(stand_in);
         self.batch.retain(|(peer, _)| *peer != stand_in);
     }

@@ -90,7 +90,11 @@ impl Media {
             if !self.forwards.is_empty() {
                 self.forward_plain(now, line, packet);
             }
-            for id in self.switch.routes_from(line) {
+            let routes = self.switch.routes_from(line);
+            if !routes.is_empty() {
+                self.rates.note(now, line, packet);
+            }
+            for id in routes {
                 let route = self
                     .switch
                     .get(*id)
@@ -227,6 +231,9 @@ impl Media {
             self.counters.event(&event);
             self.events.push_back((id, owner, event));
         }
+        if std::mem::take(&mut self.output.has_estimate) {
+            self.due_shares.insert(id);
+        }
         for line in self.output.keyframes.drain(..) {
             self.counters.keyframes_wanted += 1;
             let to = LineRef { peer: id, line };
@@ -270,6 +277,8 @@ impl Media {
         self.keyframes.forget(id);
         self.refreshes.forget(id);
         self.talks.forget(id);
+        self.rates.forget(id);
+        self.due_shares.remove(&id);
         self.switch.forget(id);
         self.relays.forget(id);
         self.forwards.forget(id);

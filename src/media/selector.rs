@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
 #[derive(Debug)]
 pub(crate) struct LayerSelector {
     target: LayerTarget,
+    /// The highest encoding that the receiver can take, whatever was asked for.
+    limit: u8,
     current: Option<u8>,
     temporal: Option<u8>,
     seen: [Option<Monotonic>; SIMULCAST_LAYERS_MAX],
@@ -37,6 +39,7 @@ impl LayerSelector {
     pub(crate) fn new(target: LayerTarget) -> Self {
         Self {
             target,
+            limit: u8::MAX,
             current: None,
             temporal: None,
             seen: [None; SIMULCAST_LAYERS_MAX],
@@ -48,6 +51,17 @@ impl LayerSelector {
     pub(crate) fn set_target(&mut self, now: Monotonic, target: LayerTarget) {
         self.target = target;
         self.waiting_since = Some(now);
+    }
+
+    /// Sets the highest encoding that the receiver can take; tells whether that changed anything.
+    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u8) -> bool {
+        let highest = self.highest();
+        self.limit = limit;
+        let has_changed = self.highest() != highest;
+        if has_changed {
+            self.waiting_since = Some(now);
+        }
+        has_changed
     }
 
     /// Decides on a packet of an encoding.
@@ -79,6 +93,11 @@ impl LayerSelector {
         self.target
     }
 
+    /// The highest encoding that the receiver can take.
+    pub(crate) const fn limit(&self) -> u8 {
+        self.limit
+    }
+
     /// The encoding that is delivered.
     pub(crate) const fn substream(&self) -> Option<u8> {
         self.current
@@ -94,13 +113,18 @@ impl LayerSelector {
         self.current.is_none() || self.desired(now) == Some(encoding)
     }
 
+    /// The encoding to deliver if all are there.
+    fn highest(&self) -> u8 {
+        self.target.substream.min(self.limit)
+    }
+
     /// The highest encoding up to the target that is alive; else the lowest above it.
     fn desired(&self, now: Monotonic) -> Option<u8> {
         let alive = |encoding: &u8| self.is_alive(now, *encoding);
         let all = 0..SIMULCAST_LAYERS_MAX as u8;
-        let below = all.clone().filter(|each| *each <= self.target.substream);
+        let below = all.clone().filter(|each| *each <= self.highest());
         below.rev().find(alive).or_else(|| {
-            let mut above = all.filter(|each| *each > self.target.substream);
+            let mut above = all.filter(|each| *each > self.highest());
             above.find(alive)
         })
     }
@@ -111,7 +135,7 @@ impl LayerSelector {
             Some(at) => recent(at),
             // The target itself gets time to show up before a lower one takes its place.
             None => {
-                encoding == self.target.substream
+                encoding == self.highest()
                     && self.current.is_some()
                     && self.waiting_since.is_some_and(recent)
             }
@@ -249,6 +273,19 @@ mod tests {
         selector.decide(at(1_900), 1, &frame(0, false));
         assert_eq!(selector.wanted(at(1_900)), None);
         assert_eq!(selector.wanted(at(2_100)), Some(1));
+    }
+
+    #[test]
+    fn a_limit_lowers_the_target_until_it_goes() {
+        let mut selector = delivering(2);
+        assert!(selector.set_limit(at(10), 0));
+        assert_eq!(selector.wanted(at(10)), Some(0));
+        assert_eq!(selector.decide(at(11), 0, &KEY), Verdict::Forward);
+        assert!(!selector.set_limit(at(12), 0), "nothing changes");
+        assert!(selector.set_limit(at(13), u8::MAX));
+        assert_eq!(selector.wanted(at(13)), Some(2));
+        selector.set_target(at(14), target(1, 2));
+        assert!(!selector.set_limit(at(15), 2), "above what was asked for");
     }
 
     #[test]

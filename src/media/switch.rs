@@ -165,6 +165,20 @@ impl Route {
         self.selector.set_target(now, target);
     }
 
+    pub(crate) fn is_enabled(&self) -> bool {
+        self.enabled == Enabled::Yes
+    }
+
+    /// Sets the highest encoding that the receiver can take; tells whether that changed anything.
+    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u8) -> bool {
+        self.selector.set_limit(now, limit)
+    }
+
+    /// The highest encoding that the receiver can take.
+    pub(crate) const fn limit(&self) -> u8 {
+        self.selector.limit()
+    }
+
     /// The encoding that is needed and not delivered.
     pub(crate) fn wanted(&self, now: Monotonic) -> Option<u8> {
         self.selector.wanted(now)

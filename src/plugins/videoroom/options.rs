@@ -73,6 +73,8 @@ pub(super) struct RoomOptions {
     pub(super) videoorient_ext: bool,
     pub(super) playoutdelay_ext: bool,
     pub(super) transport_wide_cc_ext: bool,
+    /// Subscribers get the layers that they can receive.
+    pub(super) adaptive: bool,
     pub(super) record: bool,
     pub(super) rec_dir: Option<String>,
     pub(super) lock_record: bool,
@@ -111,6 +113,7 @@ impl RoomOptions {
             videoorient_ext: true,
             playoutdelay_ext: true,
             transport_wide_cc_ext: true,
+            adaptive: true,
             record: false,
             rec_dir: None,
             lock_record: false,
@@ -174,6 +177,7 @@ impl RoomOptions {
         flag("videoorient_ext", &mut options.videoorient_ext)?;
         flag("playoutdelay_ext", &mut options.playoutdelay_ext)?;
         flag("transport_wide_cc_ext", &mut options.transport_wide_cc_ext)?;
+        flag("adaptive", &mut options.adaptive)?;
         flag("record", &mut options.record)?;
         options.rec_dir = text("rec_dir")?.map(str::to_owned);
         flag("lock_record", &mut options.lock_record)?;
@@ -263,6 +267,7 @@ impl RoomOptions {
             "videoorient_ext" => set(&mut self.videoorient_ext),
             "playoutdelay_ext" => set(&mut self.playoutdelay_ext),
             "transport_wide_cc_ext" => set(&mut self.transport_wide_cc_ext),
+            "adaptive" => set(&mut self.adaptive),
             "record" => set(&mut self.record),
             "lock_record" => set(&mut self.lock_record),
             "notify_joining" => set(&mut self.notify_joining),
@@ -359,6 +364,7 @@ impl RoomOptions {
         flag("videoorient_ext", |room| room.videoorient_ext);
         flag("playoutdelay_ext", |room| room.playoutdelay_ext);
         flag("transport_wide_cc_ext", |room| room.transport_wide_cc_ext);
+        flag("adaptive", |room| room.adaptive);
         flag("record", |room| room.record);
         flag("lock_record", |room| room.lock_record);
         flag("notify_joining", |room| room.notify_joining);

@@ -44,6 +44,8 @@ pub(super) struct Subscriber {
     lines: Vec<Line>,
     pub(super) channels: Channels,
     is_paused: bool,
+    /// Layers follow what the subscriber can receive.
+    adaptive: Enabled,
     /// An offer waits for its answer.
     is_offered: bool,
     /// Something changed that was not offered.
@@ -69,6 +71,7 @@ impl Subscriber {
         manner: Manner,
     ) -> Self {
         Self {
+            adaptive: enabled(options.adaptive),
             room,
             options,
             private_id,
@@ -152,6 +155,14 @@ impl Subscriber {
     pub(super) fn pause(&mut self, cx: &mut Cx<'_>, is_paused: bool) {
         self.is_paused = is_paused;
         self.gate(cx);
+    }
+
+    /// Lets layers follow what the subscriber can receive, or not.
+    pub(super) fn adapt(&mut self, cx: &mut Cx<'_>, handle: HandleRef, is_adaptive: bool) {
+        self.adaptive = enabled(is_adaptive);
+        if let Some(peer) = cx.peer(handle) {
+            cx.media.set_adaptive(peer, self.adaptive);
+        }
     }
 
     /// Takes an answer. What changed since the offer follows as another one.
@@ -456,6 +467,7 @@ impl Subscriber {
     /// Feeds lines that have a source and no route yet.
     fn route_all(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
         let Some(peer) = cx.peer(handle) else { return };
+        cx.media.set_adaptive(peer, self.adaptive);
         for (index, line) in self.lines.iter_mut().enumerate() {
             let Some(source) = line.source.as_ref().filter(|_| line.route.is_none()) else {
                 continue;
@@ -482,6 +494,10 @@ impl Subscriber {
             cx.media.set_route_enabled(cx.now, route, enabled);
         }
     }
+}
+
+const fn enabled(is_on: bool) -> Enabled {
+    if is_on { Enabled::Yes } else { Enabled::No }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]

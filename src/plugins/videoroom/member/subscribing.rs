@@ -115,7 +115,11 @@ impl Member {
                 let wishes = LineWish::read_all(&fields, form)?;
                 let restarts = fields.may_flag("restart")?.unwrap_or(false);
                 let updates = fields.may_flag("update")?.unwrap_or(false);
+                let adapts = fields.may_flag("adaptive")?;
                 subscriber.check_mids(&wishes)?;
+                if let Some(is_adaptive) = adapts {
+                    subscriber.adapt(cx, handle, is_adaptive);
+                }
                 subscriber.configure(cx, handle, &wishes);
                 let restart = if restarts {
                     IceRestart::Yes

@@ -1,0 +1,304 @@
+//! Adaptive receivers: how much each encoding takes, and which of them fit into what a peer can
+//! receive.
+//!
+//! Invariant: a line that is wanted at all is given its lowest encoding, whatever the estimate says.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::base::id::PeerId;
+use crate::media::Media;
+use crate::media::event::{Enabled, LineRef, RouteId};
+use crate::media::keyframes::EncodingRef;
+use crate::media::packet::MediaPacket;
+use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
+
+/// What the encodings of all lines take that are forwarded.
+#[derive(Debug, Default)]
+pub(super) struct Rates {
+    lines: BTreeMap<LineRef, LineRates>,
+}
+
+/// The encodings of one line.
+#[derive(Clone, Copy, Debug)]
+struct LineRates {
+    since: Monotonic,
+    bytes: [u64; SIMULCAST_LAYERS_MAX],
+    /// In bit/s; 0 for what is silent.
+    rates: [u64; SIMULCAST_LAYERS_MAX],
+}
+
+/// A line that shares in an estimate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Claim {
+    rates: [u64; SIMULCAST_LAYERS_MAX],
+    /// The highest encoding that was asked for.
+    wanted: u8,
+    /// The highest that it may have until now.
+    former: u8,
+}
+
+/// What a peer is given, and what it would take to give it more, in bit/s.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Share {
+    /// The highest encoding of each line.
+    limits: Vec<u8>,
+    /// What the next step up takes, all in all.
+    next: u64,
+    /// What everything that was asked for takes.
+    desired: u64,
+}
+
+/// Long enough to hold several frames, short enough to notice a layer that began.
+const WINDOW: Duration = Duration::from_millis(500);
+
+/// What was measured this long ago says nothing.
+const STALE: Duration = Duration::from_secs(2);
+
+/// Going up takes more than staying, in percent, so that an estimate on the brink does not make the
+/// picture flicker. Encoders overshoot by about as much.
+const HEADROOM_PERCENT: u64 = 120;
+
+/// Sound and headers, which are not worth measuring, in bit/s.
+const OTHERS: u64 = 40_000;
+
+impl Rates {
+    /// Notes a packet that is forwarded.
+    pub(super) fn note(&mut self, now: Monotonic, line: LineRef, packet: &MediaPacket) {
+        let encoding = usize::from(packet.encoding);
+        let bytes = packet.payload.len() as u64;
+        let line = self.lines.entry(line).or_insert(LineRates {
+            since: now,
+            bytes: [0; SIMULCAST_LAYERS_MAX],
+            rates: [0; SIMULCAST_LAYERS_MAX],
+        });
+        if let Some(sum) = line.bytes.get_mut(encoding) {
+            *sum += bytes;
+        }
+        line.settle(now);
+    }
+
+    /// What the encodings of a line take.
+    fn of(&self, now: Monotonic, line: LineRef) -> [u64; SIMULCAST_LAYERS_MAX] {
+        let line = self.lines.get(&line);
+        let fresh = line.filter(|line| now.saturating_since(line.since) < STALE);
+        fresh.map_or([0; SIMULCAST_LAYERS_MAX], |line| line.rates)
+    }
+
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.lines.retain(|line, _| line.peer != peer);
+    }
+}
+
+impl LineRates {
+    fn settle(&mut self, now: Monotonic) {
+        let elapsed = now.saturating_since(self.since);
+        if elapsed < WINDOW {
+            return;
+        }
+        let millis = elapsed.as_millis() as u64;
+        for (rate, bytes) in self.rates.iter_mut().zip(&mut self.bytes) {
+            let lately = std::mem::take(bytes) * 8_000 / millis;
+            *rate = if *rate == 0 || lately == 0 {
+                lately
+            } else {
+                (*rate + lately) / 2
+            };
+        }
+        self.since = now;
+    }
+}
+
+/// Shares an estimate: everybody gets the lowest encoding, then one step after another goes to the
+/// lines in their order as long as it fits.
+fn share(estimate: u64, claims: &[Claim]) -> Share {
+    let lowest = |claim: &Claim| (0..=claim.wanted).find(|each| claim.rate(*each) > 0);
+    let mut limits: Vec<u8> = claims
+        .iter()
+        .map(|claim| lowest(claim).unwrap_or(claim.wanted))
+        .collect();
+    let rate_at = |limits: &[u8]| {
+        let rates = claims.iter().zip(limits);
+        OTHERS + rates.map(|(claim, limit)| claim.rate(*limit)).sum::<u64>()
+    };
+    let mut next = None;
+    loop {
+        let mut has_moved = false;
+        for index in 0..claims.len() {
+            let claim = &claims[index];
+            let above = limits[index] + 1..=claim.wanted;
+            let Some(step) = above.into_iter().find(|each| claim.rate(*each) > 0) else {
+                continue;
+            };
+            let mut tried = limits.clone();
+            tried[index] = step;
+            let takes = rate_at(&tried);
+            let needed = if step > claim.former {
+                takes * HEADROOM_PERCENT / 100
+            } else {
+                takes
+            };
+            if needed <= estimate {
+                limits = tried;
+                has_moved = true;
+            } else {
+                next = Some(next.unwrap_or(u64::MAX).min(needed));
+            }
+        }
+        if !has_moved {
+            break;
+        }
+    }
+    let tops: Vec<u8> = claims.iter().map(Claim::top).collect();
+    Share {
+        next: next.unwrap_or(0),
+        desired: rate_at(&tops) * HEADROOM_PERCENT / 100,
+        limits,
+    }
+}
+
+impl Claim {
+    fn rate(&self, encoding: u8) -> u64 {
+        self.rates.get(usize::from(encoding)).copied().unwrap_or(0)
+    }
+
+    /// The highest encoding that was asked for and is there.
+    fn top(&self) -> u8 {
+        let all = 0..=self.wanted;
+        all.rev().find(|each| self.rate(*each) > 0).unwrap_or(0)
+    }
+}
+
+impl Media {
+    /// Says whether the layers that a peer gets follow what it can receive.
+    pub fn set_adaptive(&mut self, peer: PeerId, adaptive: Enabled) {
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.set_adaptive(adaptive);
+            self.due_shares.insert(peer);
+        }
+    }
+
+    /// Shares anew what peers can receive of whom something changed.
+    pub(super) fn share_bandwidth(&mut self, now: Monotonic) {
+        while let Some(peer) = self.due_shares.pop_first() {
+            self.share_of(now, peer);
+        }
+    }
+
+    fn share_of(&mut self, now: Monotonic, id: PeerId) {
+        let Some(peer) = self.peers.get(id) else {
+            return;
+        };
+        let estimate = peer.estimate();
+        let mut routes: Vec<RouteId> = Vec::new();
+        let mut claims = Vec::new();
+        for line in 0..peer.lines.len() {
+            let route = self.switch.route_to(LineRef { peer: id, line });
+            let Some((id, route)) = route.and_then(|id| Some((id, self.switch.get(id)?))) else {
+                continue;
+            };
+            if route.is_enabled() && !self.switch.is_muted(route.from) {
+                routes.push(id);
+                claims.push(Claim {
+                    rates: self.rates.of(now, route.from),
+                    wanted: route.state().target.substream,
+                    former: route.limit(),
+                });
+            }
+        }
+        let shared = match estimate {
+            Some(estimate) => share(estimate, &claims),
+            None => Share {
+                limits: vec![u8::MAX; claims.len()],
+                ..Share::default()
+            },
+        };
+        for (id, limit) in routes.into_iter().zip(shared.limits) {
+            let Some(route) = self.switch.get_mut(id) else {
+                continue;
+            };
+            if route.set_limit(now, limit)
+                && let Some(encoding) = route.wanted(now)
+            {
+                let line = route.from;
+                self.keyframes.want(now, EncodingRef { line, encoding });
+            }
+        }
+        if estimate.is_some() {
+            self.run(now, id, |peer, _| {
+                peer.seek_bitrate(shared.next, shared.desired)
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: [u64; 3] = [150_000, 500_000, 2_000_000];
+
+    fn claim(former: u8) -> Claim {
+        Claim {
+            rates: RATES,
+            wanted: 2,
+            former,
+        }
+    }
+
+    fn limits(estimate: u64, claims: &[Claim]) -> Vec<u8> {
+        share(estimate, claims).limits
+    }
+
+    #[test]
+    fn the_highest_that_fits_is_given() {
+        for (estimate, expected) in [(0, 0), (400_000, 0), (700_000, 1), (2_500_000, 2)] {
+            assert_eq!(limits(estimate, &[claim(0)]), [expected], "{estimate}");
+        }
+    }
+
+    #[test]
+    fn going_up_takes_more_than_staying() {
+        assert_eq!(limits(560_000, &[claim(0)]), [0]);
+        assert_eq!(limits(560_000, &[claim(1)]), [1]);
+        assert_eq!(share(560_000, &[claim(0)]).next, 648_000);
+    }
+
+    #[test]
+    fn nobody_is_left_out_for_another_ones_quality() {
+        let two = [claim(0), claim(0)];
+        assert_eq!(limits(850_000, &two), [1, 0]);
+        assert_eq!(limits(1_300_000, &two), [1, 1]);
+        assert_eq!(limits(10_000_000, &two), [2, 2]);
+    }
+
+    #[test]
+    fn no_more_is_given_than_was_asked_for() {
+        let asked = Claim {
+            wanted: 1,
+            ..claim(0)
+        };
+        assert_eq!(limits(u64::MAX, &[asked]), [1]);
+        assert_eq!(share(u64::MAX, &[asked]).desired, 648_000);
+    }
+
+    #[test]
+    fn a_silent_encoding_is_passed_over() {
+        let silent = Claim {
+            rates: [150_000, 0, 2_000_000],
+            ..claim(0)
+        };
+        assert_eq!(limits(700_000, &[silent]), [0]);
+        assert_eq!(limits(3_000_000, &[silent]), [2]);
+    }
+
+    #[test]
+    fn nothing_is_held_back_before_anything_is_known() {
+        let unknown = Claim {
+            rates: [0; 3],
+            ..claim(2)
+        };
+        assert_eq!(limits(100_000, &[unknown]), [2]);
+    }
+}
