@@ -9,6 +9,9 @@ want() { command -v "$1" >/dev/null || missing+=("${2:-$1}"); }
 want nginx
 want haproxy
 want chromium
+want ffmpeg
+want unshare util-linux
+want ip iproute2
 want janus # for its sample files; the tests can also be tried out against it
 want cc gcc
 want node nodejs

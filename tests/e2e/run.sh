@@ -80,6 +80,9 @@ else
 		finish event-stream aiortc delivery
 		start videoroom node videoroom.mjs "$binary"
 		finish videoroom
+		start narrow-link node narrow_link.mjs "$binary"
+		start cascade node cascade.mjs "$binary"
+		finish narrow-link cascade
 	else
 		without 'browser, faulty front, echotest, WebSocket, event stream, VideoRoom' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"

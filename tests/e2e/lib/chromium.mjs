@@ -21,9 +21,9 @@ const FLAGS = [
   '--host-resolver-rules=MAP *.poll.test 127.0.0.1',
 ];
 
-export function launch(flags = []) {
-  return chromium.launchPersistentContext(scratchDir('chromium'), {
-    executablePath: '/usr/bin/chromium',
+export function launch(flags = [], { name = 'chromium', executablePath = '/usr/bin/chromium' } = {}) {
+  return chromium.launchPersistentContext(scratchDir(name), {
+    executablePath,
     headless: true,
     args: [...FLAGS, ...flags],
     permissions: ['camera', 'microphone'],

@@ -72,10 +72,10 @@ export async function freeUdpPorts(count) {
   throw new Error('no free UDP ports');
 }
 
-/** Whether something accepts connections on a port of loopback. */
-export function accepts(port) {
+/** Whether something accepts connections on a port, of loopback by default. */
+export function accepts(port, host = '127.0.0.1') {
   return new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1');
+    const socket = connect(port, host);
     socket.once('connect', () => { socket.destroy(); resolve(true); });
     socket.once('error', () => resolve(false));
   });
@@ -110,10 +110,10 @@ export class Service {
     return readFileSync(this.logFile, 'utf8');
   }
 
-  async listening(port) {
+  async listening(port, host) {
     for (let tries = 0; tries < 150; tries += 1) {
       if (this.end) throw new Error(`${this.name} ended: ${JSON.stringify(this.end)}\n${this.log().slice(-2000)}`);
-      if (await accepts(port)) return this;
+      if (await accepts(port, host)) return this;
       await sleep(100);
     }
     throw new Error(`${this.name} does not listen on port ${port}\n${this.log().slice(-2000)}`);
@@ -158,11 +158,11 @@ general: { ws = true, ws_port = ${wsPort}, ws_ip = "127.0.0.1", wss = false }
   return ['-F', dir, '-C', join(dir, 'janus.jcfg')];
 }
 
-async function bifronsFlags(port, wsPort, shards) {
+async function bifronsFlags(port, wsPort, shards, host) {
   return [
-    '--http', `127.0.0.1:${port}`,
-    '--ws', `127.0.0.1:${wsPort}`,
-    '--media-ip', '127.0.0.1',
+    '--http', `${host}:${port}`,
+    '--ws', `${host}:${wsPort}`,
+    '--media-ip', host,
     '--media-port', String(await freeUdpPorts(shards)),
     '--shards', String(shards),
     '--log', 'info',
@@ -171,17 +171,18 @@ async function bifronsFlags(port, wsPort, shards) {
 
 /**
  * Starts the gateway on free loopback ports; resolves once it accepts connections. `wrap` is a
- * command that runs it; `preload` is a library for it alone; `more` are further arguments.
+ * command that runs it; `preload` is a library for it alone; `host` is its address, other than
+ * loopback in a network namespace of the test's own; `more` are further arguments.
  */
-export async function startGateway(binary, { shards = 2, name = 'gateway', env = {}, wrap = [], preload, more = [] } = {}) {
+export async function startGateway(binary, { shards = 2, name = 'gateway', env = {}, wrap = [], preload, host = '127.0.0.1', more = [] } = {}) {
   const dir = scratchDir(name);
   const port = await freePort();
   const wsPort = await freePort();
-  const args = isJanus(binary) ? janusConfig(port, wsPort, dir) : await bifronsFlags(port, wsPort, shards);
+  const args = isJanus(binary) ? janusConfig(port, wsPort, dir) : await bifronsFlags(port, wsPort, shards, host);
   const preloads = [preload, isJanus(binary) && process.env.JANUS_PRELOAD].filter(Boolean);
   if (preloads.length > 0) env = { ...env, LD_PRELOAD: preloads.join(':') };
   const [command, ...rest] = [...wrap, binary, ...args, ...more];
   const service = new Service(name, command, rest, { env, dir });
-  await service.listening(port);
-  return Object.assign(service, { port, base: `http://127.0.0.1:${port}/janus`, ws: `ws://127.0.0.1:${wsPort}` });
+  await service.listening(port, host);
+  return Object.assign(service, { port, base: `http://${host}:${port}/janus`, ws: `ws://${host}:${wsPort}` });
 }

@@ -4,19 +4,67 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openPage } from './chromium.mjs';
 import { request, transaction } from './http.mjs';
 
-/** Sends the VideoRoom a synchronous request, over a session of its own. */
-export async function manage(base, body) {
-  const post = async (path, message) => {
+/** A session of the REST API whose events are given to those who wait for them. */
+export class Session {
+  static async open(base) {
+    const session = new Session(base);
+    session.id = (await session.post('', { janus: 'create' })).data.id;
+    session.polling = session.poll();
+    return session;
+  }
+
+  constructor(base) {
+    this.base = base;
+    this.waiting = new Map();
+    this.isOpen = true;
+  }
+
+  async post(path, message) {
     const text = JSON.stringify({ transaction: transaction(), ...message });
     const headers = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(text) };
-    return JSON.parse((await request(base + path, { method: 'POST', body: text, headers })).text);
-  };
-  const session = (await post('', { janus: 'create' })).data.id;
-  const handle = (await post(`/${session}`, { janus: 'attach', plugin: 'janus.plugin.videoroom' })).data.id;
-  const { plugindata, error } = await post(`/${session}/${handle}`, { janus: 'message', body });
-  await post(`/${session}`, { janus: 'destroy' });
-  const data = plugindata?.data;
-  if (!data || data.error) throw new Error(`${body.request}: ${JSON.stringify(error ?? data)}`);
+    const answer = JSON.parse((await request(this.base + path, { method: 'POST', body: text, headers })).text);
+    if (answer.janus === 'error') throw new Error(`${message.janus}: ${JSON.stringify(answer.error)}`);
+    return answer;
+  }
+
+  async poll() {
+    while (this.isOpen) {
+      const events = await request(`${this.base}/${this.id}?maxev=20`).then(({ text }) => JSON.parse(text)).catch(() => []);
+      for (const event of Array.isArray(events) ? events : []) {
+        this.waiting.get(event.transaction)?.({ ...event.plugindata?.data, jsep: event.jsep });
+      }
+    }
+  }
+
+  async attach() {
+    return (await this.post(`/${this.id}`, { janus: 'attach', plugin: 'janus.plugin.videoroom' })).data.id;
+  }
+
+  /** Sends a request; resolves to its answer, which may come as an event. */
+  async ask(handle, body, patience = 15000) {
+    const name = transaction();
+    const event = new Promise((resolve) => this.waiting.set(name, resolve));
+    const answer = await this.post(`/${this.id}/${handle}`, { janus: 'message', transaction: name, body });
+    const data = answer.janus === 'ack'
+      ? await Promise.race([event, sleep(patience, { error: 'no answer' }, { ref: false })])
+      : answer.plugindata.data;
+    this.waiting.delete(name);
+    if (data.error) throw new Error(`${body.request}: ${JSON.stringify(data)}`);
+    return data;
+  }
+
+  async close() {
+    this.isOpen = false;
+    await this.post(`/${this.id}`, { janus: 'destroy' });
+    await this.polling;
+  }
+}
+
+/** Sends the VideoRoom a synchronous request, over a session of its own. */
+export async function manage(base, body) {
+  const session = await Session.open(base);
+  const data = await session.ask(await session.attach(), body);
+  await session.close();
   return data;
 }
 
