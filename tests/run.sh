@@ -57,7 +57,7 @@ step 'library without a runtime' 10 cargo check --quiet --no-default-features --
 counted 'rust tests' 20 cargo test --quiet --workspace
 [[ ${1:-} == --quick ]] || counted 'simulator' 20 tests/sim.sh
 step 'release build' 20 cargo build --quiet --release --bins --example websocket_echo
-counted 'instructions of the hot paths' 15 benches/instructions.sh
+counted 'instructions of the hot paths' 25 benches/instructions.sh
 [[ ${1:-} == --quick ]] || counted 'end-to-end tests' 30 tests/e2e/run.sh target/release/bifrons
 
 echo "$passed passed, $failed failed, $skipped skipped"

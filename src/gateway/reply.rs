@@ -99,7 +99,7 @@ impl Message {
     #[must_use]
     pub fn value(mut self, name: &str, value: &Value) -> Self {
         self.name(name);
-        // Three times as fast as by way of formatting.
+        // Formatting would do the same at twice the instructions (`json_out` in benches/).
         let text = serde_json::to_string(value).expect("a value has a text");
         self.text.push_str(&text);
         self
