@@ -129,6 +129,10 @@ fn refused(error: &clap::Error) -> StartError {
     };
     let message = match (named(ContextKind::InvalidArg), error.kind()) {
         (Some(flag), ErrorKind::UnknownArgument) => format!("{flag} is not understood"),
+        (None, ErrorKind::InvalidSubcommand) => {
+            let word = named(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("{word} is not understood")
+        }
         (Some(flag), ErrorKind::InvalidValue) => format!("{flag} needs a value"),
         (Some(flag), ErrorKind::ArgumentConflict) => format!("{flag} is given twice"),
         _ => {
