@@ -1,7 +1,7 @@
 //! Adaptive receivers: how much each encoding takes, and which of them fit into what a peer can
 //! receive.
 //!
-//! Invariant: a line that is wanted at all is given its lowest encoding, whatever the estimate says.
+//! Invariant: a line that is wanted at all is given its lowest encoding, whatever the estimate is.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
