@@ -116,7 +116,7 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
     let lowest = |claim: &Claim| (0..=claim.wanted).find(|each| claim.rate(*each) > 0);
     let mut limits: Vec<u8> = claims
         .iter()
-        .map(|claim| lowest(claim).unwrap_or(claim.wanted))
+        .map(|claim| lowest(claim).unwrap_or(0))
         .collect();
     let rate_at = |limits: &[u8]| {
         let rates = claims.iter().zip(limits);
@@ -294,11 +294,11 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_held_back_before_anything_is_known() {
+    fn the_lowest_is_given_before_anything_is_known() {
         let unknown = Claim {
             rates: [0; 3],
             ..claim(2)
         };
-        assert_eq!(limits(100_000, &[unknown]), [2]);
+        assert_eq!(limits(100_000, &[unknown]), [0]);
     }
 }

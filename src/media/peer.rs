@@ -244,6 +244,7 @@ impl Peer {
         if self.second_due.is_some_and(|due| due <= now) {
             self.second_due = Some(now + SECOND);
             self.look(now, out);
+            self.look_at_estimate(out);
         }
         if let Some(cap) = self.bitrate.filter(|cap| cap.due <= now) {
             self.set_bitrate(now, cap.bitrate, out);

@@ -11,14 +11,22 @@ pub(super) struct Adaption {
     is_wanted: bool,
     /// The remote reports on what it gets.
     has_feedback: bool,
-    /// In bit/s; `None` while there was no more than the first guess.
+    /// In bit/s.
     estimate: Option<u64>,
+    /// The estimate is more than the first guess.
+    is_known: bool,
+    /// Seconds since the first guess.
+    guesses: u8,
     /// What the library was told last to keep up and to look for.
     sought: Option<(u64, u64)>,
 }
 
-/// The first guess, in bit/s: what every network of today carries. Probes find more in a second.
-pub(super) const FIRST_ESTIMATE: u64 = 1_000_000;
+/// The first guess, in bit/s: low enough to begin with the low layer of most senders. Probes find
+/// more within a second or two, and going down takes a key frame through a full queue.
+pub(super) const FIRST_ESTIMATE: u64 = 500_000;
+
+/// Who promised reports and sends none for so many seconds is served without.
+const GUESSING_SECONDS: u8 = 3;
 
 /// What is looked for changes in such steps, in bit/s: each rise sends a probe.
 const SOUGHT_STEP: u64 = 100_000;
@@ -39,7 +47,8 @@ impl Peer {
     /// What the peer can receive, in bit/s, if layers are to follow that.
     pub(crate) fn estimate(&self) -> Option<u64> {
         let follows = self.adaption.is_wanted && self.adaption.has_feedback;
-        self.adaption.estimate.filter(|_| follows)
+        let is_sound = self.adaption.is_known || self.adaption.guesses < GUESSING_SECONDS;
+        self.adaption.estimate.filter(|_| follows && is_sound)
     }
 
     /// Tells the library what the next step up takes, and what there is to give at most.
@@ -55,9 +64,15 @@ impl Peer {
     }
 
     pub(super) fn on_estimate(&mut self, estimate: u64, out: &mut PeerOutput) {
-        // The first one is our own guess.
-        if self.adaption.estimate.is_some() || estimate != FIRST_ESTIMATE {
-            self.adaption.estimate = Some(estimate);
+        self.adaption.is_known |= estimate != FIRST_ESTIMATE;
+        self.adaption.estimate = Some(estimate);
+        out.has_estimate = true;
+    }
+
+    /// Looks once a second whether the rates of layers, or the lack of reports, change anything.
+    pub(super) fn look_at_estimate(&mut self, out: &mut PeerOutput) {
+        if self.adaption.estimate.is_some() {
+            self.adaption.guesses = self.adaption.guesses.saturating_add(1);
             out.has_estimate = true;
         }
     }

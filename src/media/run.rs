@@ -91,7 +91,8 @@ impl Media {
                 self.forward_plain(now, line, packet);
             }
             let routes = self.switch.routes_from(line);
-            if !routes.is_empty() {
+            // Layers are known before the first who is to choose among them comes.
+            if packet.is_simulcast || !routes.is_empty() {
                 self.rates.note(now, line, packet);
             }
             for id in routes {

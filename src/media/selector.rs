@@ -108,9 +108,11 @@ impl LayerSelector {
         self.temporal
     }
 
-    /// Whether a key frame of an encoding is welcome. Anything is better than nothing.
+    /// Whether a key frame of an encoding is welcome. Anything is better than nothing, except what
+    /// the receiver cannot take.
     fn may_enter(&self, now: Monotonic, encoding: u8) -> bool {
-        self.current.is_none() || self.desired(now) == Some(encoding)
+        let begins = self.current.is_none() && encoding <= self.limit;
+        begins || self.desired(now) == Some(encoding)
     }
 
     /// The encoding to deliver if all are there.
@@ -273,6 +275,15 @@ mod tests {
         selector.decide(at(1_900), 1, &frame(0, false));
         assert_eq!(selector.wanted(at(1_900)), None);
         assert_eq!(selector.wanted(at(2_100)), Some(1));
+    }
+
+    #[test]
+    fn what_a_receiver_cannot_take_is_not_begun_with() {
+        let mut selector = LayerSelector::new(target(2, 2));
+        selector.set_limit(at(0), 0);
+        selector.decide(at(0), 0, &frame(0, false));
+        assert_eq!(selector.decide(at(1), 2, &KEY), Verdict::Other);
+        assert_eq!(selector.decide(at(2), 0, &KEY), Verdict::Forward);
     }
 
     #[test]
