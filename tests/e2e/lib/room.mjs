@@ -152,6 +152,8 @@ export class Member {
 
   async leave() {
     await this.page.evaluate(() => window.room.leave());
+    // Else the page may be gone before it said so.
+    await this.page.waitForFunction(() => window.room.state === 'ended', null, { timeout: 5000 }).catch(() => {});
     await this.page.close();
   }
 }
