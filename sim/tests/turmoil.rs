@@ -1,23 +1,29 @@
-//! The production driver on turmoil, talked to by hyper.
+//! The production driver on turmoil, talked to by hyper and by tokio-tungstenite.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use bifrons::driver::Buggify;
 use bifrons_sim::faults::scenario::{ClientPlan, Scenario};
 use bifrons_sim::kernel::clock::{ClockChange, ClockModel, ClockOrigins};
 use bifrons_sim::kernel::key::Key;
 use bifrons_sim::kernel::trace::Trace;
 use bifrons_sim::turmoil::{Host, SkewedClock, gateway};
 use bifrons_sim::world::World;
+use futures_util::{SinkExt as _, StreamExt as _};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
 const PORT: u16 = 8088;
+const SOCKET_PORT: u16 = 8188;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -58,7 +64,10 @@ fn host(seed: u64, io_max: u64) -> Host {
         clock: SkewedClock::new(model),
         io_max,
         mesh_max: Duration::from_millis(20),
+        // Short reads and writes, late flushes and idle wakes beside those of the pipe.
+        buggify: Buggify::seeded(seed),
         port: PORT,
+        socket_port: SOCKET_PORT,
     }
 }
 
@@ -215,4 +224,162 @@ fn a_scripted_conversation_has_the_same_transcript_on_both_levels() {
     sim.run().unwrap_or_else(|why| panic!("{why}"));
     let turmoil: Vec<Value> = events.borrow().iter().map(plain).collect();
     assert_eq!((queue.len(), &queue), (3, &turmoil));
+}
+
+/// A WebSocket of tokio-tungstenite's to the gateway.
+struct Wire(WebSocketStream<turmoil::net::TcpStream>);
+
+impl Wire {
+    async fn connect() -> Result<Self, Failure> {
+        let stream = turmoil::net::TcpStream::connect(("gateway", SOCKET_PORT)).await?;
+        let mut request = "ws://gateway/".into_client_request()?;
+        let protocol = "janus-protocol".parse()?;
+        request
+            .headers_mut()
+            .insert("Sec-WebSocket-Protocol", protocol);
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Self(socket))
+    }
+
+    async fn say(&mut self, request: Value) -> Result<(), Failure> {
+        self.0.send(Message::text(request.to_string())).await?;
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Value, Failure> {
+        loop {
+            match self.0.next().await.ok_or("the socket has ended")?? {
+                Message::Text(text) => return Ok(serde_json::from_str(&text)?),
+                Message::Close(frame) => return Err(format!("closed: {frame:?}").into()),
+                Message::Binary(_) | Message::Frame(_) | Message::Ping(_) | Message::Pong(_) => {}
+            }
+        }
+    }
+
+    async fn ask(&mut self, request: Value) -> Result<Value, Failure> {
+        self.say(request).await?;
+        self.next().await
+    }
+}
+
+/// The conversation of [`converse`], over a WebSocket.
+async fn converse_on_a_socket(events: Rc<RefCell<Vec<Value>>>) -> Result<(), Failure> {
+    let mut wire = Wire::connect().await?;
+    let id = |reply: &Value| reply["data"]["id"].as_u64().expect("it is a success");
+    let create = json!({"janus": "create", "transaction": "a"});
+    let session = id(&wire.ask(create).await?);
+    let attach = json!({
+        "janus": "attach", "plugin": "janus.plugin.echotest", "transaction": "b",
+        "session_id": session,
+    });
+    let handle = id(&wire.ask(attach).await?);
+    for number in 0..3 {
+        wire.say(json!({
+            "janus": "message", "body": {"audio": true}, "transaction": format!("m{number}"),
+            "session_id": session, "handle_id": handle,
+        }))
+        .await?;
+    }
+    while events.borrow().len() < 3 {
+        let value = wire.next().await?;
+        if value["janus"] == "event" {
+            events.borrow_mut().push(value);
+        }
+    }
+    wire.0.close(None).await?;
+    Ok(())
+}
+
+#[test]
+fn tungstenite_hears_what_hyper_hears() {
+    // The library takes a handshake that comes byte by byte for an attack.
+    for (seed, io_max) in [(31, 40), (32, 500), (33, 100_000)] {
+        let mut sim = simulation(seed);
+        let host = host(seed, io_max);
+        sim.host("gateway", move || {
+            let host = host.clone();
+            async move { Ok(gateway(host).await?) }
+        });
+        let (polled, told) = (Rc::default(), Rc::default());
+        sim.client("hyper", converse(Rc::clone(&polled)));
+        sim.client("tungstenite", converse_on_a_socket(Rc::clone(&told)));
+        sim.run().unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        let order: Vec<_> = told
+            .borrow()
+            .iter()
+            .map(|it| it["transaction"].clone())
+            .collect();
+        assert_eq!(order, ["m0", "m1", "m2"], "seed {seed}");
+        let plain = |events: &Rc<RefCell<Vec<Value>>>| -> Vec<Value> {
+            events.borrow().iter().map(plain).collect()
+        };
+        assert_eq!(plain(&polled), plain(&told), "seed {seed}");
+    }
+}
+
+/// What a client sends while it is cut off, or held up, arrives when the network is whole again.
+#[test]
+fn held_messages_arrive_after_the_release() {
+    let mut sim = simulation(41);
+    let host = host(41, 50);
+    sim.host("gateway", move || {
+        let host = host.clone();
+        async move { Ok(gateway(host).await?) }
+    });
+    sim.client("tungstenite", async move {
+        let mut wire = Wire::connect().await?;
+        let ping = |name: &str| json!({"janus": "ping", "transaction": name});
+        assert_eq!(wire.ask(ping("before")).await?["transaction"], "before");
+        turmoil::hold("tungstenite", "gateway");
+        tokio::task::spawn_local(async {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            turmoil::release("tungstenite", "gateway");
+        });
+        let began = turmoil::sim_elapsed().unwrap_or_default();
+        assert_eq!(wire.ask(ping("held")).await?["transaction"], "held");
+        let took = turmoil::sim_elapsed().unwrap_or_default() - began;
+        assert!(took >= Duration::from_secs(5), "{took:?}");
+        Ok(())
+    });
+    sim.run().unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// A gateway that crashes and comes back serves as a fresh one: it knows no session of before.
+#[test]
+fn a_gateway_that_crashed_starts_afresh() {
+    let mut sim = simulation(51);
+    let host = host(51, 50);
+    sim.host("gateway", move || {
+        let host = host.clone();
+        async move { Ok(gateway(host).await?) }
+    });
+    let stage = Rc::new(RefCell::new("before"));
+    let seen = Rc::clone(&stage);
+    sim.client("hyper", async move {
+        let create = json!({"janus": "create", "transaction": "a"});
+        let created = Http::connect()
+            .await?
+            .post("/janus", create.clone())
+            .await?;
+        let session = created["data"]["id"].as_u64().expect("it is a success");
+        *seen.borrow_mut() = "created";
+        while *seen.borrow() != "back" {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let keepalive = json!({"janus": "keepalive", "transaction": "k"});
+        let mut http = Http::connect().await?;
+        let reply = http.post(&format!("/janus/{session}"), keepalive).await?;
+        assert_eq!(reply["error"]["code"], 458);
+        assert_eq!(http.post("/janus", create).await?["janus"], "success");
+        Ok(())
+    });
+    let mut is_over = false;
+    while !is_over {
+        is_over = sim.step().unwrap_or_else(|why| panic!("{why}"));
+        if *stage.borrow() == "created" {
+            sim.crash("gateway");
+            sim.bounce("gateway");
+            *stage.borrow_mut() = "back";
+        }
+    }
 }

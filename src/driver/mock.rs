@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::base::clock::{Boottime, Monotonic, Now, Realtime};
 use crate::base::id::ShardId;
 use crate::config::LogLevel;
+use crate::driver::buggify::Buggify;
 use crate::driver::scripted::Scripted;
 use crate::driver::{
     Arrival, Counters, HandlerCounts, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo,
@@ -371,6 +372,7 @@ impl Stage {
             udp_more_max: 4,
             mesh: MockMesh(world.clone()),
             connections_max,
+            buggify: Buggify::default(),
         };
         let mut stage = Self {
             woken: Arc::new(Flag(AtomicBool::new(true))),

@@ -4,6 +4,7 @@
 //! with one reading of the clocks, and carries out what the shard wants.
 
 mod alarm;
+mod buggify;
 mod core;
 mod mesh;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 mod udp;
 
 pub use self::core::Core;
+pub use buggify::Buggify;
 pub use platform::{
     Arrival, HandlerCounts, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo,
 };

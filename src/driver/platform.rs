@@ -14,6 +14,7 @@ use std::task::{Context, Poll};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::LogLevel;
+use crate::driver::buggify::Buggify;
 use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Written};
 use crate::gateway::reports::Report;
 use crate::metrics::names::{ByHandler, LogDrops};
@@ -211,4 +212,6 @@ pub struct Io<P: Platform> {
     pub mesh: P::Mesh,
     /// Connections that this shard may hold; more are reset as they come.
     pub connections_max: usize,
+    /// Rare choices for tests; the default makes none.
+    pub buggify: Buggify,
 }

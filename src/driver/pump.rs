@@ -132,7 +132,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
             first_udp,
             first_conn,
             mesh: MeshLane::new(io.mesh),
-            tcp: TcpLane::new(io.listeners, io.connections_max, first_conn),
+            tcp: TcpLane::new(io.listeners, io.connections_max, first_conn, io.buggify),
             udp: UdpLane::new(io.udp),
             alarm: Alarm::default(),
             counters: Counters::default(),

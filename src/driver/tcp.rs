@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ConnId;
 use crate::base::slab::{Slab, SlabKey as _};
+use crate::driver::buggify::Buggify;
 use crate::driver::core::Core;
 use crate::driver::platform::{TcpAccept, TcpIo};
 use crate::driver::pump::Counters;
@@ -46,6 +47,7 @@ pub(super) struct TcpLane<L: TcpAccept> {
     /// How many of the outbox's actions were looked at as they came.
     noted: usize,
     buffer: Box<[u8]>,
+    buggify: Buggify,
 }
 
 #[derive(Debug)]
@@ -87,6 +89,7 @@ impl<L: TcpAccept> TcpLane<L> {
         listeners: Vec<(Listener, L)>,
         connections_max: usize,
         sources_from: usize,
+        buggify: Buggify,
     ) -> Self {
         let listeners = listeners.into_iter().map(|(speaks, socket)| Door {
             speaks,
@@ -104,6 +107,7 @@ impl<L: TcpAccept> TcpLane<L> {
             actions: Vec::new(),
             noted: 0,
             buffer: vec![0; READ_BYTES_MAX].into_boxed_slice(),
+            buggify,
         }
     }
 
@@ -281,7 +285,9 @@ impl<L: TcpAccept> TcpLane<L> {
             if state.ending || state.reading != Reading::On {
                 return;
             }
-            match state.stream.poll_read(cx, &mut self.buffer[..room]) {
+            let most = self.buggify.portion(room);
+            match state.stream.poll_read(cx, &mut self.buffer[..most]) {
+                Poll::Pending if self.buggify.is_rare() => break,
                 Poll::Pending => return,
                 Poll::Ready(Ok(0)) => {
                     state.reading = Reading::Ended;
@@ -314,11 +320,12 @@ impl<L: TcpAccept> TcpLane<L> {
             if state.blocked || state.ending || bytes.is_empty() {
                 return heard;
             }
-            if room == 0 {
+            if room == 0 || self.buggify.is_rare() {
                 self.writable.push(conn);
                 return heard;
             }
-            let offered = &bytes[..bytes.len().min(room)];
+            let most = self.buggify.portion(bytes.len().min(room));
+            let offered = &bytes[..most];
             match state.stream.poll_write(cx, offered) {
                 Poll::Pending => {
                     state.blocked = true;

@@ -7,6 +7,7 @@ use socket2::Socket;
 use super::{Links, Mesh, glommio, uring};
 use crate::base::clock::Now;
 use crate::config::Runtime;
+use crate::driver::Buggify;
 use crate::driver::{Core, Counters};
 use crate::shard::Listener;
 
@@ -25,6 +26,14 @@ pub struct Plain {
     pub connections_max: usize,
     /// The ways to other threads of the process.
     pub links: Links,
+}
+
+/// The driver's rare choices, by the seed in `BIFRONS_BUGGIFY`: for tests against the real kernel,
+/// and nothing in a build without debug assertions.
+pub(super) fn rare_choices() -> Buggify {
+    let seed = std::env::var("BIFRONS_BUGGIFY").ok();
+    let seed = seed.and_then(|seed| seed.parse().ok());
+    seed.map_or_else(Buggify::default, Buggify::seeded)
 }
 
 /// The executor of the calling thread.

@@ -2,16 +2,17 @@
 //! connections as the kernel does with `SO_REUSEPORT`.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bifrons::base::clock::Anchor;
 use bifrons::base::id::ShardId;
 use bifrons::config::Config;
-use bifrons::driver::{Arrival, Io, run};
+use bifrons::driver::{Arrival, Buggify, Io, run};
 use bifrons::media::{Certificate, LocalSocket};
 use bifrons::shard::{Listener, Setup, Shard};
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::net::{Door, FaultyTcp, Socket};
 use super::platform::{Mesh, OnTurmoil, SkewedClock};
@@ -30,8 +31,12 @@ pub struct Host {
     pub io_max: u64,
     /// The longest time that a message between shards takes.
     pub mesh_max: Duration,
+    /// Rare choices of the driver.
+    pub buggify: Buggify,
     /// Where it listens.
     pub port: u16,
+    /// Where it listens for WebSockets.
+    pub socket_port: u16,
 }
 
 /// Runs the gateway until the host goes.
@@ -45,7 +50,7 @@ pub async fn gateway(host: Host) -> io::Result<()> {
     config.shards = Some(host.shards);
     let config = Arc::new(config);
     let certificate = Certificate::generate();
-    let mut doors = Vec::new();
+    let (mut doors, mut socket_doors) = (Vec::new(), Vec::new());
     let (mut inboxes, mut arrivals) = (Vec::new(), Vec::new());
     for _ in 0..host.shards {
         let (send, receive) = unbounded_channel::<Arrival>();
@@ -73,7 +78,9 @@ pub async fn gateway(host: Host) -> io::Result<()> {
             now,
         );
         let (door, incoming) = unbounded_channel();
+        let (socket_door, sockets) = unbounded_channel();
         doors.push(door);
+        socket_doors.push(socket_door);
         let outboxes = (0..host.shards)
             .map(|to| {
                 let pair = key.named("mesh").at(u64::from(index)).at(u64::from(to));
@@ -85,7 +92,10 @@ pub async fn gateway(host: Host) -> io::Result<()> {
             inbox: inboxes[usize::from(index)].clone(),
         };
         let io = Io {
-            listeners: vec![(Listener::Rest, Door { incoming })],
+            listeners: vec![
+                (Listener::Rest, Door { incoming }),
+                (Listener::WebSocket, Door { incoming: sockets }),
+            ],
             udp: vec![Socket::new(udp)],
             udp_more_max: 16,
             mesh: Mesh {
@@ -94,10 +104,28 @@ pub async fn gateway(host: Host) -> io::Result<()> {
                 outboxes,
             },
             connections_max: 10_000,
+            buggify: host.buggify.clone(),
         };
         tokio::task::spawn_local(run(platform, shard, io));
     }
-    let listener = turmoil::net::TcpListener::bind(("0.0.0.0", host.port)).await?;
+    let rest = deal_out(host.port, host.io_max, key.named("rest"), doors);
+    let sockets = deal_out(
+        host.socket_port,
+        host.io_max,
+        key.named("sockets"),
+        socket_doors,
+    );
+    tokio::try_join!(rest, sockets).map(|_| ())
+}
+
+/// Deals the connections to a port out to the shards.
+async fn deal_out(
+    port: u16,
+    io_max: u64,
+    key: Key,
+    doors: Vec<UnboundedSender<(FaultyTcp, SocketAddr)>>,
+) -> io::Result<()> {
+    let listener = turmoil::net::TcpListener::bind(("0.0.0.0", port)).await?;
     let mut accepted = 0;
     loop {
         let (stream, peer) = listener.accept().await?;
@@ -106,9 +134,9 @@ pub async fn gateway(host: Host) -> io::Result<()> {
         let tcp = FaultyTcp {
             stream,
             draws: key.draws(),
-            most: host.io_max,
+            most: io_max,
         };
-        let shard = key.named("shard").below(u64::from(host.shards)) as usize;
+        let shard = key.named("shard").below(doors.len() as u64) as usize;
         // A driver that ended takes no more connections.
         let _ = doors[shard].send((tcp, peer));
     }

@@ -9,6 +9,7 @@ use super::{Glommio, Udp, tcp};
 use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
 use crate::platform::Plain;
+use crate::platform::executor::rare_choices;
 
 /// The executor's preemption timer, set so late that it never fires.
 ///
@@ -58,6 +59,7 @@ impl Executor {
                 udp_more_max: plain.udp_more_max,
                 mesh: plain.mesh,
                 connections_max: plain.connections_max,
+                buggify: rare_choices(),
             };
             let platform = Glommio {
                 links: plain.links,

@@ -8,6 +8,7 @@ use super::{Listener, Reactor, Udp, Uring};
 use crate::base::clock::Now;
 use crate::driver::{Core, Counters, Io, Platform as _, run};
 use crate::platform::Plain;
+use crate::platform::executor::rare_choices;
 
 /// The executor of the calling thread.
 #[derive(Debug)]
@@ -51,6 +52,7 @@ impl Executor {
             udp_more_max: plain.udp_more_max,
             mesh: plain.mesh,
             connections_max: plain.connections_max,
+            buggify: rare_choices(),
         };
         let platform = Uring::new(reactor, plain.links);
         let core = make(platform.sample());
