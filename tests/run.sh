@@ -55,7 +55,7 @@ step 'formatting' 1 cargo fmt --all --check
 step 'lints' 15 cargo clippy --quiet --workspace --all-targets -- -D warnings
 step 'library without a runtime' 10 cargo check --quiet --no-default-features --lib
 counted 'rust tests' 20 cargo test --quiet --workspace
-[[ ${1:-} == --quick ]] || counted 'simulator' 20 tests/sim.sh
+[[ ${1:-} == --quick ]] || step 'simulator' 20 tests/sim.sh
 step 'release build' 20 cargo build --quiet --release --bins --example websocket_echo
 counted 'instructions of the hot paths' 25 benches/instructions.sh
 [[ ${1:-} == --quick ]] || counted 'end-to-end tests' 30 tests/e2e/run.sh target/release/bifrons

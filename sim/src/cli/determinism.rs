@@ -81,7 +81,7 @@ pub(super) fn diff(mut args: Args) -> Result<Exit, Usage> {
     Ok(Exit::Nondeterminism)
 }
 
-fn hash_lines(from: u64, seeds: u64) -> String {
+pub(super) fn hash_lines(from: u64, seeds: u64) -> String {
     (from..from + seeds)
         .map(|seed| {
             let outcome = World::run_caught(&Profile::Mix.scenario(seed), Trace::hashing());
@@ -120,7 +120,7 @@ fn explain(a: &str, b: &str) {
     println!("> {}", b.get(same).unwrap_or(&"(it ends)"));
 }
 
-fn output(binary: &std::path::Path, words: &[&str]) -> Result<String, Usage> {
+pub(super) fn output(binary: &std::path::Path, words: &[&str]) -> Result<String, Usage> {
     let output = Command::new(binary)
         .args(words)
         .output()

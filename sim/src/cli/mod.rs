@@ -2,6 +2,8 @@
 
 pub mod args;
 mod determinism;
+mod gate;
+mod leaks;
 mod marks;
 mod mutants;
 mod replay;
@@ -30,6 +32,7 @@ const HELP: &str = "\
 bifrons-sim: the whole gateway under network and clock faults, by seed
 
   run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N] [--most N]
+               [--budget 5m] [--mutant ID] [--json]
   replay       --seed N [--profile P] | --scenario-file F   [--trace] [--timeline out.html]
   explain      F.scn                   the sequence chart of a scenario, with clocks
   shrink       --seed N | --scenario-file F   [--invariant ID] [-o F.scn]
@@ -37,6 +40,8 @@ bifrons-sim: the whole gateway under network and clock faults, by seed
   mutants      [--seeds N] [--mutant ID] [--matrix out.md] [--corpus DIR]
   determinism  [--seeds N] [--from N] [--against OTHER-BINARY]
   hashes       [--seeds N] [--from N] | --steps-of SEED
+  gate         [DIR]                   the corpus, and in a build with mutants each of them
+  leaks        [--seeds N]             what could differ between two processes
   diff         A B                     where two outputs of `hashes --steps-of` part
   marks        [--seeds N] [--from N]  which rare branches were reached
 
@@ -53,6 +58,8 @@ pub fn main(words: impl Iterator<Item = String>) -> Exit {
         Some("explain") => replay::explain(args),
         Some("faults") => replay::faults(args),
         Some("hashes") => determinism::hashes(args),
+        Some("gate") => gate::gate(args),
+        Some("leaks") => leaks::leaks(args),
         Some("marks") => marks::marks(args),
         Some("mutants") => mutants::mutants(args),
         Some("replay") => replay::replay(args),
