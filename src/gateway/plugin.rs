@@ -25,7 +25,8 @@ use crate::gateway::auth;
 use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Seeker, Sought, Written};
 use crate::gateway::session::Session;
 use crate::media::{
-    IceRestart, Media, MediaError, OfferOptions, PeerEvent, PeerOwner, PlainEvent, PlainOwner,
+    Enabled, IceRestart, Media, MediaError, OfferManner, OfferOptions, PeerEvent, PeerOwner,
+    PlainEvent, PlainOwner,
 };
 use crate::metrics::Metrics;
 use crate::wire::sdp::{AnswerPlan, OfferPlan, SessionDescription};
@@ -324,12 +325,17 @@ impl Cx<'_> {
         handle: HandleRef,
         plan: OfferPlan,
         restart: IceRestart,
+        estimates: Enabled,
     ) -> Result<SessionDescription, MediaError> {
         let now = self.now;
-        // As in answers, the gateway takes the candidates out where they are to be trickled.
-        let trickle = OfferOptions::default().trickle;
+        let manner = OfferManner {
+            restart,
+            // As in answers, the gateway takes the candidates out where they are to be trickled.
+            trickle: OfferOptions::default().trickle,
+            estimates,
+        };
         self.with_peer(handle, |media, peer, owner| {
-            let offered = media.make_offer(now, peer, owner, plan, restart, trickle)?;
+            let offered = media.make_offer(now, peer, owner, plan, manner)?;
             Ok((offered.peer, offered.offer))
         })
     }

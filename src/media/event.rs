@@ -133,6 +133,18 @@ pub enum IceRestart {
     Yes,
 }
 
+/// How an offer of ours is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OfferManner {
+    /// Whether it asks for new ICE credentials.
+    pub restart: IceRestart,
+    /// Whether candidates follow.
+    pub trickle: Trickle,
+    /// Whether a new peer estimates what it can receive, for its whole life: what goes out is then
+    /// paced, and probes look for more. Layers follow an estimate only where there is one.
+    pub estimates: Enabled,
+}
+
 /// The layers that a route should deliver; what is not there is replaced by what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerTarget {

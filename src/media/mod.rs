@@ -67,7 +67,7 @@ use crate::wire::stun;
 pub use counters::{DropReason, MediaCounters, PeerEnd};
 pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
-    OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId, TrackKind,
+    OfferManner, OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId, TrackKind,
 };
 pub use forward::{ForwardId, ForwardSpec, ForwardWhat};
 pub use info::{LineInfo, PeerInfo, PeerStage};

@@ -7,7 +7,9 @@ use crate::base::clock::Now;
 use crate::base::id::PeerId;
 use crate::base::rng::Rng;
 use crate::media::counters::PeerEnd;
-use crate::media::event::{Accepted, IceRestart, MediaError, OfferOptions, Offered, PeerOwner};
+use crate::media::event::{
+    Accepted, IceRestart, MediaError, OfferManner, OfferOptions, Offered, PeerOwner,
+};
 use crate::media::peer::{Peer, PeerSettings, Stage};
 use crate::media::peer_answer::CheckedAnswer;
 use crate::media::peer_config::PeerDefaults;
@@ -15,7 +17,7 @@ use crate::media::peer_offer::{CheckedOffer, NewPeer};
 use crate::media::{LocalSocket, Media};
 use crate::wire::sdp::{
     AnswerPlan, Candidate, CandidateAddress, CandidateKind, CandidateProtocol, IceParameters,
-    LocalTransport, OfferPlan, SessionDescription, Setup, Trickle, build_answer, build_offer,
+    LocalTransport, OfferPlan, SessionDescription, Setup, build_answer, build_offer,
 };
 
 /// How long a lost connection may take to come back.
@@ -88,15 +90,19 @@ impl Media {
         peer: Option<PeerId>,
         owner: PeerOwner,
         mut plan: OfferPlan,
-        restart: IceRestart,
-        trickle: Trickle,
+        manner: OfferManner,
     ) -> Result<Offered, MediaError> {
+        let OfferManner {
+            restart,
+            trickle,
+            estimates,
+        } = manner;
         let id = match peer {
             Some(id) => id,
             None => {
                 let is_lite = self.setup.config.ice_lite;
                 self.insert(now, owner, is_lite, |new| {
-                    Peer::offering(now.monotonic, new)
+                    Peer::offering(now.monotonic, estimates, new)
                 })?
             }
         };

@@ -7,7 +7,7 @@ use str0m::config::Fingerprint;
 
 use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
-use crate::media::event::{MediaError, TrackKind};
+use crate::media::event::{Enabled, MediaError, TrackKind};
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, Stage};
@@ -112,11 +112,13 @@ fn has_feedback(media: &MediaDescription) -> bool {
 
 impl Peer {
     /// Makes a peer that is to offer. Its lines follow with [`Peer::offer_lines`].
-    pub(crate) fn offering(now: Monotonic, new: NewPeer<'_>) -> Self {
+    pub(crate) fn offering(now: Monotonic, estimates: Enabled, new: NewPeer<'_>) -> Self {
         let numbers = Numbers::of_our_offers();
         let config = rtc_config(&new.defaults, &numbers, new.is_ice_lite);
+        // Its pacer wakes the peer some hundred times a second.
+        let first = (estimates == Enabled::Yes).then(|| FIRST_ESTIMATE.into());
         let mut rtc = config
-            .enable_bwe(Some(FIRST_ESTIMATE.into()))
+            .enable_bwe(first)
             .set_local_ice_credentials(creds(&new.ice))
             .build(new.settings.anchor.instant(now));
         add_bases(&mut rtc, &new.settings.bases);

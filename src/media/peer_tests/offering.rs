@@ -33,9 +33,14 @@ pub(super) fn offer(
         lines,
     };
     let (now, peer) = (call.now, call.peer);
+    let manner = OfferManner {
+        restart,
+        trickle: Trickle::Half,
+        estimates: Enabled::Yes,
+    };
     let offered = call
         .media
-        .make_offer(now, peer, OWNER, plan, restart, Trickle::Half)
+        .make_offer(now, peer, OWNER, plan, manner)
         .unwrap();
     call.peer = Some(offered.peer);
     offered.offer

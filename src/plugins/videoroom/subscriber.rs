@@ -248,7 +248,7 @@ impl Subscriber {
             lines: lines.collect(),
         };
         let sdp = cx
-            .make_offer(handle, plan, self.restart)
+            .make_offer(handle, plan, self.restart, self.estimates())
             .map_err(invalid_sdp)?;
         self.is_offered = true;
         self.is_stale = false;
@@ -447,6 +447,15 @@ impl Subscriber {
             "e2ee": self.e2ee,
             "streams": streams,
         })
+    }
+
+    /// Whether there is anything to choose by what the client can receive.
+    fn estimates(&self) -> Enabled {
+        let has_layers = |line: &Line| {
+            let source = line.source.as_ref();
+            source.is_some_and(|source| source.stream.is_simulcast || source.stream.is_svc)
+        };
+        enabled(self.adaptive == Enabled::Yes && self.lines.iter().any(has_layers))
     }
 
     fn feeds(&self) -> BTreeSet<Id> {
