@@ -45,6 +45,10 @@ mutants! {
     BodyWithHead = "body-with-head-assumed",
     /// Janus issue 3405 as a clock reads it: a poll's deadline is on the boot-time clock.
     BoottimeDeadline = "clock-boottime-deadline",
+    /// Whoever falls silent is waited for.
+    ConsentNever = "consent-never-lost",
+    /// The media of a shard runs on the wall clock.
+    ConsentWall = "consent-on-wall-clock",
     /// Output has no high-water mark: pipelined requests are all taken on.
     BoundlessOutput = "no-back-pressure",
     /// Cancelling a timer forgets the earliest one, too.
@@ -71,8 +75,20 @@ mutants! {
     EventsReversed = "events-reversed",
     /// FIN of a client is taken for its going.
     HalfCloseAborts = "half-close-aborts",
+    /// A handle that goes leaves its PeerConnection behind.
+    HandleLeavesPeer = "handle-leaves-peer",
     /// A head that does not come in one read is refused.
     HeadInOneRead = "head-in-one-read-assumed",
+    /// A shard goes on to relay packets that nobody there wants any more.
+    InterestForever = "interest-never-ends",
+    /// Key frames are asked for a hundred times a second.
+    KeyframeAlways = "keyframe-asked-always",
+    /// A request for a key frame is not repeated when nothing comes of it.
+    KeyframeOnce = "keyframe-asked-once",
+    /// Who is kicked is told so, and goes on publishing.
+    KickStays = "kick-leaves-track",
+    /// While one change of layers waits for its key frame, the next is forgotten.
+    LayerForgotten = "layer-switch-forgotten",
     /// `maxev` is not looked at.
     MaxevIgnored = "maxev-ignored",
     /// What follows a complete request in one read is dropped.
@@ -81,14 +97,30 @@ mutants! {
     PollNoLife = "poll-no-sign-of-life",
     /// Any number of polls may wait on a session.
     PollsUnbounded = "polls-unbounded",
+    /// Of the packets of a batch only the last is relayed to other shards.
+    RelayKeepsLast = "relay-keeps-last",
+    /// Relayed packets are taken in twice.
+    RelayTwice = "relay-duplicates-batch",
+    /// The limit of the bitrate is told in kilobits.
+    RembKilobits = "remb-in-kilobits",
+    /// Nobody asks for a key frame when a paused stream goes on.
+    ResumeNoKeyframe = "resume-asks-no-keyframe",
+    /// Extended sequence numbers lose their upper bits: SRTP counts from the start again.
+    RolloverLost = "srtp-rollover-lost",
+    /// Packets are forwarded to whoever is fed by a line of the same number.
+    RoomLeak = "room-leak",
     /// The gauge of sessions is not decremented when one times out.
     SessionMiscounted = "session-timeout-miscounted",
     /// Silent sessions are never ended.
     SessionNeverEnds = "session-never-ends",
+    /// Packets of layers that are left out leave their numbers behind.
+    SkipLeavesGap = "rtp-skip-leaves-gap",
     /// What a short write left over is dropped.
     ShortWriteDrops = "short-write-drops-rest",
     /// A head that does not end is waited for.
     SlowHeadWaits = "slow-head-waits-forever",
+    /// A timestamp that wraps is taken for that of another source.
+    TimestampWrap = "rtp-timestamp-wrap-jump",
     /// A timer compares with `<`: at its very deadline it does nothing, and is due again.
     TimerStrict = "timer-strict-comparison",
     /// Janus issue 3405: a poll's deadline counts from the start of the process and is awaited on
@@ -96,6 +128,8 @@ mutants! {
     UptimeKeepalive = "clock-uptime-keepalive",
     /// Janus issue 3405 as browsers saw it: the same, and the answer is cut after its head.
     UptimeTeardown = "clock-uptime-teardown",
+    /// A call is said to be up when ICE is.
+    UpBeforeDtls = "webrtcup-before-dtls",
     /// A poll's deadline is on the wall clock.
     WallDeadline = "clock-wall-deadline",
     /// A claim begins with an empty queue of events.
@@ -127,11 +161,11 @@ pub const fn is_on(_: Mutant) -> bool {
 }
 
 #[cfg(feature = "mutants")]
-pub use switch::{is_on, note_start, poll_deadline, set};
+pub use switch::{is_on, media_now, note_media_start, note_start, poll_deadline, set};
 
 #[cfg(feature = "mutants")]
 mod switch {
-    use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+    use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
     use std::time::Duration;
 
     use super::Mutant;
@@ -140,6 +174,8 @@ mod switch {
     /// Zero is none; others are one more than the discriminant.
     static ON: AtomicU8 = AtomicU8::new(0);
     static STARTED: AtomicU64 = AtomicU64::new(0);
+    /// By shard, because each may have clocks of its own.
+    static WALL: [AtomicI64; 256] = [const { AtomicI64::new(0) }; 256];
 
     /// Whether a mutant is switched on.
     pub fn is_on(mutant: Mutant) -> bool {
@@ -155,6 +191,28 @@ mod switch {
     /// Notes when the process started.
     pub fn note_start(now: Now) {
         STARTED.store(now.monotonic.as_nanos(), Ordering::Relaxed);
+    }
+
+    /// Notes where the clocks of a shard's media begin.
+    pub fn note_media_start(shard: u8, now: Now) {
+        WALL[usize::from(shard)].store(wall_lead(now), Ordering::Relaxed);
+    }
+
+    /// The time that a shard's media goes by: that of the wall clock, if the mutant is on.
+    pub fn media_now(shard: u8, mut now: Now) -> Now {
+        if is_on(Mutant::ConsentWall) {
+            let began = WALL[usize::from(shard)].load(Ordering::Relaxed);
+            let ahead = wall_lead(now).saturating_sub(began);
+            let nanos = now.monotonic.as_nanos().saturating_add_signed(ahead);
+            now.monotonic = Monotonic::from_nanos(nanos);
+        }
+        now
+    }
+
+    /// How far the wall clock is ahead of the monotonic one, in nanoseconds.
+    fn wall_lead(now: Now) -> i64 {
+        let wall = now.realtime.unix_micros().saturating_mul(1_000);
+        wall.saturating_sub_unsigned(now.monotonic.as_nanos())
     }
 
     /// The deadline of a poll, on whatever clock the mutant takes it for.

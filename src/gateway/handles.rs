@@ -16,6 +16,7 @@ use crate::gateway::session::Origin;
 use crate::gateway::{Gateway, jsep, kind, trickle};
 use crate::media::PeerEvent;
 use crate::metrics::Metrics;
+use crate::mutant;
 use crate::wire::sdp::Candidate;
 
 /// Candidates kept for a handle that has no PeerConnection yet; more are ignored.
@@ -258,7 +259,7 @@ impl Gateway {
     pub(super) fn drop_handle(&mut self, now: Now, handle: HandleRef, metrics: &mut Metrics) {
         self.report_last_statistics(now, handle);
         let peer = self.handle_mut(handle).and_then(|entry| entry.peer.take());
-        if let Some(peer) = peer {
+        if let Some(peer) = peer.filter(|_| !mutant!(HandleLeavesPeer)) {
             self.media.close(now, peer);
         }
         if peer.is_some() {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::media::event::LineRef;
+use crate::mutant;
 
 /// One encoding of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,7 +82,8 @@ impl Keyframes {
                 self.next_due = self.next_due.into_iter().chain(due).min();
                 return true;
             }
-            if !request.is_wanted || request.asked_count == ASKED_MAX {
+            let is_deaf = mutant!(KeyframeOnce) && request.asked_count == 1;
+            if !request.is_wanted || request.asked_count == ASKED_MAX || is_deaf {
                 return false;
             }
             request.asked_at = Some(now);
@@ -101,6 +103,9 @@ impl Keyframes {
 impl Request {
     /// When it may be asked again; `None` for at once.
     fn due(&self) -> Option<Monotonic> {
+        if mutant!(KeyframeAlways) {
+            return self.asked_at.map(|at| at + INTERVAL / 50);
+        }
         self.asked_at.map(|at| at + INTERVAL)
     }
 }

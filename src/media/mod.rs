@@ -61,6 +61,7 @@ use crate::media::run::FanOut;
 use crate::media::source::Sources;
 use crate::media::switch::Switch;
 use crate::media::talk::Talks;
+use crate::mutant;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
@@ -342,7 +343,8 @@ impl Media {
         let Some(changed) = self.switch.get_mut(route) else {
             return;
         };
-        if changed.set_enabled(enabled) && enabled == Enabled::Yes {
+        let changes = changed.set_enabled(enabled);
+        if changes && enabled == Enabled::Yes && !mutant!(ResumeNoKeyframe) {
             let from = changed.from;
             self.request_keyframe(now, from);
         }
@@ -461,6 +463,16 @@ impl Media {
     /// How many peers there are.
     pub fn peers_count(&self) -> usize {
         self.ids.len() - self.relays.stand_ins_count() - self.sources.len()
+    }
+
+    /// How many lines are fed by others.
+    pub fn routes_count(&self) -> usize {
+        self.switch.len()
+    }
+
+    /// How many lines have their packets sent to other shards, counted once for each shard.
+    pub fn interests_count(&self) -> usize {
+        self.relays.interests_count()
     }
 
     /// What was done and dropped so far.

@@ -26,6 +26,7 @@ use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
 use crate::media::rewriter::Vp8Numbers;
+use crate::mutant;
 use crate::wire::rtp::red;
 use crate::wire::sdp::{Candidate, IceParameters, Setup};
 
@@ -369,7 +370,12 @@ impl Peer {
             let is_video = line.is_some_and(|line| line.offer.video.is_some());
             let stream = api.stream_rx(&source.ssrc.into());
             if let Some(stream) = stream.filter(|_| is_video) {
-                stream.request_remb(Bitrate::from(bitrate));
+                let told = if mutant!(RembKilobits) {
+                    bitrate / 1_000
+                } else {
+                    bitrate
+                };
+                stream.request_remb(Bitrate::from(told));
                 // The limit is that of the transport, so one report says it all.
                 break;
             }

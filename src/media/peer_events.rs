@@ -16,6 +16,7 @@ use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer::{Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::rewriter::SourceKey;
+use crate::mutant;
 use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
 use crate::wire::sdp::Setup;
 
@@ -127,6 +128,9 @@ impl Peer {
         }
         match self.stage {
             Stage::Checking { .. } if is_connected => {
+                if mutant!(UpBeforeDtls) {
+                    out.events.push(PeerEvent::Up);
+                }
                 self.stage = Stage::Handshake {
                     until: now + self.settings.dtls_timeout,
                 };
@@ -139,6 +143,7 @@ impl Peer {
                 }
             }
             Stage::Lost { .. } if is_connected => self.stage = Stage::Up,
+            Stage::Up if mutant!(ConsentNever) => {}
             Stage::Up if state.is_disconnected() && self.settings.has_consent => {
                 self.stage = Stage::Lost {
                     until: now + self.settings.failure_grace,

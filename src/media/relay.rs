@@ -16,6 +16,7 @@ use crate::media::event::LineRef;
 use crate::media::keyframes::EncodingRef;
 use crate::media::packet::MediaPacket;
 use crate::media::run::BATCH_MAX;
+use crate::mutant;
 
 /// What the media of one shard tells that of another. Lines are those of the peer's shard.
 #[derive(Debug)]
@@ -33,6 +34,16 @@ enum Kind {
     Unwant(LineRef),
     /// Packets of a line are wanted.
     Want(LineRef),
+}
+
+impl Relay {
+    /// How many packets it carries.
+    pub const fn packets_count(&self) -> usize {
+        match &self.0 {
+            Kind::Packets(packets) => packets.len(),
+            Kind::Gone(_) | Kind::Keyframe(..) | Kind::Unwant(_) | Kind::Want(_) => 0,
+        }
+    }
 }
 
 /// Who stands in for whom, and who wants what.
@@ -56,10 +67,17 @@ impl Relays {
         self.peers.len()
     }
 
+    pub(super) fn interests_count(&self) -> usize {
+        self.wanted.values().map(BTreeSet::len).sum()
+    }
+
     /// Notes a packet for those who want it.
     pub(super) fn push(&mut self, line: LineRef, packet: &MediaPacket) {
         for shard in self.wanted.get(&line).into_iter().flatten() {
             let batch = self.batches.entry(*shard).or_default();
+            if mutant!(RelayKeepsLast) {
+                batch.clear();
+            }
             batch.push((line, packet.clone()));
         }
     }
@@ -164,6 +182,9 @@ impl Media {
             Kind::Keyframe(line, None) => self.request_keyframe(now, line),
             Kind::Packets(packets) => {
                 for (line, packet) in packets {
+                    if mutant!(RelayTwice) {
+                        self.take_relayed(from, line, packet.clone());
+                    }
                     self.take_relayed(from, line, packet);
                 }
             }
@@ -193,7 +214,9 @@ impl Media {
             line: line.line,
         });
         let Some(here) = here.filter(|here| !self.switch.routes_from(*here).is_empty()) else {
-            self.relays.out.push((from, Relay(Kind::Unwant(line))));
+            if !mutant!(InterestForever) {
+                self.relays.out.push((from, Relay(Kind::Unwant(line))));
+            }
             if let Some(stand_in) = stand_in
                 && !self.switch.has_routes_from(stand_in)
             {

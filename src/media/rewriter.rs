@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 
 use crate::base::clock::Monotonic;
+use crate::mutant;
 use crate::wire::rtp::{PictureId, Vp8Descriptor};
 
 /// An incoming stream, as far as the rewriter tells them apart.
@@ -95,7 +96,15 @@ impl Rewriter {
         sequence: u64,
         timestamp: u32,
     ) -> Option<Rewritten> {
-        if self.source.as_ref().is_none_or(|source| source.key != key) {
+        let has_wrapped = mutant!(TimestampWrap)
+            && self
+                .sent
+                .zip(self.source.as_ref())
+                .is_some_and(|(sent, source)| {
+                    timestamp < sent.timestamp.wrapping_sub(source.timestamp_offset)
+                });
+        let is_other = self.source.as_ref().is_none_or(|source| source.key != key);
+        if is_other || has_wrapped {
             self.switch(now, key, sequence, timestamp);
         }
         let source = self.source.as_mut().expect("a switch sets the source");
@@ -107,6 +116,11 @@ impl Rewriter {
             .find(|(from, _)| *from <= sequence)?
             .1;
         let number = sequence.checked_add_signed(-shift)?;
+        let number = if mutant!(RolloverLost) {
+            number & 0xffff
+        } else {
+            number
+        };
         let rewritten = Rewritten {
             sequence: number,
             timestamp: timestamp.wrapping_add(source.timestamp_offset),
@@ -127,7 +141,7 @@ impl Rewriter {
         let Some(source) = self.source.as_mut().filter(|source| source.key == key) else {
             return;
         };
-        if sequence <= source.highest {
+        if sequence <= source.highest || mutant!(SkipLeavesGap) {
             // Later packets have their numbers already; the gap remains.
             return;
         }

@@ -12,6 +12,7 @@ use crate::media::event::{Enabled, LayerTarget, LineRef, RouteId};
 use crate::media::packet::MediaPacket;
 use crate::media::rewriter::{Rewriter, Rewritten, Vp8Numbers};
 use crate::media::selector::{LayerSelector, Verdict};
+use crate::mutant;
 
 /// All routes of a shard.
 #[derive(Debug, Default)]
@@ -119,6 +120,11 @@ impl Switch {
         }
     }
 
+    /// How many routes there are.
+    pub(crate) fn len(&self) -> usize {
+        self.routes.len()
+    }
+
     pub(crate) fn get(&self, id: RouteId) -> Option<&Route> {
         self.routes.get(id)
     }
@@ -135,6 +141,11 @@ impl Switch {
 
     /// The routes that a line feeds.
     pub(crate) fn routes_from(&self, line: LineRef) -> &[RouteId] {
+        if mutant!(RoomLeak) {
+            let mut all = self.by_source.iter();
+            let found = all.find(|(from, _)| from.line == line.line);
+            return found.map_or(&[], |(_, routes)| routes);
+        }
         self.by_source.get(&line).map_or(&[], Vec::as_slice)
     }
 
@@ -162,6 +173,9 @@ impl Route {
     }
 
     pub(crate) fn set_target(&mut self, now: Monotonic, target: LayerTarget) {
+        if mutant!(LayerForgotten) && self.selector.wanted(now).is_some() {
+            return;
+        }
         self.selector.set_target(now, target);
     }
 

@@ -101,6 +101,10 @@ metrics! {
 
     /// PeerConnections that live.
     gauge media_peers,
+    /// Lines that are fed by others.
+    gauge media_routes,
+    /// Lines whose packets go to other shards, counted once for each shard.
+    gauge media_interests,
     /// PeerConnections created.
     counter media_peers_created,
     /// PeerConnections that have ended.

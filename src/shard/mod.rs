@@ -126,7 +126,10 @@ impl Shard {
     /// Makes a shard that owns nothing yet.
     pub fn new(setup: Setup, now: Now) -> Self {
         #[cfg(feature = "mutants")]
-        crate::base::mutant::note_start(now);
+        {
+            crate::base::mutant::note_start(now);
+            crate::base::mutant::note_media_start(setup.id.0, now);
+        }
         let Setup {
             id,
             shards,
@@ -202,6 +205,8 @@ impl Shard {
         match input {
             Input::Control(control) => self.control(now, control, out),
             Input::Datagram { sock, from, bytes } => {
+                #[cfg(feature = "mutants")]
+                let now = crate::base::mutant::media_now(self.id.0, now);
                 self.gateway.media_mut().datagram(now, sock, from, bytes);
             }
             Input::LookedUp { id, address } => {
@@ -261,7 +266,11 @@ impl Shard {
 
     /// Ends a batch of inputs: sends queued media subscriber by subscriber, expires timers.
     pub fn flush(&mut self, now: Now, out: &mut Outbox) {
+        #[cfg(feature = "mutants")]
+        let (wall, now) = (now, crate::base::mutant::media_now(self.id.0, now));
         self.gateway.media_mut().flush(now, &mut out.datagrams);
+        #[cfg(feature = "mutants")]
+        let now = wall;
         for _ in 0..EXPIRIES_PER_TURN {
             let Some(key) = self.timers.expire(now.monotonic) else {
                 break;
@@ -347,6 +356,8 @@ impl Shard {
         }
         let media = self.gateway.media();
         metrics.media_peers = media.peers_count() as u64;
+        metrics.media_routes = media.routes_count() as u64;
+        metrics.media_interests = media.interests_count() as u64;
         media.counters().add_to(&mut metrics);
         self.gateway.add_plugins_to(&mut metrics);
         metrics

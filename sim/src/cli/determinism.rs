@@ -13,9 +13,10 @@ pub(super) fn determinism(mut args: Args) -> Result<Exit, Usage> {
     let seeds = args.option("--seeds")?.unwrap_or(200_u64);
     let from = args.option("--from")?.unwrap_or(0_u64);
     let against = args.option::<String>("--against")?;
+    let profile = args.option("--profile")?.unwrap_or(Profile::Mix);
     args.finish()?;
-    let here = hash_lines(from, seeds);
-    if let Some(seed) = first_difference(&here, &hash_lines(from, seeds)) {
+    let here = hash_lines(profile, from, seeds);
+    if let Some(seed) = first_difference(&here, &hash_lines(profile, from, seeds)) {
         println!("two runs in one process differ: {seed}");
         return Ok(Exit::Nondeterminism);
     }
@@ -25,6 +26,8 @@ pub(super) fn determinism(mut args: Args) -> Result<Exit, Usage> {
     };
     let words = [
         "hashes",
+        "--profile",
+        profile.name(),
         "--from",
         &from.to_string(),
         "--seeds",
@@ -38,8 +41,11 @@ pub(super) fn determinism(mut args: Args) -> Result<Exit, Usage> {
             .next()
             .unwrap_or_default()
             .to_owned();
-        let theirs = output(&binary, &["hashes", "--steps-of", &seed])?;
-        let ours = step_lines(seed.parse().unwrap_or_default());
+        let theirs = output(
+            &binary,
+            &["hashes", "--profile", profile.name(), "--steps-of", &seed],
+        )?;
+        let ours = step_lines(profile, seed.parse().unwrap_or_default());
         explain(&ours, &theirs);
         return Ok(Exit::Nondeterminism);
     }
@@ -55,10 +61,11 @@ pub(super) fn hashes(mut args: Args) -> Result<Exit, Usage> {
     let seeds = args.option("--seeds")?.unwrap_or(10_u64);
     let from = args.option("--from")?.unwrap_or(0_u64);
     let steps_of = args.option("--steps-of")?;
+    let profile = args.option("--profile")?.unwrap_or(Profile::Mix);
     args.finish()?;
     match steps_of {
-        Some(seed) => print!("{}", step_lines(seed)),
-        None => print!("{}", hash_lines(from, seeds)),
+        Some(seed) => print!("{}", step_lines(profile, seed)),
+        None => print!("{}", hash_lines(profile, from, seeds)),
     }
     Ok(Exit::Clean)
 }
@@ -81,20 +88,24 @@ pub(super) fn diff(mut args: Args) -> Result<Exit, Usage> {
     Ok(Exit::Nondeterminism)
 }
 
-pub(super) fn hash_lines(from: u64, seeds: u64) -> String {
+pub(super) fn hash_lines(profile: Profile, from: u64, seeds: u64) -> String {
     (from..from + seeds)
         .map(|seed| {
-            let outcome = World::run_caught(&Profile::Mix.scenario(seed), Trace::hashing());
+            let outcome = World::run_caught(&profile.scenario(seed), Trace::hashing());
             format!("{seed} {:016x} {}\n", outcome.hash, outcome.events)
         })
         .collect()
 }
 
-fn step_lines(seed: u64) -> String {
+fn step_lines(profile: Profile, seed: u64) -> String {
     let mut lines = String::new();
-    World::new(&Profile::Mix.scenario(seed), Trace::hashing()).run_watched(|at, event, hash| {
-        lines.push_str(&format!("{at} {hash:016x} {event:?}\n"));
-    });
+    World::run_told(
+        &profile.scenario(seed),
+        Trace::hashing(),
+        |at, event, hash| {
+            lines.push_str(&format!("{at} {hash:016x} {event:?}\n"));
+        },
+    );
     lines
 }
 

@@ -10,6 +10,7 @@ use std::time::{Instant, SystemTime};
 use crate::cli::Exit;
 use crate::cli::args::{Args, Usage};
 use crate::cli::determinism::{hash_lines, output};
+use crate::faults::profile::Profile;
 
 /// Prints each source, or compares those of two processes.
 pub(super) fn leaks(mut args: Args) -> Result<Exit, Usage> {
@@ -83,7 +84,7 @@ fn sources(seeds: u64) -> Vec<Source> {
         leaky("address-of-a-value", format!("{:p}", &*Box::new(0_u8))),
         Source {
             name: "hashes-of-runs",
-            value: hash_lines(0, seeds).replace('\n', ";"),
+            value: hash_lines(Profile::Mix, 0, seeds).replace('\n', ";"),
             must_be_same: true,
         },
     ]

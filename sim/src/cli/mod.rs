@@ -32,14 +32,14 @@ const HELP: &str = "\
 bifrons-sim: the whole gateway under network and clock faults, by seed
 
   run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N] [--most N]
-               [--budget 5m] [--mutant ID] [--json]
+               [--scenario media|videoroom] [--budget 5m] [--mutant ID] [--json]
   replay       --seed N [--profile P] | --scenario-file F   [--trace] [--timeline out.html]
   explain      F.scn                   the sequence chart of a scenario, with clocks
   shrink       --seed N | --scenario-file F   [--invariant ID] [-o F.scn]
   faults       [--faults '@11s clock.wall-step seconds=60; …']
   mutants      [--seeds N] [--mutant ID] [--matrix out.md] [--corpus DIR]
-  determinism  [--seeds N] [--from N] [--against OTHER-BINARY]
-  hashes       [--seeds N] [--from N] | --steps-of SEED
+  determinism  [--seeds N] [--from N] [--profile P] [--against OTHER-BINARY]
+  hashes       [--seeds N] [--from N] [--profile P] | --steps-of SEED
   gate         [DIR]                   the corpus, and in a build with mutants each of them
   leaks        [--seeds N]             what could differ between two processes
   diff         A B                     where two outputs of `hashes --steps-of` part

@@ -78,7 +78,7 @@ pub(super) fn faults(mut args: Args) -> Result<Exit, Usage> {
 }
 
 fn show(scenario: &Scenario, is_traced: bool, page: Option<&str>) -> Result<Exit, Usage> {
-    let outcome = World::new(scenario, Trace::keeping()).run();
+    let outcome = World::run_told(scenario, Trace::keeping(), |_, _, _| {});
     let judged = World::judge(scenario);
     let violation = outcome.violation.or(judged.violation);
     println!("{scenario}");

@@ -29,7 +29,8 @@ pub(super) fn run(mut args: Args) -> Result<Exit, Usage> {
     let from = args.option("--from")?.unwrap_or(0_u64);
     let jobs = args.option("--jobs")?.unwrap_or(1_usize);
     let most = args.option("--most")?.unwrap_or(5_usize);
-    let profile = args.option("--profile")?.unwrap_or(Profile::Mix);
+    let family = args.option("--scenario")?;
+    let profile = args.option("--profile")?.or(family).unwrap_or(Profile::Mix);
     let budget = args.option::<Budget>("--budget")?;
     let is_json = args.flag("--json");
     switch_on(args.option::<String>("--mutant")?)?;

@@ -6,6 +6,8 @@
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::faults::media::MediaPlan;
+use crate::faults::media_profile;
 use crate::faults::scenario::{
     ClientPlan, ClockPlan, Fault, FaultKind, Finale, GatewayPlan, Link, Role, Scenario, Trigger,
     Via,
@@ -20,25 +22,38 @@ use crate::kernel::time::SimTime;
 pub enum Profile {
     /// Nothing but skewed clocks and a network that splits.
     Calm,
+    /// Calls to the echo: media, with faults of all levels.
+    Media,
     /// One of the others, by the seed: 20 % calm, 50 % swarm, 30 % storm.
     Mix,
     /// All classes of faults.
     Storm,
     /// Some classes of faults.
     Swarm,
+    /// Rooms with publishers and subscribers: media, with faults of all levels.
+    VideoRoom,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Calm, Self::Mix, Self::Storm, Self::Swarm];
+    pub const ALL: [Self; 6] = [
+        Self::Calm,
+        Self::Media,
+        Self::Mix,
+        Self::Storm,
+        Self::Swarm,
+        Self::VideoRoom,
+    ];
 
     /// Its name on the command line.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Calm => "calm",
+            Self::Media => "media",
             Self::Mix => "mix",
             Self::Storm => "storm",
             Self::Swarm => "swarm",
+            Self::VideoRoom => "videoroom",
         }
     }
 
@@ -51,6 +66,8 @@ impl Profile {
                 2..=6 => Self::Swarm,
                 _ => Self::Storm,
             },
+            Self::Media => return media_profile::media(seed),
+            Self::VideoRoom => return media_profile::videoroom(seed),
             Self::Calm | Self::Storm | Self::Swarm => self,
         };
         let clients = clients(key.named("clients"));
@@ -68,6 +85,7 @@ impl Profile {
             network: network(profile, &mut key.named("network").draws()),
             shuffle: key.named("shuffle").chance(1, 2),
             clients,
+            media: MediaPlan::NONE,
             faults,
             heal: HEAL,
             finale: key.named("finale").draws().pick(&[
@@ -202,7 +220,7 @@ fn faults(profile: Profile, draws: &mut Draws, clients: u64, shards: u64) -> Vec
     let count = match profile {
         Profile::Calm => 0,
         Profile::Swarm => draws.between(1, 4),
-        Profile::Mix | Profile::Storm => draws.between(4, 12),
+        Profile::Media | Profile::Mix | Profile::Storm | Profile::VideoRoom => draws.between(4, 12),
     };
     let classes: u64 = if profile == Profile::Swarm {
         draws.below(1 << CLASSES) | 1 << draws.below(CLASSES)

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::faults::media::MediaPlan;
 use crate::kernel::clock::ClockOrigins;
 use crate::kernel::tcp::{TcpProfile, Way};
 use crate::kernel::time::SimTime;
@@ -24,6 +25,8 @@ pub struct Scenario {
     pub shuffle: bool,
     /// Who talks to the gateway.
     pub clients: Vec<ClientPlan>,
+    /// Who calls, and over which links.
+    pub media: MediaPlan,
     /// What goes wrong.
     pub faults: Vec<Fault>,
     /// From here on nothing goes wrong, and progress is demanded.
@@ -82,7 +85,8 @@ impl Scenario {
                 | FaultKind::Refuse { .. }
                 | FaultKind::ShardFreeze { .. }
                 | FaultKind::TcpHold { .. }
-                | FaultKind::TcpReset { .. } => {}
+                | FaultKind::TcpReset { .. }
+                | FaultKind::UdpBlock { .. } => {}
             }
         }
         calm
@@ -355,6 +359,15 @@ pub enum FaultKind {
         client: u32,
         /// Which of its connections.
         which: Link,
+    },
+    /// Datagrams of a peer are lost.
+    UdpBlock {
+        /// Index of the peer.
+        peer: u32,
+        /// Which way, as it sees it.
+        way: Way,
+        /// How long.
+        span: Duration,
     },
 }
 

@@ -29,6 +29,7 @@ pub fn shrink(scenario: &Scenario, invariant: &str) -> Shrunk {
         let before = search.best.clone();
         search.drop_faults();
         search.drop_clients();
+        search.shrink_media();
         search.reset_parameters();
         search.simplify_clients();
         search.simplify_faults();
@@ -44,15 +45,15 @@ pub fn shrink(scenario: &Scenario, invariant: &str) -> Shrunk {
 /// A scenario that does not shrink in so many runs is small enough.
 const RUNS_MAX: u32 = 600;
 
-struct Search<'a> {
-    best: Scenario,
+pub(super) struct Search<'a> {
+    pub(super) best: Scenario,
     invariant: &'a str,
     runs: u32,
 }
 
 impl Search<'_> {
     /// Keeps a changed scenario if it still fails in the same way.
-    fn try_with(&mut self, change: impl FnOnce(&mut Scenario)) -> bool {
+    pub(super) fn try_with(&mut self, change: impl FnOnce(&mut Scenario)) -> bool {
         let mut candidate = self.best.clone();
         change(&mut candidate);
         if candidate == self.best {
@@ -191,7 +192,8 @@ fn remove_client(scenario: &mut Scenario, index: usize) {
             | FaultKind::Descriptors { .. }
             | FaultKind::MeshDelay { .. }
             | FaultKind::Refuse { .. }
-            | FaultKind::ShardFreeze { .. } => true,
+            | FaultKind::ShardFreeze { .. }
+            | FaultKind::UdpBlock { .. } => true,
         };
         is_kept && is_aimed
     });
@@ -208,7 +210,8 @@ fn halve(what: &mut FaultKind) {
         | FaultKind::MeshDelay { span, .. }
         | FaultKind::Refuse { span }
         | FaultKind::ShardFreeze { span, .. }
-        | FaultKind::TcpHold { span, .. } => {
+        | FaultKind::TcpHold { span, .. }
+        | FaultKind::UdpBlock { span, .. } => {
             *span = Duration::from_millis(span.as_millis() as u64 / 2);
         }
         FaultKind::TcpReset { .. } => {}

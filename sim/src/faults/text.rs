@@ -6,6 +6,8 @@ use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::faults::media::MediaPlan;
+use crate::faults::media_text;
 use crate::faults::scenario::{
     ClientPlan, ClockPlan, Fault, FaultKind, Finale, GatewayPlan, Link, Role, Scenario, Trigger,
     Via,
@@ -65,6 +67,7 @@ impl fmt::Display for Scenario {
                 client.handles,
             )?;
         }
+        media_text::write(&self.media, f)?;
         for fault in &self.faults {
             writeln!(f, "fault {}", fault_text(fault))?;
         }
@@ -113,6 +116,7 @@ impl Scenario {
             network: TcpProfile::CLEAN,
             shuffle: false,
             clients: Vec::new(),
+            media: MediaPlan::NONE,
             faults: Vec::new(),
             heal: SimTime::from_secs(110),
             finale: Finale::Leave,
@@ -135,7 +139,7 @@ impl ClientPlan {
 }
 
 /// The words of a line, as `name=value` pairs after the first ones.
-struct Words<'a> {
+pub(super) struct Words<'a> {
     words: Vec<&'a str>,
 }
 
@@ -149,7 +153,7 @@ impl<'a> Words<'a> {
     }
 
     /// Replaces `place` by the value called `name`, if it is there.
-    fn set<T>(
+    pub(super) fn set<T>(
         &mut self,
         name: &str,
         place: &mut T,
@@ -161,14 +165,18 @@ impl<'a> Words<'a> {
         Ok(())
     }
 
-    fn need<T>(&mut self, name: &str, read: impl FnOnce(&str) -> Option<T>) -> Result<T, String> {
+    pub(super) fn need<T>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, String> {
         let value = self
             .value(name)
             .ok_or_else(|| format!("{name} is missing"))?;
         read(value).ok_or_else(|| format!("{name} cannot be {value:?}"))
     }
 
-    fn next(&mut self) -> Option<&'a str> {
+    pub(super) fn next(&mut self) -> Option<&'a str> {
         (!self.words.is_empty()).then(|| self.words.remove(0))
     }
 
@@ -237,7 +245,13 @@ fn read_line(scenario: &mut Scenario, line: &str) -> Result<(), String> {
             words.set("handles", &mut client.handles, number)?;
             scenario.clients.push(client);
         }
+        Some("act") => scenario.media.acts.push(media_text::read_act(&mut words)?),
         Some("fault") => scenario.faults.push(read_fault(&mut words)?),
+        Some("link") => media_text::read_link(&mut words, &mut scenario.media.link)?,
+        Some("peer") => scenario
+            .media
+            .peers
+            .push(media_text::read_peer(&mut words)?),
         Some("heal") => {
             scenario.heal = read_moment(words.next().unwrap_or_default()).ok_or("no moment")?;
         }
@@ -308,6 +322,16 @@ fn fault_text(fault: &Fault) -> String {
                 link_name(which)
             )
         }
+        FaultKind::UdpBlock {
+            peer,
+            way,
+            span: long,
+        } => write!(
+            text,
+            " udp.block peer={peer} way={} span={}",
+            way_name(way),
+            span(long)
+        ),
     };
     text
 }
@@ -325,6 +349,7 @@ pub const FAULTS: &[&str] = &[
     "tcp.hold client=N way=in|out span=T",
     "tcp.refuse span=T",
     "tcp.reset client=N which=control|poll|upstream",
+    "udp.block peer=N way=in|out span=T",
 ];
 
 fn read_fault(words: &mut Words<'_>) -> Result<Fault, String> {
@@ -375,6 +400,11 @@ fn read_fault(words: &mut Words<'_>) -> Result<Fault, String> {
             client: words.need("client", number)?,
             which: words.need("which", read_link)?,
         },
+        "udp.block" => FaultKind::UdpBlock {
+            peer: words.need("peer", number)?,
+            way: words.need("way", read_way)?,
+            span: words.need("span", read_span)?,
+        },
         other => return Err(format!("there is no fault {other:?}")),
     };
     Ok(Fault { when, what })
@@ -423,12 +453,12 @@ fn read_link(text: &str) -> Option<Link> {
         .find(|&link| link_name(link) == text)
 }
 
-fn number<T: FromStr>(text: &str) -> Option<T> {
+pub(super) fn number<T: FromStr>(text: &str) -> Option<T> {
     text.parse().ok()
 }
 
 /// A span in the largest unit that keeps it whole.
-fn span(span: Duration) -> String {
+pub(super) fn span(span: Duration) -> String {
     let all = nanos(span);
     for (unit, size) in UNITS {
         if all.is_multiple_of(size) {
@@ -438,11 +468,11 @@ fn span(span: Duration) -> String {
     unreachable!("every span is a multiple of a nanosecond")
 }
 
-fn moment(at: SimTime) -> String {
+pub(super) fn moment(at: SimTime) -> String {
     span(at.saturating_since(SimTime::START))
 }
 
-fn read_span(text: &str) -> Option<Duration> {
+pub(super) fn read_span(text: &str) -> Option<Duration> {
     let split = text.find(|c: char| !c.is_ascii_digit())?;
     let (amount, unit) = text.split_at(split);
     let (_, size) = UNITS.into_iter().find(|(name, _)| *name == unit)?;
@@ -450,7 +480,7 @@ fn read_span(text: &str) -> Option<Duration> {
     Some(Duration::from_nanos(all))
 }
 
-fn read_moment(text: &str) -> Option<SimTime> {
+pub(super) fn read_moment(text: &str) -> Option<SimTime> {
     read_span(text).map(|span| SimTime::START + span)
 }
 

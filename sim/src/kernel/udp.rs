@@ -63,6 +63,12 @@ impl UdpPath {
         self.blocked_until = self.blocked_until.max(until);
     }
 
+    /// Lets all go well from here on; latency and bandwidth stay.
+    pub const fn heal(&mut self) {
+        self.profile.loss_permille = 0;
+        self.profile.duplicate_permille = 0;
+    }
+
     /// Sends a datagram of `size` bytes: when it arrives, and when its copy does.
     pub fn send(&mut self, now: SimTime, size: usize) -> [Option<SimTime>; 2] {
         self.count += 1;

@@ -6,6 +6,7 @@ pub mod decode;
 pub mod frames;
 pub mod link;
 pub mod operator;
+pub mod peer;
 pub mod proxy;
 pub mod request;
 pub mod slow;
@@ -15,9 +16,11 @@ pub mod stream;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
+use crate::faults::media::ActKind;
 use crate::faults::scenario::Link;
 use crate::kernel::tcp::{Notice, Socket};
 use crate::kernel::trace::Lane;
@@ -35,6 +38,12 @@ pub trait Model: fmt::Debug {
 
     /// A timer that it set has come.
     fn timer(&mut self, world: &mut Physics, token: u64);
+
+    /// A datagram has arrived.
+    fn datagram(&mut self, _: &mut Physics, _from: SocketAddr, _to: SocketAddr, _bytes: &[u8]) {}
+
+    /// Does something that its scenario says.
+    fn act(&mut self, _: &mut Physics, _what: ActKind) {}
 
     /// Closes all connections and starts nothing new.
     fn leave(&mut self, world: &mut Physics);

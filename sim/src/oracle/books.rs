@@ -26,6 +26,21 @@ pub fn leftovers(metrics: &Metrics) -> Vec<(&'static str, &'static str, i128)> {
             metrics.gateway_handles.into(),
         ),
         (
+            "no-peer-leak",
+            "PeerConnections in the books",
+            metrics.media_peers.into(),
+        ),
+        (
+            "no-peer-leak",
+            "routes in the books",
+            metrics.media_routes.into(),
+        ),
+        (
+            "no-peer-leak",
+            "interests of other shards in the books",
+            metrics.media_interests.into(),
+        ),
+        (
             "counters-balance",
             "connections opened and not closed",
             balance(

@@ -11,6 +11,7 @@ use crate::faults::scenario::{GatewayPlan, Scenario};
 use crate::kernel::tcp::Socket;
 use crate::kernel::time::SimTime;
 use crate::oracle::fact::{Ask, Exchange, Stamp, Streamed, verb_of};
+use crate::oracle::media::ledger::MediaLedger;
 
 /// A gateway that stops gives all clients together so long to take what is due to them.
 const DRAIN_PATIENCE: Duration = Duration::from_secs(2);
@@ -36,6 +37,8 @@ pub struct Ledger {
     pub ping_interval: Duration,
     /// True time of what is being told.
     pub now: SimTime,
+    /// What is known of calls.
+    pub media: MediaLedger,
     delays: Vec<Delay>,
     freezes: Vec<(u8, SimTime, SimTime)>,
 }
@@ -137,6 +140,7 @@ impl Ledger {
             stalled: BTreeSet::new(),
             ping_interval: Config::default().ws.ping_interval,
             now: SimTime::START,
+            media: MediaLedger::new(&scenario.media),
             delays: Vec::new(),
             freezes: Vec::new(),
         }

@@ -11,6 +11,7 @@ pub mod exchange;
 pub mod fact;
 pub mod framing;
 pub mod ledger;
+pub mod media;
 pub mod poll;
 pub mod resource;
 pub mod session;
@@ -27,11 +28,12 @@ use crate::kernel::time::SimTime;
 use crate::models::decode::FramingError;
 use crate::oracle::fact::{Ended, Exchange, Stamp, Streamed};
 use crate::oracle::ledger::Ledger;
+use crate::oracle::media::fact::MediaFact;
 use crate::oracle::tap::SocketFact;
 
 /// All oracles, in the order of their numbers.
 pub fn all() -> Vec<Box<dyn Oracle>> {
-    vec![
+    let mut oracles: Vec<Box<dyn Oracle>> = vec![
         Box::new(framing::ChunkedComplete),
         Box::new(framing::StrictFraming),
         Box::new(framing::BodyNonempty),
@@ -64,7 +66,9 @@ pub fn all() -> Vec<Box<dyn Oracle>> {
         Box::new(socket::ReclaimInTime),
         Box::new(admin::AdminPrompt),
         Box::new(admin::AdminComplete),
-    ]
+    ];
+    oracles.extend(media::all());
+    oracles
 }
 
 /// What an oracle is about.
@@ -135,6 +139,11 @@ pub trait Oracle: fmt::Debug {
 
     /// A connection has ended, by one side or the other.
     fn ended(&mut self, _ledger: &Ledger, _ended: &Ended<'_>) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Something happened to a call.
+    fn media(&mut self, _ledger: &Ledger, _at: SimTime, _fact: &MediaFact) -> Result<(), String> {
         Ok(())
     }
 

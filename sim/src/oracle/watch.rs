@@ -16,6 +16,7 @@ use crate::models::request::{Reader, Reading};
 use crate::models::sse::{StreamItem, StreamReader};
 use crate::oracle::fact::{Answer, Ask, Ended, Ending, Exchange, Stamp, Streamed};
 use crate::oracle::ledger::Ledger;
+use crate::oracle::media::fact::MediaFact;
 use crate::oracle::tap::{SocketFact, SocketTap};
 use crate::oracle::{Oracle, Violation};
 
@@ -374,6 +375,15 @@ impl Watch {
             stamp.sim,
             |oracle| oracle.leaving(&self.ledger, stamp),
         );
+    }
+
+    /// Something happened to a call.
+    pub fn media(&mut self, at: SimTime, fact: &MediaFact) {
+        self.ledger.now = at;
+        self.ledger.media.note(at, fact);
+        tell(&mut self.violation, &mut self.oracles, at, |oracle| {
+            oracle.media(&self.ledger, at, fact)
+        });
     }
 
     /// What has happened since the last time, for faults that wait for it.

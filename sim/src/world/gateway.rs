@@ -14,20 +14,23 @@ use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::Slab;
 use bifrons::config::{Config, Secret};
 use bifrons::gateway::outside::{FileId, LookupId, Written};
-use bifrons::media::{Certificate, LocalSocket, SocketAct};
+use bifrons::media::{Certificate, Crypto, LocalSocket, SocketAct};
 use bifrons::metrics::Metrics;
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 
 use crate::faults::scenario::{Role, Scenario};
 use crate::kernel::clock::{ClockChange, ClockModel, ClockOrigins};
+use crate::kernel::datagrams::Flight;
 use crate::kernel::key::Key;
 use crate::kernel::mesh::Mesh;
 use crate::kernel::pipe::Read;
 use crate::kernel::tcp::{HostId, Notice, Socket, Write};
 use crate::kernel::time::SimTime;
 use crate::kernel::trace::{Lane, readable};
+use crate::models::peer::dtls;
 use crate::oracle::fact::{Ending, Stamp};
+use crate::oracle::media::fact::MediaFact;
 use crate::world::physics::{Event, GATEWAY, Physics, client_host};
 
 /// The gateway's host.
@@ -94,6 +97,7 @@ const EPHEMERAL_PORTS: u16 = 60_001;
 enum Pending {
     Closed(ConnId),
     Control(Control),
+    Datagram(Flight),
     LookedUp(LookupId, Option<SocketAddr>),
     Mesh,
     Readable(ConnId),
@@ -184,7 +188,7 @@ impl Gateway {
                         advertised: Vec::new(),
                     }],
                     certificate: certificate(),
-                    crypto: None,
+                    crypto: Some(Crypto::new(dtls::provider())),
                 };
                 ShardHost {
                     shard: Shard::new(setup, now),
@@ -288,6 +292,20 @@ impl Gateway {
         self.schedule_turn(physics, shard);
     }
 
+    /// A datagram has arrived for one of the shards.
+    pub fn datagram(&mut self, physics: &mut Physics, flight: Flight) {
+        let shard = flight.to.port().wrapping_sub(MEDIA_PORT);
+        let Some(host) = self.shards.get_mut(usize::from(shard)) else {
+            return;
+        };
+        // As a kernel does: what does not fit into the socket's buffer is dropped.
+        let is_datagram = |pending: &&Pending| matches!(pending, Pending::Datagram(_));
+        if host.inbox.iter().filter(is_datagram).count() < RECEIVE_BUFFER {
+            host.inbox.push_back(Pending::Datagram(flight));
+            self.schedule_turn(physics, shard as u8);
+        }
+    }
+
     /// The completion of a write arrived.
     pub fn wrote(&mut self, physics: &mut Physics, shard: u8, conn: ConnId, count: usize) {
         self.shards[usize::from(shard)]
@@ -324,12 +342,29 @@ impl Gateway {
         );
         physics.watch.turn_begins(stamp);
         self.accept(physics, shard, now, stamp);
+        seed_libraries(
+            self.key
+                .named("libraries")
+                .at(u64::from(shard))
+                .at(stamp.sim.as_nanos()),
+        );
         let batch = std::mem::take(&mut self.shards[usize::from(shard)].inbox);
         let mut is_tick = false;
+        let mut datagrams = 0;
+        let mut later = VecDeque::new();
         for pending in batch {
             is_tick |= matches!(pending, Pending::Tick);
+            if matches!(pending, Pending::Datagram(_)) {
+                datagrams += 1;
+                if datagrams > DATAGRAMS_MAX {
+                    later.push_back(pending);
+                    continue;
+                }
+            }
             self.take_in(physics, shard, now, stamp, pending);
         }
+        later.append(&mut self.shards[usize::from(shard)].inbox);
+        self.shards[usize::from(shard)].inbox = later;
         let host = &mut self.shards[usize::from(shard)];
         host.shard.flush(now, &mut host.outbox);
         self.serve(physics, shard, stamp);
@@ -473,6 +508,16 @@ impl Gateway {
                 let host = &mut self.shards[index];
                 host.shard
                     .handle(now, Input::Control(control), &mut host.outbox);
+            }
+            Pending::Datagram(Flight { from, bytes, .. }) => {
+                let host = &mut self.shards[index];
+                physics.note_datagram(from, &bytes);
+                let input = Input::Datagram {
+                    sock: SockId(0),
+                    from,
+                    bytes: &bytes,
+                };
+                host.shard.handle(now, input, &mut host.outbox);
             }
             Pending::LookedUp(id, address) => {
                 let host = &mut self.shards[usize::from(shard)];
@@ -619,7 +664,12 @@ impl Gateway {
             let written = Pending::Written(write.id, Written::Yes);
             host.inbox.push_back(written);
         }
-        outbox.datagrams.clear();
+        let from = media_address(ShardId(shard));
+        for datagram in outbox.datagrams.drain(..) {
+            if datagram.sock == SockId(0) {
+                physics.answer_datagram(from, datagram.to, datagram.bytes);
+            }
+        }
         if std::mem::take(&mut outbox.close_listeners) {
             physics.tcp.refuse(GATEWAY, SimTime::from_nanos(u64::MAX));
         }
@@ -739,6 +789,11 @@ impl Gateway {
         let now = physics.now();
         let (by, until) = self.mesh_delay;
         let sent = if until > now { now + by } else { now };
+        if let MeshMsg::Media(relay) = &message
+            && relay.packets_count() > 0
+        {
+            physics.media(&MediaFact::Relayed { from, to: to.0 });
+        }
         let at = self.mesh.send(sent, from, to.0, message);
         physics
             .trace
@@ -795,18 +850,33 @@ fn peer_address(host: HostId, socket: Socket) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::new(10, 0, high, low), port))
 }
 
+/// The port of the first shard's media; others follow.
+pub const MEDIA_PORT: u16 = 10_000;
+/// Datagrams that one turn of the driver takes in.
+const DATAGRAMS_MAX: usize = 64;
+/// Datagrams that a socket's buffer holds.
+const RECEIVE_BUFFER: usize = 2_000;
+
 fn media_address(shard: ShardId) -> SocketAddr {
-    SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 10_000 + u16::from(shard.0)))
+    SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), MEDIA_PORT + u16::from(shard.0)))
 }
 
-/// One certificate for all runs: making one is slow, and its bytes never enter a trace.
+/// One certificate for all runs: its fingerprint stands in every session description.
 fn certificate() -> Certificate {
     static CERTIFICATE: OnceLock<Certificate> = OnceLock::new();
-    CERTIFICATE.get_or_init(Certificate::generate).clone()
+    let pem = include_str!("certificate.pem");
+    CERTIFICATE
+        .get_or_init(|| Certificate::from_pem(pem, pem).expect("it is a certificate and its key"))
+        .clone()
+}
+
+/// Seeds the generator that the WebRTC library draws from, for one turn of one host.
+pub fn seed_libraries(key: Key) {
+    fastrand::seed(key.value());
 }
 
 /// A `std` instant to tie the monotonic clock to. Only differences to it ever matter.
-fn some_instant() -> Instant {
+pub fn some_instant() -> Instant {
     #[expect(
         clippy::disallowed_methods,
         reason = "there is no other way to make an instant"

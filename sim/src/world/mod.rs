@@ -1,6 +1,7 @@
 //! The world: one gateway, proxies, clients and faults on one queue of events.
 
 pub mod gateway;
+mod media;
 pub mod physics;
 mod strike;
 
@@ -87,6 +88,7 @@ impl World {
             let token = START;
             physics.queue.push(plan.start, Event::Timer { host, token });
         }
+        media::place(scenario, &mut physics, &mut models);
         let heal = scenario.heal;
         for (phase, after) in [
             (Phase::Heal, 0),
@@ -111,7 +113,9 @@ impl World {
 
     /// Runs a scenario to its end. A panic is a rule that was broken, too.
     pub fn run_caught(scenario: &Scenario, trace: Trace) -> Outcome {
-        let caught = std::panic::catch_unwind(|| Self::new(scenario, trace).run());
+        let caught = media::on_a_thread_if_needed(scenario, || {
+            std::panic::catch_unwind(|| Self::new(scenario, trace).run())
+        });
         caught.unwrap_or_else(|payload| {
             let text = payload
                 .downcast_ref::<String>()
@@ -150,6 +154,15 @@ impl World {
             }
         }
         outcome
+    }
+
+    /// Runs a scenario where its libraries are as it wants them, and tells of each step.
+    pub fn run_told(
+        scenario: &Scenario,
+        trace: Trace,
+        tell: impl FnMut(SimTime, Event, u64) + Send,
+    ) -> Outcome {
+        media::on_a_thread_if_needed(scenario, || Self::new(scenario, trace).run_watched(tell))
     }
 
     /// Runs to the end, or to the first rule that is broken.
@@ -206,6 +219,8 @@ impl World {
         let physics = &mut self.physics;
         match event {
             Event::Deadline { shard, number } => self.gateway.deadline(physics, shard, number),
+            Event::Act(index) => self.act(index),
+            Event::Datagram(arrival) => self.datagram(arrival),
             Event::Fault(index) => self.strike(index),
             Event::FaultEnd(index) => self.relent(index),
             Event::Mesh { shard } => self.gateway.mesh(physics, shard),
@@ -215,12 +230,14 @@ impl World {
                     if host == GATEWAY {
                         self.gateway.notice(physics, socket, notice);
                     } else if let Some(model) = self.models.get_mut(&host) {
+                        media::seed_host(physics, host);
                         model.notice(physics, socket, notice);
                     }
                 }
             }
             Event::Timer { host, token } => {
                 if let Some(model) = self.models.get_mut(&host) {
+                    media::seed_host(physics, host);
                     if token == START {
                         model.start(physics);
                     } else {

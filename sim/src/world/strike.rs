@@ -50,6 +50,7 @@ impl World {
                 physics.queue.push(now + every, Event::FaultEnd(index));
             }
             FaultKind::ClockSuspend { span } => {
+                physics.watch.ledger.media.note_fault(now, until(span));
                 self.gateway.change_clocks(physics, ClockChange::Suspend);
                 physics.queue.push(until(span), Event::FaultEnd(index));
             }
@@ -65,6 +66,8 @@ impl World {
                 }
             }
             FaultKind::MeshDelay { by, span } => {
+                let media = &mut physics.watch.ledger.media;
+                media.note_fault(now, until(span) + by);
                 self.gateway.delay_mesh(by, until(span));
                 physics
                     .watch
@@ -76,6 +79,7 @@ impl World {
                 if shard < self.gateway.count() {
                     self.gateway.freeze(shard, until(span));
                     physics.watch.ledger.note_freeze(shard, now, until(span));
+                    physics.watch.ledger.media.note_fault(now, until(span));
                 }
             }
             FaultKind::TcpHold { client, way, span } => {
@@ -86,6 +90,11 @@ impl World {
                     self.physics.watch.note_broken(socket);
                     self.physics.tcp.cut(&mut self.physics.queue, socket);
                 }
+            }
+            FaultKind::UdpBlock { peer, way, span } => {
+                physics.datagrams.block(peer, way, until(span));
+                let media = &mut physics.watch.ledger.media;
+                media.note_block(peer, now, until(span));
             }
         }
     }
@@ -123,7 +132,8 @@ impl World {
             | FaultKind::Refuse { .. }
             | FaultKind::ShardFreeze { .. }
             | FaultKind::TcpHold { .. }
-            | FaultKind::TcpReset { .. } => {}
+            | FaultKind::TcpReset { .. }
+            | FaultKind::UdpBlock { .. } => {}
         }
     }
 

@@ -243,7 +243,8 @@ impl Subscriber {
             });
         let plan = OfferPlan {
             name: format!("VideoRoom {}", self.room),
-            session_id: cx.now.realtime.unix_micros().to_string(),
+            // Digits only (RFC 8866 section 5.2), wherever the wall clock stands.
+            session_id: cx.now.realtime.unix_micros().unsigned_abs().to_string(),
             version: self.version,
             lines: lines.collect(),
         };

@@ -8,6 +8,7 @@ use tracing::warn;
 use crate::base::id::ShardId;
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Ticket};
+use crate::mutant;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::home::{Home, Publishing, Room, no_room, tell};
 use crate::plugins::videoroom::ids::Id;
@@ -251,6 +252,9 @@ impl Room {
         let mut kicked = person.called(kicked);
         kicked["kicked"] = user.json();
         self.tell_others(cx, user, &kicked);
+        if mutant!(KickStays) {
+            return Ok(json!({"videoroom": "success"}));
+        }
         tell(cx, person.place, News::Ended);
         person.close_remote(cx);
         person.end_feed(cx, user);

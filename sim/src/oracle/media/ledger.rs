@@ -1,0 +1,224 @@
+//! What is known of all peers: what each does, since when, and when the world was out of order.
+//!
+//! Invariant: a bound counts calm time only, so that a fault puts off a deadline and never lifts it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::faults::media::{MediaPlan, PeerPlan, PeerRole};
+use crate::kernel::time::SimTime;
+use crate::oracle::media::fact::{MediaFact, Step};
+
+/// What is known of all peers.
+#[derive(Debug, Default)]
+pub struct MediaLedger {
+    plans: Vec<PeerPlan>,
+    states: Vec<PeerState>,
+    is_lossless: bool,
+    is_orderly: bool,
+    /// When links or shards were out of order, in order of their beginnings.
+    faults: Vec<(SimTime, SimTime)>,
+    /// When datagrams of a peer were lost as a whole.
+    blocks: Vec<(u32, SimTime, SimTime)>,
+}
+
+/// What a peer does.
+#[derive(Clone, Debug, Default)]
+pub struct PeerState {
+    /// It has come, and not said that it goes.
+    pub is_here: bool,
+    /// Since when its call is up.
+    pub up: Option<SimTime>,
+    /// Which shard has it.
+    pub shard: u8,
+    /// Since when it sends.
+    pub sends: Option<SimTime>,
+    /// Since when it sends pictures.
+    pub pictures: Option<SimTime>,
+    /// Since when it is to be given streams of others.
+    pub watches: BTreeMap<u32, SimTime>,
+    /// The layers that it wants, and since when.
+    pub layers: Option<(u8, u8, SimTime)>,
+    /// When it last did anything that changes what it gets or gives.
+    pub changed: SimTime,
+    /// Since when it is out of its room.
+    pub out: Option<SimTime>,
+    /// Since when it is silent without having said so.
+    pub silent: Option<SimTime>,
+}
+
+impl MediaLedger {
+    /// Nothing has happened yet.
+    pub fn new(media: &MediaPlan) -> Self {
+        Self {
+            plans: media.peers.clone(),
+            states: vec![PeerState::default(); media.peers.len()],
+            is_lossless: media.is_lossless(),
+            is_orderly: media.link.latency.0 == media.link.latency.1,
+            faults: Vec::new(),
+            blocks: Vec::new(),
+        }
+    }
+
+    /// Takes in a fact.
+    pub fn note(&mut self, at: SimTime, fact: &MediaFact) {
+        let (peer, step) = match fact {
+            MediaFact::Step { peer, step } => (*peer, *step),
+            MediaFact::Up { peer, shard } => {
+                let state = &mut self.states[*peer as usize];
+                state.up = Some(at);
+                state.shard = *shard;
+                state.changed = at;
+                return;
+            }
+            MediaFact::Ended { peer } => {
+                let state = &mut self.states[*peer as usize];
+                state.up = None;
+                state.watches.clear();
+                state.changed = at;
+                return;
+            }
+            MediaFact::Out { peer } => {
+                let state = &mut self.states[*peer as usize];
+                // Whoever is about to come in comes into another room of that number.
+                if state.sends.is_some() {
+                    state.out.get_or_insert(at);
+                }
+                return;
+            }
+            MediaFact::Got { .. }
+            | MediaFact::HungUp { .. }
+            | MediaFact::KeyframeWanted { .. }
+            | MediaFact::Missed { .. }
+            | MediaFact::Relayed { .. }
+            | MediaFact::Remb { .. }
+            | MediaFact::Report { .. }
+            | MediaFact::Sent(_)
+            | MediaFact::ToldUp { .. }
+            | MediaFact::Wire { .. } => return,
+        };
+        let state = &mut self.states[peer as usize];
+        state.changed = at;
+        match step {
+            Step::Changes => {}
+            Step::Joins => state.is_here = true,
+            Step::Leaves => state.is_here = false,
+            Step::Layers {
+                substream,
+                temporal,
+            } => state.layers = Some((substream, temporal, at)),
+            Step::Pictures(is_on) => state.pictures = is_on.then_some(at),
+            Step::Sends(is_on) => {
+                state.sends = is_on.then_some(at);
+                if !is_on {
+                    state.pictures = None;
+                }
+            }
+            Step::Silent => {
+                state.silent.get_or_insert(at);
+                state.watches.clear();
+            }
+            Step::Watches(mask) => {
+                let is_on = |peer: &u32| mask.checked_shr(*peer).unwrap_or(0) & 1 == 1;
+                state.watches.retain(|peer, _| is_on(peer));
+                for peer in (0..u32::BITS).filter(is_on) {
+                    state.watches.entry(peer).or_insert(at);
+                }
+            }
+        }
+    }
+
+    /// Notes that shards or the mesh are out of order.
+    pub fn note_fault(&mut self, from: SimTime, to: SimTime) {
+        self.faults.push((from, to));
+    }
+
+    /// Notes that all datagrams of a peer are lost for a while, one way.
+    pub fn note_block(&mut self, peer: u32, from: SimTime, to: SimTime) {
+        self.blocks.push((peer, from, to));
+    }
+
+    /// How much of a span was in order for these peers.
+    pub fn calm(&self, peers: &[u32], from: SimTime, to: SimTime) -> Duration {
+        let blocks = self.blocks.iter();
+        let blocks = blocks.filter(|(peer, ..)| peers.contains(peer));
+        let faults = self.faults.iter().copied();
+        let mut spans: Vec<_> = faults
+            .chain(blocks.map(|(_, from, to)| (*from, *to)))
+            .map(|(begin, end)| (begin.max(from), (end + SETTLE).min(to)))
+            .filter(|(begin, end)| begin < end)
+            .collect();
+        spans.sort_unstable();
+        let mut rough = Duration::ZERO;
+        let mut done = from;
+        for (begin, end) in spans {
+            rough += end.saturating_since(begin.max(done));
+            done = done.max(end);
+        }
+        to.saturating_since(from).saturating_sub(rough)
+    }
+
+    /// Whether datagrams of these peers that were sent at this time may be lost.
+    pub fn may_be_lost(&self, peers: &[u32], at: SimTime) -> bool {
+        let hits = |(peer, from, to): &(u32, SimTime, SimTime)| {
+            peers.contains(peer) && *from <= at + SETTLE && at <= *to + SETTLE
+        };
+        !self.is_lossless || self.blocks.iter().any(hits)
+    }
+
+    /// Whether no datagram is ever lost by chance.
+    pub const fn is_lossless(&self) -> bool {
+        self.is_lossless
+    }
+
+    /// Whether no datagram overtakes another.
+    pub const fn is_orderly(&self) -> bool {
+        self.is_orderly
+    }
+
+    /// What a peer plans.
+    pub fn plan(&self, peer: u32) -> &PeerPlan {
+        &self.plans[peer as usize]
+    }
+
+    /// What a peer does.
+    pub fn state(&self, peer: u32) -> &PeerState {
+        &self.states[peer as usize]
+    }
+
+    /// All peers.
+    pub fn peers(&self) -> impl Iterator<Item = (u32, &PeerState)> {
+        (0..).zip(&self.states)
+    }
+
+    /// Those who are in a room to be seen.
+    pub fn people_of(&self, room: u32) -> Vec<u32> {
+        let plans = (0..).zip(&self.plans);
+        plans
+            .filter(|(_, plan)| plan.role == PeerRole::Publisher && plan.room == room)
+            .map(|(peer, _)| peer)
+            .collect()
+    }
+}
+
+/// What the end of a fault takes to be over: a retransmission, a check, a repeated request.
+const SETTLE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calm_time_is_what_faults_leave_of_a_span() {
+        let mut ledger = MediaLedger::default();
+        let at = SimTime::from_secs;
+        ledger.note_fault(at(10), at(12));
+        ledger.note_fault(at(11), at(14));
+        ledger.note_block(3, at(30), at(34));
+        let calm = |peers: &[u32], from, to| ledger.calm(peers, at(from), at(to)).as_secs();
+        assert_eq!(calm(&[], 0, 20), 15);
+        assert_eq!(calm(&[], 12, 16), 1);
+        assert_eq!(calm(&[2], 28, 40), 12);
+        assert_eq!(calm(&[2, 3], 28, 40), 7);
+    }
+}
