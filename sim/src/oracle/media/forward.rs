@@ -40,7 +40,7 @@ static ABOUT: About = About {
     number: 39,
     id: "rtp-forward-complete",
     rule: "each packet reaches each who watches its sender once; over links without loss, all do",
-    kills: &["relay-duplicates-batch"],
+    kills: &["relay-duplicates-batch", "relay-keeps-last"],
 };
 
 impl Oracle for ForwardComplete {
