@@ -45,8 +45,6 @@ mutants! {
     BodyWithHead = "body-with-head-assumed",
     /// Janus issue 3405 as a clock reads it: a poll's deadline is on the boot-time clock.
     BoottimeDeadline = "clock-boottime-deadline",
-    /// Whoever falls silent is waited for.
-    ConsentNever = "consent-never-lost",
     /// The media of a shard runs on the wall clock.
     ConsentWall = "consent-on-wall-clock",
     /// Output has no high-water mark: pipelined requests are all taken on.
@@ -83,12 +81,8 @@ mutants! {
     InterestForever = "interest-never-ends",
     /// Key frames are asked for a hundred times a second.
     KeyframeAlways = "keyframe-asked-always",
-    /// A request for a key frame is not repeated when nothing comes of it.
-    KeyframeOnce = "keyframe-asked-once",
     /// Who is kicked is told so, and goes on publishing.
     KickStays = "kick-leaves-track",
-    /// While one change of layers waits for its key frame, the next is forgotten.
-    LayerForgotten = "layer-switch-forgotten",
     /// `maxev` is not looked at.
     MaxevIgnored = "maxev-ignored",
     /// What follows a complete request in one read is dropped.
@@ -105,8 +99,6 @@ mutants! {
     RembKilobits = "remb-in-kilobits",
     /// Nobody asks for a key frame when a paused stream goes on.
     ResumeNoKeyframe = "resume-asks-no-keyframe",
-    /// Extended sequence numbers lose their upper bits: SRTP counts from the start again.
-    RolloverLost = "srtp-rollover-lost",
     /// Packets are forwarded to whoever is fed by a line of the same number.
     RoomLeak = "room-leak",
     /// The gauge of sessions is not decremented when one times out.

@@ -82,8 +82,7 @@ impl Keyframes {
                 self.next_due = self.next_due.into_iter().chain(due).min();
                 return true;
             }
-            let is_deaf = mutant!(KeyframeOnce) && request.asked_count == 1;
-            if !request.is_wanted || request.asked_count == ASKED_MAX || is_deaf {
+            if !request.is_wanted || request.asked_count == ASKED_MAX {
                 return false;
             }
             request.asked_at = Some(now);

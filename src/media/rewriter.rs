@@ -116,11 +116,6 @@ impl Rewriter {
             .find(|(from, _)| *from <= sequence)?
             .1;
         let number = sequence.checked_add_signed(-shift)?;
-        let number = if mutant!(RolloverLost) {
-            number & 0xffff
-        } else {
-            number
-        };
         let rewritten = Rewritten {
             sequence: number,
             timestamp: timestamp.wrapping_add(source.timestamp_offset),

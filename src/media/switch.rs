@@ -173,9 +173,6 @@ impl Route {
     }
 
     pub(crate) fn set_target(&mut self, now: Monotonic, target: LayerTarget) {
-        if mutant!(LayerForgotten) && self.selector.wanted(now).is_some() {
-            return;
-        }
         self.selector.set_target(now, target);
     }
 

@@ -79,6 +79,8 @@ impl Peer {
     fn make_room(&mut self, world: &mut Physics) {
         let body = json!({
             "request": "create", "room": self.plan.room, "publishers": 20, "bitrate": ROOM_BITRATE,
+            // What is paced, probed and padded is no copy of what was sent.
+            "adaptive": false,
         });
         self.message(world, Ask::Now, body, None);
     }
