@@ -133,8 +133,10 @@ impl Model for Abuser {
                     world.wake(self.me, self.plan.gap + Duration::from_millis(500), ROUND);
                 }
                 LinkEvent::Lost(loss) => {
-                    // A client that takes nothing for long is reset, by design.
+                    // A client that takes nothing for long is reset, by design, and one of which
+                    // nothing comes is left without a word.
                     let is_due = world.watch.is_broken(socket)
+                        || !world.watch.has_heard(socket)
                         || world.watch.was_aborted(socket)
                         || loss == Loss::Refused;
                     if !is_due {

@@ -34,6 +34,8 @@ pub struct Watch {
     broken: BTreeSet<Socket>,
     /// Sockets that the gateway has reset; whether it may is for the oracles to say.
     aborted: BTreeSet<Socket>,
+    /// Sockets of the gateway by which anything came.
+    heard: BTreeSet<Socket>,
 }
 
 /// Something that a fault may wait for.
@@ -77,6 +79,7 @@ impl Watch {
             happenings: Vec::new(),
             broken: BTreeSet::new(),
             aborted: BTreeSet::new(),
+            heard: BTreeSet::new(),
         }
     }
 
@@ -105,6 +108,7 @@ impl Watch {
     /// Bytes enter a shard.
     pub fn took_in(&mut self, stamp: Stamp, socket: Socket, bytes: &[u8]) {
         self.ledger.now = stamp.sim;
+        self.heard.insert(socket);
         let Some(tap) = self.taps.get_mut(&socket) else {
             return;
         };
@@ -338,6 +342,11 @@ impl Watch {
     /// Whether the gateway has reset the connection of a client's socket.
     pub fn was_aborted(&self, socket: Socket) -> bool {
         self.aborted.contains(&socket.peer())
+    }
+
+    /// Whether the gateway was told anything by a client's socket.
+    pub fn has_heard(&self, socket: Socket) -> bool {
+        self.heard.contains(&socket.peer())
     }
 
     /// The first rule that was broken.
