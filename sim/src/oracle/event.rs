@@ -140,7 +140,9 @@ impl Oracle for EventNotLost {
                 let slack = std::time::Duration::from_secs(1);
                 stamp.since(since) > ledger.tolerance(since.sim, stamp.sim) + slack
             };
-            if session.ended_by.is_some() || !settled(listener.asked) {
+            // What is on its way to a poll has not come yet, and is not lost.
+            let is_answered = listener.is_offered && !listener.is_stream;
+            if session.ended_by.is_some() || is_answered || !settled(listener.asked) {
                 continue;
             }
             let lost = session.messages.iter().find(|message| {
