@@ -170,6 +170,10 @@ impl Watch {
         self.ledger.now = stamp.sim;
         if let Some(tap) = self.taps.get_mut(&socket) {
             tap.is_input_ended = true;
+            // A client that ends without a close frame is lost, whatever waits to be sent to it.
+            if tap.socket.is_some() {
+                self.ledger.socket_ended(socket, stamp);
+            }
         }
     }
 
