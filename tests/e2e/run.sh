@@ -81,8 +81,9 @@ else
 		start videoroom node videoroom.mjs "$binary"
 		finish videoroom
 		start narrow-link node narrow_link.mjs "$binary"
+		finish narrow-link
 		start cascade node cascade.mjs "$binary"
-		finish narrow-link cascade
+		finish cascade
 	else
 		without 'browser, faulty front, echotest, WebSocket, event stream, VideoRoom' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
