@@ -9,7 +9,11 @@ use crate::gateway::call_reports::pair;
 use crate::gateway::handle::{Description, Handle};
 use crate::gateway::plugin::JsepKind;
 use crate::gateway::session::{Owner, Timeout};
-use crate::media::{LineInfo, PeerInfo, PeerStage};
+use crate::gateway::statistics::{millis, transport_of};
+use crate::media::{DataStatistics, LineInfo, PeerInfo, PeerStage, Sending, Traffic};
+
+const RID: &str = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id";
+const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id";
 
 /// How much of it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -239,22 +243,28 @@ fn webrtc(entry: &Handle, peer: &PeerInfo, times: &Times, nack_queue_ms: u64) ->
             "bytes": sum(|line| line.state.bytes_sent),
         },
     });
-    let mut extensions = Map::new();
-    for value in attributes(local, "a=extmap:") {
-        if let Some((id, uri)) = value.split_once(' ') {
-            let id: String = id.chars().take_while(char::is_ascii_digit).collect();
-            extensions.insert(uri.to_owned(), id.parse().unwrap_or(0_u64).into());
-        }
-    }
+    let local_sdp = local.map_or("", |local| &local.sdp);
+    let extensions = local_sdp.lines().filter_map(extension);
+    let extensions: Map<String, Value> = extensions
+        .map(|(id, uri)| (uri.to_owned(), id.into()))
+        .collect();
     let twcc = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
     let twcc = extensions.get(twcc).cloned();
     let lines = peer.lines.iter().enumerate();
-    let media: Map<String, Value> = lines
+    let mut media: Vec<(usize, &str, Value)> = lines
         .filter_map(|(index, line)| {
             let line = line.as_ref()?;
             let shown = media_line(index, line, remote, nack_queue_ms);
-            Some((line.state.mid.clone(), shown))
+            Some((index, line.state.mid.as_str(), shown))
         })
+        .collect();
+    if let Some(data) = &peer.data {
+        media.push((data.index, &data.mid, data_section(data)));
+    }
+    media.sort_by_key(|(index, ..)| *index);
+    let media: Map<String, Value> = media
+        .into_iter()
+        .map(|(_, mid, shown)| (mid.to_owned(), shown))
         .collect();
     json!({
         "ice": ice,
@@ -278,12 +288,10 @@ fn media_line(
         "mid": state.mid,
     });
     // The section of the remote description names the stream and the track.
-    let sections = remote
-        .map_or("", |remote| &remote.sdp)
-        .split("\nm=")
-        .skip(1);
-    let msid = sections.skip(index).take(1).flat_map(str::lines);
-    let msid = msid.filter_map(|line| line.strip_prefix("a=msid:")).next();
+    let section = section(remote, index);
+    let msid = section
+        .lines()
+        .find_map(|line| line.strip_prefix("a=msid:"));
     if let Some((stream, track)) = msid.and_then(|msid| msid.trim_end().split_once(' ')) {
         shown["msid"] = json!({"remote-stream": stream, "remote-track": track});
     }
@@ -293,14 +301,24 @@ fn media_line(
     if line.rtx_pt.is_some() {
         ssrc["ssrc-rtx"] = line.rtx_ssrc.into();
     }
-    for (place, peer) in line.peer_ssrcs.iter().enumerate() {
-        let name = match place {
-            0 => "ssrc-peer".to_owned(),
-            sim => format!("ssrc-peer-sim-{sim}"),
+    for (place, (peer, rtx)) in line.peer_ssrcs.iter().enumerate() {
+        let suffix = match place {
+            0 => String::new(),
+            sim => format!("-sim-{sim}"),
         };
-        ssrc[name] = (*peer).into();
+        ssrc[format!("ssrc-peer{suffix}")] = (*peer).into();
+        if let Some(rtx) = rtx {
+            let name = match place {
+                0 => "ssrc-peer-rtx".to_owned(),
+                sim => format!("ssrc-peer-sim-{sim}-rtx"),
+            };
+            ssrc[name] = (*rtx).into();
+        }
     }
     shown["ssrc"] = ssrc;
+    if !line.rids.is_empty() && state.encodings > 1 {
+        shown["rid-simulcast"] = rid_simulcast(&line.rids, section);
+    }
     shown["direction"] = json!({"send": line.sends, "recv": line.receives});
     let mut codecs = json!({"pt": line.pt});
     if let Some(rtx_pt) = line.rtx_pt {
@@ -311,13 +329,92 @@ fn media_line(
         codecs["opus-red-pt"] = red_pt.into();
     }
     shown["codecs"] = codecs;
-    shown["rtcp"] = json!({"main": {
-        "base": line.clock_rate,
-        "lost-by-remote": line.lost_by_remote,
-    }});
-    shown["stats"] = json!({
-        "in": {"packets": state.packets_received, "bytes": state.bytes_received},
-        "out": {"packets": state.packets_sent, "bytes": state.bytes_sent},
+    let rtcp = line.received.iter().enumerate().map(|(place, received)| {
+        let is_first = place == 0;
+        let sent = if is_first {
+            line.sent
+        } else {
+            Sending::NOTHING
+        };
+        let name = if is_first {
+            "main".to_owned()
+        } else {
+            format!("sim{place}")
+        };
+        let mut seen = json!({"base": line.clock_rate});
+        if is_first {
+            seen["rtt"] = millis(sent.rtt).into();
+        }
+        for (name, value) in transport_of(line.clock_rate, received, &sent) {
+            seen[name] = value.into();
+        }
+        (name, seen)
     });
+    shown["rtcp"] = Value::Object(rtcp.collect());
+    let mut received = line.received.iter().map(|received| {
+        let mut counts = traffic(received.traffic);
+        counts["bytes_lastsec"] = received.bytes_lately.into();
+        if line.has_nack {
+            counts["nacks"] = received.nacks_sent.into();
+            counts["retransmissions"] = received.recovered.into();
+        }
+        counts
+    });
+    let mut came = received.next().unwrap_or_default();
+    for (place, layer) in (1..).zip(received) {
+        came[format!("video-simulcast-{place}")] = layer;
+    }
+    let mut went = traffic(line.sent.traffic);
+    went["bytes_lastsec"] = line.sent.bytes_lately.into();
+    went["nacks"] = line.sent.nacks_received.into();
+    shown["stats"] = json!({"in": came, "out": went});
     shown
+}
+
+fn data_section(data: &DataStatistics) -> Value {
+    json!({
+        "type": "data",
+        "mindex": data.index,
+        "mid": data.mid,
+        "stats": {"in": traffic(data.received), "out": traffic(data.sent)},
+    })
+}
+
+fn traffic(traffic: Traffic) -> Value {
+    json!({"packets": traffic.packets, "bytes": traffic.bytes})
+}
+
+/// How encodings of one source are told apart by their names.
+fn rid_simulcast(rids: &[String], section: &str) -> Value {
+    let mut offered = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("a=rid:"));
+    let first = offered.next().and_then(|rid| rid.split(' ').next());
+    let is_low_first = first == rids.first().map(String::as_str);
+    let id_of = |wanted: &str| {
+        let mut extensions = section.lines().filter_map(extension);
+        extensions
+            .find(|(_, uri)| *uri == wanted)
+            .map_or(0, |found| found.0)
+    };
+    json!({
+        "rid": rids,
+        "rid-ext-id": id_of(RID),
+        "ridrtx-ext-id": id_of(REPAIRED_RID),
+        "rid-order": if is_low_first { "lmh" } else { "hml" },
+        "rid-syntax": if section.contains("send rid=") { "old" } else { "new" },
+    })
+}
+
+/// A media section of a description; empty if it has none there.
+fn section(side: Option<&Description>, index: usize) -> &str {
+    let sdp = side.map_or("", |side| &side.sdp);
+    sdp.split("\nm=").nth(index + 1).unwrap_or_default()
+}
+
+/// The number and the name of a header extension (RFC 8285 section 5).
+fn extension(line: &str) -> Option<(u8, &str)> {
+    let (id, uri) = line.strip_prefix("a=extmap:")?.split_once(' ')?;
+    let id = id.split('/').next()?.parse().ok()?;
+    Some((id, uri.trim_end().split(' ').next()?))
 }

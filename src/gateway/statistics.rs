@@ -94,12 +94,11 @@ fn encoding_of(
     remb: Option<u64>,
 ) -> Value {
     let is_first = encoding == 0;
-    let nothing = Sending {
-        link_quality: 100,
-        media_quality: 100,
-        ..Sending::default()
+    let sent = if is_first {
+        line.sent
+    } else {
+        Sending::NOTHING
     };
-    let sent = if is_first { line.sent } else { nothing };
     let mut shown = Map::new();
     let mut put = |name: &str, value: Value| drop(shown.insert(name.to_owned(), value));
     put("mid", line.mid.as_str().into());
@@ -114,21 +113,9 @@ fn encoding_of(
     if is_first {
         put("rtt", millis(sent.rtt).into());
     }
-    let clock = line.clock_rate;
-    put("lost", received.lost.into());
-    put("lost-by-remote", sent.lost.into());
-    put(
-        "jitter-local",
-        ticks_to_millis(received.jitter_ticks, clock).into(),
-    );
-    put(
-        "jitter-remote",
-        ticks_to_millis(sent.jitter_ticks, clock).into(),
-    );
-    put("in-link-quality", received.link_quality.into());
-    put("in-media-link-quality", received.media_quality.into());
-    put("out-link-quality", sent.link_quality.into());
-    put("out-media-link-quality", sent.media_quality.into());
+    for (name, value) in transport_of(line.clock_rate, received, &sent) {
+        put(name, value.into());
+    }
     let (came, went) = (received.traffic, sent.traffic);
     for (name, value) in counts(came, went) {
         put(name, value.into());
@@ -142,6 +129,26 @@ fn encoding_of(
         put("remb-bitrate", remb.into());
     }
     Value::Object(shown)
+}
+
+/// How an encoding fares on its way, in both directions: losses, jitter in milliseconds, shares in
+/// percent.
+pub(super) fn transport_of(
+    clock_rate: u32,
+    received: &Reception,
+    sent: &Sending,
+) -> [(&'static str, u64); 8] {
+    let jitter = |ticks| ticks_to_millis(ticks, clock_rate);
+    [
+        ("lost", received.lost),
+        ("lost-by-remote", sent.lost),
+        ("jitter-local", jitter(received.jitter_ticks)),
+        ("jitter-remote", jitter(sent.jitter_ticks)),
+        ("in-link-quality", received.link_quality.into()),
+        ("in-media-link-quality", received.media_quality.into()),
+        ("out-link-quality", sent.link_quality.into()),
+        ("out-media-link-quality", sent.media_quality.into()),
+    ]
 }
 
 fn data_of(data: &DataStatistics) -> Value {
@@ -161,7 +168,7 @@ fn counts(came: Traffic, went: Traffic) -> [(&'static str, u64); 4] {
     ]
 }
 
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -7,6 +7,7 @@ use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::media::line::Line;
 use crate::media::peer::{Peer, Stage};
+use crate::media::statistics::{DataStatistics, Reception, Sending};
 use crate::media::{LineState, Media};
 use crate::wire::sdp::Setup;
 
@@ -42,6 +43,8 @@ pub struct PeerInfo {
     pub is_dtls_client: bool,
     /// It may have data channels.
     pub has_data: bool,
+    /// What went over them, once their section is known.
+    pub data: Option<DataStatistics>,
     /// The media sections, in order; `None` for those that are no media or were refused.
     pub lines: Vec<Option<LineInfo>>,
 }
@@ -55,8 +58,11 @@ pub struct LineInfo {
     pub ssrc: u32,
     /// Our source for retransmissions.
     pub rtx_ssrc: u32,
-    /// The peer's sources that have been heard, encoding by encoding.
-    pub peer_ssrcs: Vec<u32>,
+    /// The peer's sources that have been heard, encoding by encoding, each with that of its
+    /// retransmissions.
+    pub peer_ssrcs: Vec<(u32, Option<u32>)>,
+    /// The names of the encodings, as they are ordered here.
+    pub rids: Vec<String>,
     /// The payload type.
     pub pt: u8,
     /// The payload type of retransmissions.
@@ -71,8 +77,10 @@ pub struct LineInfo {
     pub sends: bool,
     /// We receive.
     pub receives: bool,
-    /// Packets that the peer says it has lost.
-    pub lost_by_remote: u64,
+    /// What comes in, encoding by encoding.
+    pub received: Vec<Reception>,
+    /// What goes out, and what the peer says of it.
+    pub sent: Sending,
 }
 
 /// When a peer came how far, and where from.
@@ -140,6 +148,7 @@ impl Peer {
             is_controlling: self.is_controlling,
             is_dtls_client: self.setup == Setup::Active,
             has_data: self.has_sctp,
+            data: self.data_statistics(),
             lines: (0..self.lines.len())
                 .map(|index| self.line(index).map(|line| self.line_info(index, line)))
                 .collect(),
@@ -153,7 +162,11 @@ impl Peer {
             state: line.state(),
             ssrc: line.ssrc,
             rtx_ssrc: line.rtx_ssrc,
-            peer_ssrcs: heard.into_iter().map(|(_, ssrc)| ssrc).collect(),
+            peer_ssrcs: heard
+                .into_iter()
+                .map(|(_, ssrc, rtx)| (ssrc, rtx))
+                .collect(),
+            rids: line.offer.rids(),
             pt: line.offer.pt,
             rtx_pt: line.offer.rtx_pt,
             red_pt: line.offer.red_pt,
@@ -161,7 +174,8 @@ impl Peer {
             has_nack: line.offer.has_nack,
             sends: line.offer.sends,
             receives: line.offer.receives,
-            lost_by_remote: line.remote_lost(),
+            received: line.receptions().collect(),
+            sent: line.sending(),
         }
     }
 }

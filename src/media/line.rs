@@ -111,6 +111,15 @@ pub(crate) struct Watch {
 }
 
 impl LineOffer {
+    /// The names of the encodings that have one.
+    pub(crate) fn rids(&self) -> Vec<String> {
+        let rid = |each: &EncodingSource| match each {
+            EncodingSource::Extension { rid } => rid.clone(),
+            EncodingSource::Signalled { .. } => None,
+        };
+        self.encodings.iter().filter_map(rid).collect()
+    }
+
     /// Reads a section that is accepted.
     pub(crate) fn new(
         media: &MediaDescription,
@@ -282,11 +291,6 @@ impl Line {
                 });
             }
         }
-    }
-
-    /// Losses that the remote reported so far.
-    pub(crate) const fn remote_lost(&self) -> u64 {
-        self.remote_lost
     }
 
     /// What comes in, encoding by encoding.

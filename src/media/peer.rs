@@ -119,6 +119,8 @@ pub(super) struct KnownSource {
     pub(super) ssrc: u32,
     pub(super) line: usize,
     pub(super) encoding: u8,
+    /// The source of its retransmissions, once known.
+    pub(super) rtx: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -457,10 +459,11 @@ impl Peer {
         self.remote_bitrate
     }
 
-    /// The sources of a line that are known, each with its encoding.
-    pub(super) fn sources_of(&self, line: usize) -> impl Iterator<Item = (u8, u32)> {
+    /// The sources of a line that are known, each with its encoding, and that of its
+    /// retransmissions.
+    pub(super) fn sources_of(&self, line: usize) -> impl Iterator<Item = (u8, u32, Option<u32>)> {
         let of_line = self.sources.iter().filter(move |each| each.line == line);
-        of_line.map(|each| (each.encoding, each.ssrc))
+        of_line.map(|each| (each.encoding, each.ssrc, each.rtx))
     }
 
     pub(crate) fn line(&self, index: usize) -> Option<&Line> {
@@ -483,6 +486,7 @@ impl Peer {
             ssrc,
             line,
             encoding,
+            rtx: None,
         };
         match self.sources.binary_search_by_key(&ssrc, |each| each.ssrc) {
             Ok(at) => self.sources[at] = source,
@@ -508,6 +512,11 @@ impl Peer {
             slowlink_threshold,
             ..
         } = self.settings;
+        let mut api = self.rtc.direct_api();
+        for source in self.sources.iter_mut().filter(|each| each.rtx.is_none()) {
+            let stream = api.stream_rx(&source.ssrc.into());
+            source.rtx = stream.and_then(|stream| stream.rtx()).map(|ssrc| *ssrc);
+        }
         for line in self.lines.iter_mut().flatten() {
             line.look(now, no_media_timer, slowlink_threshold, |event| {
                 out.events.push(event);

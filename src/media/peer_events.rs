@@ -222,6 +222,7 @@ impl Peer {
             ssrc,
             line,
             encoding,
+            rtx: None,
         })
     }
 

@@ -82,6 +82,23 @@ pub struct Sending {
     pub media_quality: u8,
 }
 
+impl Sending {
+    /// Where nothing is sent, nothing is lost.
+    pub const NOTHING: Self = Self {
+        traffic: Traffic {
+            packets: 0,
+            bytes: 0,
+        },
+        bytes_lately: 0,
+        lost: 0,
+        rtt: Duration::ZERO,
+        jitter_ticks: 0,
+        nacks_received: 0,
+        link_quality: 100,
+        media_quality: 100,
+    };
+}
+
 /// Statistics of data channels: messages and their bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataStatistics {
@@ -191,17 +208,19 @@ impl Peer {
             lines: lines
                 .filter_map(|(index, line)| Some(line.as_ref()?.statistics(index)))
                 .collect(),
-            data: self
-                .data_section
-                .as_ref()
-                .map(|(index, mid)| DataStatistics {
-                    mid: mid.clone(),
-                    index: *index,
-                    received: self.messages_received,
-                    sent: self.messages_sent,
-                }),
+            data: self.data_statistics(),
             remb: self.remote_bitrate(),
         }
+    }
+
+    pub(crate) fn data_statistics(&self) -> Option<DataStatistics> {
+        let (index, mid) = self.data_section.as_ref()?;
+        Some(DataStatistics {
+            mid: mid.clone(),
+            index: *index,
+            received: self.messages_received,
+            sent: self.messages_sent,
+        })
     }
 }
 
