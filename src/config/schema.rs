@@ -162,6 +162,8 @@ pub struct AdminConfig {
     pub base_path: String,
     pub json: Form,
     pub secret: Option<Secret>,
+    /// Where captures of media are written; `None` is nowhere.
+    pub capture_folder: Option<PathBuf>,
     /// Names that requests may give the host by, beside its addresses and `localhost`.
     pub hosts: Vec<String>,
     /// Peers that may connect; empty is everybody.
@@ -361,6 +363,7 @@ impl Default for AdminConfig {
             base_path: "/admin".to_owned(),
             json: Form::Compact,
             secret: None,
+            capture_folder: None,
             hosts: Vec::new(),
             acl: Vec::new(),
             acl_forwarded: false,

@@ -62,7 +62,7 @@ pub trait Platform: 'static {
     /// Has a name looked up elsewhere, without waiting. [`Arrival::LookedUp`] must follow.
     fn look_up(&self, lookup: Lookup);
 
-    /// Has a file replaced elsewhere, without waiting. [`Arrival::Written`] must follow.
+    /// Has a file written elsewhere, without waiting. [`Arrival::Written`] must follow.
     fn write_file(&self, write: FileWrite);
 
     /// Lets the runtime look for new events before the caller goes on.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{ConnId, SockId};
 use crate::driver::{Core, Counters};
-use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Sought};
+use crate::gateway::outside::{Content, FileId, FileWrite, Lookup, LookupId, Sought};
 use crate::media::{Datagram, SocketAct};
 use crate::shard::{Control, Input, Outbox, TcpAction};
 
@@ -157,7 +157,7 @@ impl Scripted {
                 out.writes.push(FileWrite {
                     id: FileId(3),
                     path: "some/file".into(),
-                    text: String::new(),
+                    content: Content::Whole(String::new()),
                 });
                 return;
             }

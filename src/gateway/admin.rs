@@ -11,6 +11,7 @@ use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{HandleId, HandleRef, SessionId};
 use crate::base::json::Fields;
+use crate::gateway::capture::CaptureAsked;
 use crate::gateway::gather::{Change, Part, Question, Subject};
 use crate::gateway::outside::{Family, Sought};
 use crate::gateway::reply::{Message, Reply};
@@ -20,6 +21,7 @@ use crate::gateway::session::{Origin, SessionEnd, Timeout};
 use crate::gateway::tokens::{TokenAct, TokenChange};
 use crate::gateway::{Gateway, handle_info, kind, misplaced, session_missing};
 use crate::metrics::Metrics;
+use crate::wire::capture::CaptureForm;
 
 /// Where an Admin request goes.
 #[derive(Debug)]
@@ -175,9 +177,11 @@ impl OfSession {
 /// A request for one handle.
 #[derive(Debug)]
 enum OfHandle {
+    Capture(CaptureAsked),
     Detach,
     Hangup,
     Info(handle_info::Extent),
+    StopCapture,
 }
 
 impl OfHandle {
@@ -191,6 +195,9 @@ impl OfHandle {
                 })
             }),
             "hangup_webrtc" => Ok(Self::Hangup),
+            "start_pcap" => CaptureAsked::parse(CaptureForm::Pcapng, fields).map(Self::Capture),
+            "start_text2pcap" => CaptureAsked::parse(CaptureForm::Text, fields).map(Self::Capture),
+            "stop_pcap" | "stop_text2pcap" => Ok(Self::StopCapture),
             _ => return None,
         })
     }
@@ -338,18 +345,26 @@ impl Gateway {
         }
     }
 
-    /// Executes an Admin request on the shard that owns its session.
-    pub fn execute_admin(&mut self, now: Now, request: &Envelope, metrics: &mut Metrics) -> Reply {
-        let outcome = self.of_session(now, request, metrics);
-        outcome.unwrap_or_else(|fault| request.fail(&fault))
+    /// Executes an Admin request on the shard that owns its session. The reply may come later, with
+    /// [`Gateway::take_replies`].
+    pub fn execute_admin(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        request: &Envelope,
+        metrics: &mut Metrics,
+    ) -> Option<Reply> {
+        let outcome = self.of_session(now, origin, request, metrics);
+        outcome.unwrap_or_else(|fault| Some(request.fail(&fault)))
     }
 
     fn of_session(
         &mut self,
         now: Now,
+        origin: Origin,
         request: &Envelope,
         metrics: &mut Metrics,
-    ) -> Result<Reply, ApiError> {
+    ) -> Result<Option<Reply>, ApiError> {
         let id = SessionId(request.session);
         let Some(session) = self.sessions.get_mut(&id) else {
             let reason = format!("No such session {id}");
@@ -369,7 +384,15 @@ impl Gateway {
                 session: id,
                 handle,
             };
-            return Ok(match asked {
+            return Ok(Some(match asked {
+                OfHandle::Capture(asked) => {
+                    self.start_capture(now, origin, handle, request, &asked)?;
+                    return Ok(None);
+                }
+                OfHandle::StopCapture => {
+                    self.stop_capture(now, origin, handle, request)?;
+                    return Ok(None);
+                }
                 OfHandle::Detach => self.detach(now, handle, request, metrics),
                 OfHandle::Hangup => self.hangup(now, handle, request, "Admin API", metrics),
                 OfHandle::Info(extent) => {
@@ -379,12 +402,12 @@ impl Gateway {
                         .value("info", &info)
                         .finish()
                 }
-            });
+            }));
         }
         let asked = OfSession::parse(&verb, &fields);
         let asked = asked.ok_or_else(|| misplaced(&request.verb))??;
         let success = kind(request, "success");
-        Ok(match asked {
+        Ok(Some(match asked {
             OfSession::Destroy => {
                 self.end_session(now, id, SessionEnd::Destroyed, metrics);
                 success.finish()
@@ -399,7 +422,7 @@ impl Gateway {
                 self.arm_session(id);
                 success.value("timeout", &shown.into()).finish()
             }
-        })
+        }))
     }
 
     /// This shard's answer to a question, or `None` when it is not the gateway's to answer.

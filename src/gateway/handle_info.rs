@@ -6,6 +6,7 @@ use crate::base::clock::{Monotonic, Now};
 use crate::base::id::HandleRef;
 use crate::gateway::Gateway;
 use crate::gateway::call_reports::pair;
+use crate::gateway::capture;
 use crate::gateway::handle::{Description, Handle};
 use crate::gateway::plugin::JsepKind;
 use crate::gateway::session::{Owner, Timeout};
@@ -96,6 +97,9 @@ impl Gateway {
             put("pending-trickles", entry.early.len().into());
         }
         put("queued-packets", 0.into());
+        if let Some(capture) = self.captures.get(&handle) {
+            capture::show(capture, |name, value| drop(put(name, value)));
+        }
         if let Some(peer) = &peer {
             let times = Times {
                 gathered: micros(peer.created),
@@ -221,10 +225,13 @@ fn webrtc(entry: &Handle, peer: &PeerInfo, times: &Times, nack_queue_ms: u64) ->
             (None, true) => "trying",
             (None, false) => "created",
         },
-        "retransmissions": 0,
+        "retransmissions": peer.dtls_retransmissions,
         "valid": times.secured.is_some(),
-        "ready": u8::from(times.secured.is_some()),
     });
+    if let Some(profile) = peer.srtp_profile {
+        dtls["srtp-profile"] = profile.into();
+    }
+    dtls["ready"] = times.secured.is_some().into();
     if let Some(connected) = times.connected {
         dtls["handshake-started"] = connected.into();
     }

@@ -265,6 +265,7 @@ impl Gateway {
         if peer.is_some() {
             self.report_hangup(now, handle, "Handle detached");
         }
+        self.end_capture(now, handle);
         self.with_plugin(now, handle, |plugin, cx| plugin.detach(cx, handle));
         self.report_attachment(now, handle, "detached");
         if self.remove_handle(handle) {

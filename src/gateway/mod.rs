@@ -8,6 +8,7 @@ mod admin;
 mod admin_later;
 pub mod auth;
 mod call_reports;
+mod capture;
 pub mod events;
 pub mod gather;
 pub mod handle;
@@ -46,6 +47,7 @@ use crate::mutant;
 
 use acts::Owed;
 use auth::{Auth, Credentials};
+use capture::Capture;
 use outside::{Files, Lookups};
 use plugin::{Act, Parcel, Plugin, Ticket};
 use reply::{Message, Reply};
@@ -133,6 +135,8 @@ pub enum Route {
 /// Whose deadline it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
+    /// What was captured of a handle's PeerConnection.
+    Capture(HandleRef),
     /// A reply that a plugin owes.
     Owed(Ticket),
     /// A plugin that wants to be called.
@@ -190,6 +194,7 @@ pub struct Gateway {
     /// Names that plugins want to be looked up.
     lookups: Lookups,
     files: Files,
+    captures: BTreeMap<HandleRef, Capture>,
     /// Promised replies that are there.
     replies: Vec<(Origin, Reply)>,
     /// What plugins tell their like on other shards.
@@ -231,6 +236,7 @@ impl Gateway {
             tickets: 0,
             lookups: Lookups::default(),
             files: Files::default(),
+            captures: BTreeMap::new(),
             replies: Vec::new(),
             parcels: Vec::new(),
             outputs: Vec::new(),
@@ -470,6 +476,7 @@ impl Gateway {
             };
             metrics.driver_timers_fired += 1;
             match key {
+                Key::Capture(handle) => self.write_capture(now, handle),
                 Key::Owed(ticket) => self.expire_owed(ticket),
                 Key::Plugin(plugin) => {
                     self.call(now, plugin, |plugin, cx| plugin.woken(cx));

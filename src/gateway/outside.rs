@@ -9,6 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::base::clock::Now;
+use crate::base::id::HandleRef;
 use crate::gateway::Gateway;
 use crate::gateway::admin_later::AdminAsked;
 use crate::metrics::Metrics;
@@ -70,49 +71,72 @@ pub struct Lookup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FileId(pub u64);
 
-/// A file that the platform is to replace: whoever opens it finds the old text or the new one.
-#[derive(Clone, PartialEq, Eq)]
+/// A file that the platform is to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileWrite {
     /// Names it in the answer.
     pub id: FileId,
     /// Which file.
     pub path: PathBuf,
     /// What is to be in it.
-    pub text: String,
+    pub content: Content,
 }
 
-impl std::fmt::Debug for FileWrite {
+/// What is to be written, and how.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Content {
+    /// At the end of what is there.
+    More(Vec<u8>),
+    /// Into a file that is not there yet; its folder is made if it is not there either.
+    New(Vec<u8>),
+    /// In place of what is there: whoever opens the file finds the old text or the new one.
+    Whole(String),
+}
+
+impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The text may hold secrets.
-        let mut shown = f.debug_struct("FileWrite");
-        shown.field("id", &self.id).field("path", &self.path);
-        shown.finish_non_exhaustive()
+        let (name, size) = match self {
+            Self::More(bytes) => ("More", bytes.len()),
+            Self::New(bytes) => ("New", bytes.len()),
+            Self::Whole(text) => ("Whole", text.len()),
+        };
+        // It may hold secrets.
+        f.debug_tuple(name).field(&size).finish()
     }
 }
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// The old file is there.
+    /// It was not: a file that was to be replaced is as it was.
     No,
-    /// The new file is on the disk.
+    /// It was. A file that was replaced is on the disk.
     Yes,
 }
 
-/// Writes under way, with the plugins that wait for them.
+/// Who waits for a write.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum FileOwner {
+    /// The capture of a handle.
+    Capture(HandleRef),
+    /// A plugin, by its number.
+    Plugin(usize),
+}
+
+/// Writes under way, with those who wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Files {
     last: u64,
-    under_way: BTreeMap<FileId, usize>,
+    under_way: BTreeMap<FileId, FileOwner>,
     out: Vec<FileWrite>,
 }
 
 impl Files {
-    pub(super) fn begin(&mut self, plugin: usize, path: PathBuf, text: String) -> FileId {
+    pub(super) fn begin(&mut self, owner: FileOwner, path: PathBuf, content: Content) -> FileId {
         self.last += 1;
         let id = FileId(self.last);
-        self.under_way.insert(id, plugin);
-        self.out.push(FileWrite { id, path, text });
+        self.under_way.insert(id, owner);
+        self.out.push(FileWrite { id, path, content });
         id
     }
 }
@@ -195,18 +219,21 @@ impl Gateway {
         }
     }
 
-    /// Files that are to be replaced. [`Gateway::written`] must follow for each.
+    /// Files that are to be written. [`Gateway::written`] must follow for each.
     pub fn take_writes(&mut self) -> Vec<FileWrite> {
         std::mem::take(&mut self.files.out)
     }
 
     /// Takes in what became of a write.
     pub fn written(&mut self, now: Now, id: FileId, written: Written, metrics: &mut Metrics) {
-        let Some(plugin) = self.files.under_way.remove(&id) else {
-            return;
-        };
-        self.call(now, plugin, |plugin, cx| plugin.written(cx, id, written));
-        self.publish(now, metrics);
+        match self.files.under_way.remove(&id) {
+            None => {}
+            Some(FileOwner::Capture(handle)) => self.capture_written(now, handle, written),
+            Some(FileOwner::Plugin(plugin)) => {
+                self.call(now, plugin, |plugin, cx| plugin.written(cx, id, written));
+                self.publish(now, metrics);
+            }
+        }
     }
 
     /// Passes on what happened to plain RTP.

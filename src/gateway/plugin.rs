@@ -22,7 +22,9 @@ use crate::base::rng::Rng;
 use crate::config::Config;
 use crate::gateway::acts::{Creditor, Owed};
 use crate::gateway::auth;
-use crate::gateway::outside::{FileId, Files, LookupId, Lookups, Seeker, Sought, Written};
+use crate::gateway::outside::{
+    Content, FileId, FileOwner, Files, LookupId, Lookups, Seeker, Sought, Written,
+};
 use crate::gateway::session::Session;
 use crate::media::{
     Enabled, IceRestart, Media, MediaError, OfferManner, OfferOptions, PeerEvent, PeerOwner,
@@ -278,7 +280,8 @@ impl Cx<'_> {
 
     /// Has a file replaced. [`Plugin::written`] follows.
     pub fn write_file(&mut self, path: PathBuf, text: String) -> FileId {
-        self.files.begin(self.plugin, path, text)
+        let owner = FileOwner::Plugin(self.plugin);
+        self.files.begin(owner, path, Content::Whole(text))
     }
 
     /// Asks for a socket for plain RTP. [`Plugin::plain_event`] follows.

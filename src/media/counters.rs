@@ -9,6 +9,10 @@ use crate::metrics::names::PeerEnds;
 pub enum DropReason {
     /// More packets within one turn than are kept for its end.
     BatchFull,
+    /// A packet for a capture that was not written out fast enough.
+    CaptureFull,
+    /// A packet that the capture of its handle could not decrypt.
+    CaptureSealed,
     /// More remote candidates than one handle may have.
     CandidateLimit,
     /// A candidate that must not or cannot be checked: a name, a wrong protocol, a forbidden
@@ -96,8 +100,10 @@ impl PeerEnd {
 
 impl DropReason {
     /// All of them, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::BatchFull,
+        Self::CaptureFull,
+        Self::CaptureSealed,
         Self::CandidateLimit,
         Self::CandidateUnusable,
         Self::DataBufferFull,
@@ -117,10 +123,13 @@ impl DropReason {
 
     fn counter(self, metrics: &mut Metrics) -> &mut u64 {
         let candidates = &mut metrics.media_candidates_ignored;
+        let captures = &mut metrics.media_dropped_captures;
         let datagrams = &mut metrics.media_dropped_datagrams;
         let messages = &mut metrics.media_dropped_messages;
         match self {
             Self::BatchFull => &mut metrics.media_dropped_packets.batch_full,
+            Self::CaptureFull => &mut captures.full,
+            Self::CaptureSealed => &mut captures.sealed,
             Self::CandidateLimit => &mut candidates.limit,
             Self::CandidateUnusable => &mut candidates.unusable,
             Self::DataBufferFull => &mut messages.buffer_full,
@@ -161,6 +170,8 @@ pub struct MediaCounters {
     pub packets_forwarded: u64,
     /// Datagrams that forwards sent.
     pub packets_exported: u64,
+    /// Packets that captures have.
+    pub packets_captured: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
     /// Key frames that receivers asked for.
@@ -195,6 +206,7 @@ impl MediaCounters {
         metrics.media_received_packets += self.packets_received;
         metrics.media_sent_packets += self.packets_forwarded;
         metrics.media_exported_packets += self.packets_exported;
+        metrics.media_captured_packets += self.packets_captured;
         metrics.media_keyframes_requested += self.keyframes_requested;
         metrics.media_keyframes_wanted += self.keyframes_wanted;
         metrics.media_slowlinks += self.slowlinks;

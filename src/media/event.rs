@@ -10,7 +10,7 @@ use crate::media::talk::Talking;
 use crate::wire::sdp::{Candidate, RidOrder, SessionDescription, Trickle};
 
 /// Whose PeerConnection it is. Media only carries it along, for events.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PeerOwner {
     /// The session.
     pub session: SessionId,

@@ -9,7 +9,6 @@ use crate::media::line::Line;
 use crate::media::peer::{Peer, Stage};
 use crate::media::statistics::{DataStatistics, Reception, Sending};
 use crate::media::{LineState, Media};
-use crate::wire::sdp::Setup;
 
 /// How far a peer has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +40,10 @@ pub struct PeerInfo {
     pub is_controlling: bool,
     /// We began the DTLS handshake.
     pub is_dtls_client: bool,
+    /// How media is encrypted, once that is agreed upon.
+    pub srtp_profile: Option<&'static str>,
+    /// Flights of the handshake that we sent again.
+    pub dtls_retransmissions: u32,
     /// It may have data channels.
     pub has_data: bool,
     /// What went over them, once their section is known.
@@ -146,7 +149,9 @@ impl Peer {
             secured: self.course.secured,
             path: self.course.path,
             is_controlling: self.is_controlling,
-            is_dtls_client: self.setup == Setup::Active,
+            is_dtls_client: self.is_dtls_client(),
+            srtp_profile: self.keys.as_ref().map(|keys| keys.suite.name()),
+            dtls_retransmissions: self.dtls_retransmissions,
             has_data: self.has_sctp,
             data: self.data_statistics(),
             lines: (0..self.lines.len())

@@ -23,9 +23,12 @@ mod peer_cert;
 mod peer_config;
 mod peer_events;
 mod peer_ext;
+mod peer_keys;
 mod peer_offer;
+mod peer_open;
 mod peer_plain;
 mod peer_srtp;
+mod peer_tap;
 mod plain;
 mod refresh;
 mod relay;
@@ -41,7 +44,7 @@ mod talk;
 #[cfg(test)]
 mod peer_tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use crate::base::clock::{Monotonic, Now};
@@ -54,6 +57,7 @@ use crate::media::forward::Forwards;
 use crate::media::keyframes::{EncodingRef, Keyframes};
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
+use crate::media::peer_tap::{Heard, Tap};
 use crate::media::plain::PlainSockets;
 use crate::media::refresh::Refreshes;
 use crate::media::relay::Relays;
@@ -62,6 +66,7 @@ use crate::media::source::Sources;
 use crate::media::switch::Switch;
 use crate::media::talk::Talks;
 use crate::mutant;
+use crate::wire::capture::Direction;
 use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
@@ -76,6 +81,7 @@ pub use line::Traffic;
 pub use peer_cert::{Certificate, CertificateError, Crypto};
 pub use peer_plain::ExtensionIds;
 pub use peer_srtp::{MASTER_SIZE, SrtpKeys, SrtpSuite};
+pub use peer_tap::TapSpec;
 pub use plain::{PlainEvent, PlainOwner, SOCKETS_MAX, SocketAct};
 pub use relay::Relay;
 pub use rewriter::{Rewriter, Rewritten, SourceKey};
@@ -158,6 +164,7 @@ pub struct Media {
     keyframes: Keyframes,
     refreshes: Refreshes,
     talks: Talks,
+    taps: BTreeMap<PeerOwner, Tap>,
     timers: Timers<PeerId>,
     events: VecDeque<(PeerId, PeerOwner, PeerEvent)>,
     /// Packets that came in since the last flush.
@@ -198,6 +205,7 @@ impl Media {
             keyframes: Keyframes::default(),
             refreshes: Refreshes::default(),
             talks: Talks::default(),
+            taps: BTreeMap::new(),
             timers: Timers::default(),
             events: VecDeque::new(),
             batch: Vec::new(),
@@ -269,6 +277,15 @@ impl Media {
                 }
             }
         };
+        if !self.taps.is_empty() {
+            let heard = Heard {
+                direction: Direction::Inbound,
+                local: self.setup.sockets[usize::from(sock.0)].base(),
+                remote: from,
+                bytes,
+            };
+            self.overhear(now, peer, &heard);
+        }
         self.run(now, peer, |peer, out| {
             peer.receive(now, sock, from, bytes, out)
         });

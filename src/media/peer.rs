@@ -25,6 +25,7 @@ use crate::media::line::{EncodingSource, Line, Traffic};
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
+use crate::media::peer_keys::Keys;
 use crate::media::rewriter::Vp8Numbers;
 use crate::mutant;
 use crate::wire::rtp::red;
@@ -63,6 +64,9 @@ pub(crate) struct Peer {
     pub(super) remote_bitrate: Option<u64>,
     pub(super) adaption: Adaption,
     pub(super) course: Course,
+    /// Those of SRTP, once the handshake has ended.
+    pub(super) keys: Option<Keys>,
+    pub(super) dtls_retransmissions: u32,
     /// We choose the pair of addresses.
     pub(super) is_controlling: bool,
 }
@@ -187,6 +191,8 @@ impl Peer {
             remote_bitrate: None,
             adaption: Adaption::default(),
             course: Course::new(until),
+            keys: None,
+            dtls_retransmissions: 0,
             is_controlling: false,
         }
     }
@@ -447,6 +453,11 @@ impl Peer {
             tracing::debug!(%error, "a peer did not close cleanly");
         }
         self.advance(now, out);
+    }
+
+    /// Whether we began the DTLS handshake.
+    pub(super) fn is_dtls_client(&self) -> bool {
+        self.setup == Setup::Active
     }
 
     /// Whether ICE and DTLS are up.

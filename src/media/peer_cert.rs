@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 use str0m::config::{CryptoProvider, DtlsCert};
-use str0m::crypto::from_feature_flags;
 
+use crate::media::peer_keys;
 use crate::wire::pem;
 use crate::wire::sdp::Fingerprint;
 
@@ -24,7 +24,7 @@ impl Certificate {
     ///
     /// If the crypto library cannot make one.
     pub fn generate() -> Self {
-        let provider = Arc::new(from_feature_flags());
+        let provider = Arc::new(peer_keys::provider());
         let cert = provider
             .dtls_provider
             .generate_certificate()
@@ -61,7 +61,7 @@ impl Certificate {
             certificate,
             private_key: key,
         };
-        let provider = Arc::new(from_feature_flags());
+        let provider = Arc::new(peer_keys::provider());
         Ok(Self { cert, provider })
     }
 

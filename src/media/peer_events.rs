@@ -15,6 +15,7 @@ use crate::media::line::Line;
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer::{Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of};
 use crate::media::peer_ext::HeaderValues;
+use crate::media::peer_keys;
 use crate::media::rewriter::SourceKey;
 use crate::mutant;
 use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
@@ -26,6 +27,16 @@ const UNSIGNALLED_MAX: usize = 32;
 impl Peer {
     /// Takes out all there is.
     pub(crate) fn drain(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        let is_up = self.is_up();
+        self.drain_all(now, out);
+        if !is_up {
+            let heard = peer_keys::take();
+            self.keys = heard.keys.or(self.keys.take());
+            self.dtls_retransmissions += heard.retransmissions;
+        }
+    }
+
+    fn drain_all(&mut self, now: Monotonic, out: &mut PeerOutput) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {

@@ -6,6 +6,7 @@
     reason = "a test looks for one kind of event"
 )]
 
+mod capture;
 mod data;
 mod ending;
 mod fanout;

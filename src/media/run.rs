@@ -203,6 +203,9 @@ impl Media {
         };
         let owner = peer.owner;
         let deadline = peer.deadline();
+        if !self.taps.is_empty() {
+            self.overhear_output(now, id);
+        }
         for datagram in self.output.datagrams.drain(..) {
             if stun::is_stun(&datagram.bytes) {
                 let source = Source {

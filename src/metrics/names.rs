@@ -129,6 +129,10 @@ metrics! {
     counter media_sent_packets,
     /// RTP packets and messages that forwards sent to receivers of plain RTP.
     counter media_exported_packets,
+    /// RTP and RTCP packets that captures have.
+    counter media_captured_packets,
+    /// RTP and RTCP packets that captures lack.
+    counter media_dropped_captures: CaptureDrops,
     /// RTP packets that were received and not looked at, or not sent.
     counter media_dropped_packets: PacketDrops,
     /// Key frames asked of senders.
@@ -318,6 +322,11 @@ family!(reason: PeerEnds {
     dtls_timeout = "dtls_timeout",
     ice = "ice",
     internal = "internal",
+});
+
+family!(reason: CaptureDrops {
+    full = "full",
+    sealed = "sealed",
 });
 
 family!(reason: CandidateDrops {

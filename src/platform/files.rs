@@ -1,7 +1,7 @@
-//! Files that are written whole: beside the old one, synced, and put in its place. On a thread of
-//! their own, because disks block and shards must not.
+//! Files: those that are written whole stand beside the old one first, are synced, and put in its
+//! place; others grow. On a thread of their own, because disks block and shards must not.
 //!
-//! Invariant: whoever opens the file finds the old text or the new one, never a part.
+//! Invariant: whoever opens a file that is replaced finds the old text or the new one, never a part.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,9 +9,11 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::thread;
 
+use rustix::fs::OFlags;
+
 use super::Sender;
 use crate::driver::Arrival;
-use crate::gateway::outside::{FileWrite, Written};
+use crate::gateway::outside::{Content, FileWrite, Written};
 
 /// Writes files for one shard.
 #[derive(Clone, Debug)]
@@ -34,7 +36,12 @@ impl Files {
         let tell = move |written| shard.send(Arrival::Written { id, written });
         let answer = tell.clone();
         let body = move || {
-            let written = match replace(&write.path, write.text.as_bytes()) {
+            let done = match &write.content {
+                Content::Whole(text) => replace(&write.path, text.as_bytes()),
+                Content::New(bytes) => make(&write.path, bytes),
+                Content::More(bytes) => append(&write.path, bytes),
+            };
+            let written = match done {
                 Ok(()) => Written::Yes,
                 Err(error) => {
                     tracing::error!(%error, path = %write.path.display(), "a file was not written");
@@ -48,6 +55,30 @@ impl Files {
             tell(Written::No);
         }
     }
+}
+
+fn make(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(path);
+    made?.write_all(bytes)
+}
+
+/// What is no plain file any more was put there by somebody else.
+fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    file.write_all(bytes)
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -85,6 +116,21 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_new_file_grows_and_takes_nobodys_place() {
+        let folder = std::env::temp_dir().join(format!("bifrons-grow-{}", std::process::id()));
+        let path = folder.join("a/capture");
+        make(&path, b"begin ").unwrap();
+        append(&path, b"end").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"begin end");
+        assert!(make(&path, b"other").is_err());
+        assert!(append(&folder.join("none"), b"x").is_err());
+        std::os::unix::fs::symlink(&path, folder.join("link")).unwrap();
+        assert!(append(&folder.join("link"), b"x").is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"begin end");
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_file_is_replaced_with_its_permissions_and_leaves_nothing_beside_it() {

@@ -119,16 +119,16 @@ impl Shard {
             .route_admin(now, origin, &request, &mut self.metrics);
         match route {
             AdminRoute::Answered(reply) => AdminAnswer::Now(reply),
-            AdminRoute::Later => {
-                // It comes as the replies of other shards do.
-                self.asked[usize::from(self.id.0)] += 1;
-                self.tell_listeners(out);
-                AdminAnswer::Later(origin)
-            }
+            AdminRoute::Later => self.await_reply(origin, out),
             AdminRoute::Owner(session) => {
                 let owner = owner_of(session, self.shards);
                 if owner == self.id {
-                    let reply = self.gateway.execute_admin(now, &request, &mut self.metrics);
+                    let reply =
+                        self.gateway
+                            .execute_admin(now, origin, &request, &mut self.metrics);
+                    let Some(reply) = reply else {
+                        return self.await_reply(origin, out);
+                    };
                     self.tell_listeners(out);
                     return AdminAnswer::Now(reply);
                 }
@@ -146,6 +146,13 @@ impl Shard {
                 AdminAnswer::Later(origin)
             }
         }
+    }
+
+    /// A reply of this shard that comes as those of other shards do.
+    fn await_reply(&mut self, origin: Origin, out: &mut Outbox) -> AdminAnswer {
+        self.asked[usize::from(self.id.0)] += 1;
+        self.tell_listeners(out);
+        AdminAnswer::Later(origin)
     }
 
     fn gather(
@@ -185,8 +192,12 @@ impl Shard {
         request: &Envelope,
         out: &mut Outbox,
     ) {
-        let reply = self.gateway.execute_admin(now, request, &mut self.metrics);
-        self.post(from, MeshMsg::Reply { origin, reply }, out);
+        let reply = self
+            .gateway
+            .execute_admin(now, origin, request, &mut self.metrics);
+        if let Some(reply) = reply {
+            self.post(from, MeshMsg::Reply { origin, reply }, out);
+        }
         self.tell_listeners(out);
     }
 

@@ -1,5 +1,6 @@
 //! Wire formats: bytes in, values out, and back. No state beyond one message or connection.
 
+pub mod capture;
 pub mod http;
 pub mod pem;
 pub mod rtp;

@@ -17,7 +17,7 @@ use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
-use bifrons::gateway::outside::Written;
+use bifrons::gateway::outside::{Content, Written};
 use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
@@ -315,7 +315,21 @@ impl Lockstep {
             for write in std::mem::take(&mut out.writes) {
                 let (id, written) = (write.id, self.disk);
                 if written == Written::Yes {
-                    self.files.insert(write.path, write.text);
+                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                    match write.content {
+                        Content::More(bytes) => {
+                            self.files
+                                .entry(write.path)
+                                .or_default()
+                                .push_str(&text(&bytes));
+                        }
+                        Content::New(bytes) => {
+                            self.files.insert(write.path, text(&bytes));
+                        }
+                        Content::Whole(text) => {
+                            self.files.insert(write.path, text);
+                        }
+                    }
                 }
                 self.shards[shard].handle(self.now, Input::Written { id, written }, out);
             }

@@ -81,6 +81,11 @@ pub(super) const KEYS: &[Key] = &[
         field!(secret admin.secret),
     ),
     set(
+        "core/general.capture_folder",
+        "admin.capture_folder",
+        field!(path admin.capture_folder),
+    ),
+    set(
         "core/general.interface",
         "general.local_address",
         local_address,
