@@ -10,6 +10,7 @@ want nginx
 want haproxy
 want chromium
 want ffmpeg
+want tshark
 want unshare util-linux
 want ip iproute2
 want janus # for its sample files; the tests can also be tried out against it

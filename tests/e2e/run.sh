@@ -78,6 +78,8 @@ else
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish event-stream aiortc delivery
+		start capture node capture.mjs "$binary"
+		finish capture
 		start videoroom node videoroom.mjs "$binary"
 		finish videoroom
 		start narrow-link node narrow_link.mjs "$binary"
