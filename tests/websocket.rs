@@ -5,7 +5,7 @@ mod support;
 
 use std::time::Duration;
 
-use bifrons::config::{Config, Prefix};
+use bifrons::config::Config;
 use bifrons::shard::{Control, Listener, TcpAction};
 use serde_json::{Value, json};
 use support::{Conn, Kernel, Lockstep, get};
@@ -819,12 +819,12 @@ fn stopping_ends_sessions_and_closes_sockets_at_once() {
 #[test]
 fn who_is_not_on_the_access_list_is_turned_away() {
     let mut config = Config::default();
-    config.ws.acl = vec![Prefix::new("10.")];
+    config.ws.acl = vec!["10.0.0.0/8".parse().unwrap()];
     let mut gateway = Lockstep::with(1, config.clone());
     let conn = gateway.connect_to(0, Listener::WebSocket);
     assert_eq!(gateway.clients[&conn].ended, Some(TcpAction::Abort));
 
-    config.ws.acl = vec![Prefix::new("127.")];
+    config.ws.acl = vec!["127.0.0.0/8".parse().unwrap()];
     config.ws.acl_forwarded = true;
     let mut gateway = Lockstep::with(1, config);
     for (forwarded, is_served) in [("127.0.0.9", true), ("127.0.0.9, 8.8.8.8", false)] {
@@ -837,6 +837,27 @@ fn who_is_not_on_the_access_list_is_turned_away() {
             assert_eq!(gateway.response(conn).unwrap().0, 403);
         }
     }
+}
+
+#[test]
+fn operators_have_an_access_list_of_their_own() {
+    let mut config = Config::default();
+    config.ws.acl = vec!["127.0.0.0/8".parse().unwrap()];
+    config.ws.admin_acl = vec!["10.0.0.0/8".parse().unwrap()];
+    config.ws.admin_acl_forwarded = true;
+    let mut gateway = Lockstep::with(1, config);
+    let outside = gateway.connect_to(0, Listener::AdminWebSocket);
+    assert_eq!(gateway.clients[&outside].ended, Some(TcpAction::Abort));
+    assert_eq!(gateway.metrics().http_connections_refused.acl, 1);
+    for (forwarded, status) in [("10.1.1.1", 101), ("10.1.1.1, 192.0.2.1", 403)] {
+        let conn = gateway.connect_from([10, 0, 0, 7].into(), 0, Listener::AdminWebSocket);
+        let handshake = handshake("/").replace("janus-protocol", "janus-admin-protocol");
+        let line = format!("Host: x\r\nX-Forwarded-For: {forwarded}");
+        gateway.send(conn, handshake.replace("Host: x", &line));
+        let head = String::from_utf8_lossy(&gateway.clients[&conn].received).into_owned();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+    gateway.open(0);
 }
 
 #[test]

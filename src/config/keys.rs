@@ -58,7 +58,7 @@ macro_rules! field {
         |d, s| { d.config.$($path)+ = s.filled()?.map(PathBuf::from); Ok(()) }
     };
     (prefixes $($path:tt)+) => {
-        |d, s| { d.config.$($path)+ = s.list()?.into_iter().map(Prefix::new).collect(); Ok(()) }
+        |d, s| { d.config.$($path)+ = s.list_of("10.0.0.0/8 or 10.0.")?; Ok(()) }
     };
     (hosts $($path:tt)+) => {
         |d, s| { d.config.$($path)+ = s.list()?.into_iter().map(HostPattern::new).collect(); Ok(()) }

@@ -473,10 +473,23 @@ fn candidates_come_from_where_the_lists_say() {
 }
 
 #[test]
-fn access_lists_match_beginnings_and_mapped_addresses() {
-    assert!(Prefix::new("127.").admits(ip("127.0.0.1")));
-    assert!(Prefix::new("127.").admits(ip("::ffff:127.0.0.1")));
-    assert!(!Prefix::new("0.1").admits(ip("127.0.0.1")));
+fn a_network_of_an_access_list_must_be_one() {
+    let ws = |acl: &str| format!("general: {{ ws_acl = \"{acl}\" }}");
+    let name = "janus.transport.websockets.jcfg";
+    let (config, warnings) = jcfg(&[(name, &ws("10.0.0.0/8, 127.0.0."))]).unwrap();
+    assert_eq!(warnings, []);
+    assert!(
+        config
+            .ws
+            .acl
+            .iter()
+            .any(|entry| entry.admits(ip("10.9.9.9")))
+    );
+    check_refused(
+        (name, &ws("10.0.0.0/40")),
+        "janus.transport.websockets.jcfg:1:21: general.ws_acl: `10.0.0.0/40` cannot be read; write \
+         it like 10.0.0.0/8 or 10.0.",
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// A text that is never shown: not in logs, not in a `{:?}` of the configuration.
 #[derive(Clone, PartialEq, Eq)]
@@ -25,29 +26,78 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// An entry of an access list: the beginning of an address, as text.
+/// An entry of an access list: a network, as `10.0.0.0/8`, or the beginning of an address, as text.
 ///
 /// Janus compares text and not networks, so `10.1` also admits `10.100.0.1`. A pattern that ends
 /// with a dot or a colon, or that is a whole address, says what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prefix(String);
+pub struct Prefix {
+    text: String,
+    network: Option<Network>,
+}
+
+/// A network of either family: IPv4 is that part of IPv6 which stands for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Network {
+    first: u128,
+    /// Bits that all its addresses have in common.
+    size: u32,
+}
 
 impl Prefix {
-    /// Takes the text as it stands in a list, without blanks around it.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// Returns whether the address begins with this text; an IPv4-mapped address is tried in both
-    /// of its forms.
+    /// Returns whether the address is in this network, or begins with this text; an IPv4-mapped
+    /// address is tried in both of its forms.
     pub fn admits(&self, address: IpAddr) -> bool {
-        address.to_string().starts_with(&self.0)
-            || address.to_canonical().to_string().starts_with(&self.0)
+        match self.network {
+            Some(network) => network.has(address),
+            None => {
+                address.to_string().starts_with(&self.text)
+                    || address.to_canonical().to_string().starts_with(&self.text)
+            }
+        }
     }
 
     /// Returns the text as configured.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = ();
+
+    /// Takes an entry as it stands in a list, without blanks around it. What has a slash must be a
+    /// network.
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let network = match text.split_once('/') {
+            None => None,
+            Some((first, size)) => Some(Network::parse(first, size).ok_or(())?),
+        };
+        let text = text.to_owned();
+        Ok(Self { text, network })
+    }
+}
+
+impl Network {
+    fn parse(first: &str, size: &str) -> Option<Self> {
+        let first: IpAddr = first.parse().ok()?;
+        let size: u32 = size.parse().ok()?;
+        let (most, before) = if first.is_ipv4() { (32, 96) } else { (128, 0) };
+        let size = (size <= most).then_some(size + before)?;
+        let first = bits_of(first);
+        Some(Self { first, size })
+    }
+
+    fn has(self, address: IpAddr) -> bool {
+        let different = self.first ^ bits_of(address);
+        different.leading_zeros() >= self.size
+    }
+}
+
+fn bits_of(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(v6) => v6.to_bits(),
     }
 }
 
@@ -180,6 +230,44 @@ impl Backend {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_access_list_has_networks_and_beginnings_of_addresses() {
+        let admits = |entry: &str, address: &str| {
+            let entry: Prefix = entry.parse().expect("an entry");
+            entry.admits(address.parse().expect("an address"))
+        };
+        for (entry, address, wanted) in [
+            ("127.", "127.0.0.1", true),
+            ("127.", "::ffff:127.0.0.1", true),
+            ("0.1", "127.0.0.1", false),
+            ("10.0.0.0/8", "10.255.255.255", true),
+            ("10.0.0.0/8", "11.0.0.0", false),
+            ("10.0.0.0/8", "::ffff:10.1.2.3", true),
+            ("10.1.2.3/8", "10.200.0.1", true),
+            ("192.0.2.128/25", "192.0.2.127", false),
+            ("192.0.2.128/25", "192.0.2.128", true),
+            ("192.0.2.1/32", "192.0.2.2", false),
+            ("0.0.0.0/0", "203.0.113.9", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "203.0.113.9", true),
+            ("2001:db8::/33", "2001:db8:7fff::1", true),
+            ("2001:db8::/33", "2001:db8:8000::1", false),
+            ("::1/128", "::1", true),
+        ] {
+            assert_eq!(admits(entry, address), wanted, "{entry} {address}");
+        }
+        for entry in [
+            "10.0.0.0/33",
+            "10.0.0/8",
+            "10.0.0.0/",
+            "::/129",
+            "a/8",
+            "10.0.0.0/-1",
+        ] {
+            assert_eq!(entry.parse::<Prefix>(), Err(()), "{entry}");
+        }
+    }
 
     #[test]
     fn backends_are_urls_without_credentials() {

@@ -7,7 +7,6 @@ use super::special::{base_path, interface, json_form, origin};
 use super::{Act, Key, SECOND, other, set};
 use crate::config::load::Listener;
 use crate::config::read::Unit;
-use crate::config::value::Prefix;
 
 const NO_KEY_PASSWORD: Act = Act::NotServed("keys with a password are not read; store it without");
 const OWN_CIPHERS: Act = Act::Ignore("only the strong suites of TLS 1.2 and 1.3 are offered");
