@@ -7,6 +7,7 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bifrons::base::json::Form;
 use bifrons::config::{Config, Pem, Secret};
 use bifrons::shard::{Control, Listener, TcpAction};
 use rustls::pki_types::CertificateDer;
@@ -121,6 +122,31 @@ fn requests_are_served_over_both_versions() {
         assert!(client.body().contains("Janus WebRTC Server"));
         assert_eq!(gateway.metrics().tls_handshakes, 1);
     }
+}
+
+#[test]
+fn the_admin_api_has_its_own_form_and_its_connections_count() {
+    let mut config = config();
+    config.admin.enabled = true;
+    config.admin.json = Form::Indented;
+    let mut gateway = Lockstep::with(1, config);
+    let _clients = [Listener::Rest, Listener::RestTls].map(|it| gateway.connect_to(0, it));
+    let mut admin = Client::connect(&mut gateway, Listener::AdminTls);
+    let query = json!({
+        "janus": "query_transport", "transaction": "q", "transport": "janus.transport.http",
+        "request": {"request": "connections"},
+    });
+    admin.send(&mut gateway, post("/admin", &query.to_string()));
+    let body = admin.body();
+    assert!(body.contains("\n      \"connections\": {\n"), "{body}");
+    assert!(
+        body.contains("\"http\": 2") && body.contains("\"admin_http\": 1"),
+        "{body}"
+    );
+    let mut client = Client::connect(&mut gateway, Listener::RestTls);
+    client.send(&mut gateway, get("/janus/ping"));
+    let body = client.body();
+    assert!(body.contains("{\"janus\":\"pong\""), "{body}");
 }
 
 #[test]

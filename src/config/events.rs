@@ -84,6 +84,11 @@ impl ReportMask {
         Some(mask)
     }
 
+    /// The bits, as those of `type`.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
     /// Whether a kind is in it.
     pub const fn has(self, kind: ReportKind) -> bool {
         self.0 & kind.bit() != 0

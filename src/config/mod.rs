@@ -25,7 +25,7 @@ pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask, SocketConfig}
 pub use load::Overrides;
 pub use schema::{
     AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig, LogConfig,
-    LogFormat, LogLevel, MediaConfig, Pem, RoomConfig, Runtime, TlsConfig, TokenAuth,
+    LogFormat, LogLevel, MediaConfig, Pem, RoomConfig, Runtime, SocketLog, TlsConfig, TokenAuth,
     VideoRoomConfig, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};

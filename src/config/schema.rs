@@ -140,6 +140,8 @@ pub struct HttpConfig {
     /// Path at which these listeners serve the WebSocket API too; `None` is nowhere.
     pub ws_path: Option<String>,
     pub json: Form,
+    /// Event handlers are told of every request, those of the Admin API included.
+    pub events: bool,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
     /// The access list is matched against `X-Forwarded-For` as well.
@@ -182,6 +184,10 @@ pub struct WsConfig {
     /// Addresses to listen on, as in [`HttpConfig::bind`].
     pub bind: Vec<SocketAddr>,
     pub json: Form,
+    /// Event handlers are told of sockets that open and end, those of operators included.
+    pub events: bool,
+    /// What is logged of sockets.
+    pub logging: SocketLog,
     /// Peers that may connect; empty is everybody.
     pub acl: Vec<Prefix>,
     /// The access list is matched against `X-Forwarded-For` as well.
@@ -196,6 +202,36 @@ pub struct WsConfig {
     pub admin_secure_bind: Vec<SocketAddr>,
     pub admin_acl: Vec<Prefix>,
     pub admin_acl_forwarded: bool,
+}
+
+/// What is logged of WebSockets, at level `info`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SocketLog {
+    /// Nothing.
+    Nothing,
+    /// Sockets that end by a fault of their client or of the network.
+    Failures,
+    /// Every socket that opens or ends.
+    All,
+}
+
+impl SocketLog {
+    /// Reads the words between commas that Janus has for it; `None` when one of them is another.
+    pub fn parse(text: &str) -> Option<Self> {
+        let words = text.split(',').map(str::trim);
+        words
+            .filter(|word| !word.is_empty())
+            .try_fold(Self::Nothing, |most, word| {
+                let one = match word {
+                    "none" => Self::Nothing,
+                    "err" | "warn" => Self::Failures,
+                    "all" | "client" | "count" | "debug" | "ext" | "header" | "info"
+                    | "latency" | "notice" | "parser" | "user" => Self::All,
+                    _ => return None,
+                };
+                Some(most.max(one))
+            })
+    }
 }
 
 /// PeerConnections: addresses, ICE, DTLS and feedback.
@@ -346,6 +382,7 @@ impl Default for HttpConfig {
             base_path: "/janus".to_owned(),
             ws_path: None,
             json: Form::Compact,
+            events: true,
             acl: Vec::new(),
             acl_forwarded: false,
             allow_origin: None,
@@ -379,6 +416,8 @@ impl Default for WsConfig {
             enabled: true,
             bind: vec![loopback(8188)],
             json: Form::Compact,
+            events: true,
+            logging: SocketLog::Nothing,
             acl: Vec::new(),
             acl_forwarded: false,
             allow_origin: None,

@@ -493,6 +493,25 @@ fn a_network_of_an_access_list_must_be_one() {
 }
 
 #[test]
+fn what_transports_tell_and_log_can_be_set() {
+    let http = "general: { events = false }";
+    let ws = "general: { events = false, ws_logging = \"err,info\" }";
+    let files = [
+        ("janus.transport.http.jcfg", http),
+        ("janus.transport.websockets.jcfg", ws),
+    ];
+    let (config, warnings) = jcfg(&files).unwrap();
+    assert_eq!(warnings, []);
+    assert!(!config.http.events && !config.ws.events);
+    assert_eq!(config.ws.logging, SocketLog::All);
+    let toml = "[ws]\nlogging = \"warn\"";
+    let (config, _) = Config::from_toml("bifrons.toml", toml).unwrap();
+    assert!(config.http.events && config.ws.events);
+    assert_eq!(config.ws.logging, SocketLog::Failures);
+    assert!(Config::from_toml("bifrons.toml", "[ws]\nlogging = \"loud\"").is_err());
+}
+
+#[test]
 fn every_limit_can_be_set() {
     let shown = format!("{:?}", Limits::default());
     let fields = shown

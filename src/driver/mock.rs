@@ -22,6 +22,7 @@ use crate::driver::{
 };
 use crate::gateway::outside::{FileWrite, Lookup, Written};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::metrics::names::LogDrops;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
@@ -307,6 +308,8 @@ impl Platform for World {
     fn handler_counts(&self) -> HandlerCounts {
         HandlerCounts::default()
     }
+
+    fn set_handler(&self, _: HandlerSettings) {}
 
     fn set_log_level(&self, _: LogLevel) {}
 

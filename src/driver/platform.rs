@@ -17,6 +17,7 @@ use crate::config::LogLevel;
 use crate::driver::buggify::Buggify;
 use crate::gateway::outside::{FileId, FileWrite, Lookup, LookupId, Written};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::metrics::names::{ByHandler, LogDrops};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Listener};
@@ -48,6 +49,9 @@ pub trait Platform: 'static {
 
     /// What became of what event handlers were told. One shard is told; to the others all is zero.
     fn handler_counts(&self) -> HandlerCounts;
+
+    /// Sets an event handler anew, without waiting.
+    fn set_handler(&self, settings: HandlerSettings);
 
     /// Writes log lines from this level on.
     fn set_log_level(&self, level: LogLevel);

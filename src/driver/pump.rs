@@ -268,6 +268,9 @@ impl<P: Platform, C: Core> Pump<P, C> {
         if !self.out.reports.is_empty() {
             self.counters.reports_dropped += self.platform.tell_handlers(&mut self.out.reports);
         }
+        for settings in self.out.handlers.drain(..) {
+            self.platform.set_handler(settings);
+        }
         if let Some(level) = self.out.log_level.take() {
             self.platform.set_log_level(level);
         }

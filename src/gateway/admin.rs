@@ -14,6 +14,7 @@ use crate::base::json::Fields;
 use crate::gateway::capture::CaptureAsked;
 use crate::gateway::gather::{Change, Part, Question, Subject};
 use crate::gateway::outside::{Family, Sought};
+use crate::gateway::queries::{Queried, Target};
 use crate::gateway::reply::{Message, Reply};
 use crate::gateway::request::{Envelope, HandleField};
 use crate::gateway::runtime::{Knob, Runtime};
@@ -45,14 +46,16 @@ enum Root<'a> {
         schema: &'a str,
         data: &'a Map<String, Value>,
     },
-    Handler,
-    Logger,
     Logline {
         line: &'a str,
     },
     Message {
         plugin: &'a str,
         request: &'a Map<String, Value>,
+    },
+    Query {
+        target: Target<'a>,
+        query: Option<&'a Map<String, Value>>,
     },
     Resolve {
         address: &'a str,
@@ -64,15 +67,16 @@ enum Root<'a> {
         local_port: u16,
     },
     Tokens,
-    Transport {
-        name: &'a str,
-        request: &'a Map<String, Value>,
-    },
 }
 
 impl<'a> Root<'a> {
     /// Reads a request; `None` when there is no such verb.
     fn parse(verb: &str, fields: &Fields<'a>) -> Option<Result<Self, ApiError>> {
+        let query = |name, target: fn(&'a str) -> Target<'a>| {
+            let target = target(fields.need_str(name)?);
+            let query = fields.may_object("request")?;
+            Ok(Self::Query { target, query })
+        };
         let token =
             |act| token_change(act, fields).map(|change| Self::Change(Change::Token(change)));
         Some(match verb {
@@ -99,18 +103,9 @@ impl<'a> Root<'a> {
                 let request = fields.need_object("request")?;
                 Ok(Self::Message { plugin, request })
             }),
-            "query_eventhandler" => fields.need_str("handler").and_then(|_| {
-                fields.need_object("request")?;
-                Ok(Self::Handler)
-            }),
-            "query_logger" => fields.need_str("logger").and_then(|_| {
-                fields.need_object("request")?;
-                Ok(Self::Logger)
-            }),
-            "query_transport" => fields.need_str("transport").and_then(|name| {
-                let request = fields.need_object("request")?;
-                Ok(Self::Transport { name, request })
-            }),
+            "query_eventhandler" => query("handler", Target::Handler),
+            "query_logger" => query("logger", |_| Target::Logger),
+            "query_transport" => query("transport", Target::Transport),
             "remove_token" => token(TokenAct::Remove),
             "resolve_address" => fields
                 .need_str("address")
@@ -238,16 +233,14 @@ impl Gateway {
             Some(Err(fault)) => fail(&fault),
             Some(Ok(Root::Ask(question))) => AdminRoute::Shards(Subject::Asked(question)),
             Some(Ok(Root::Change(change))) => AdminRoute::Shards(Subject::Changed(change)),
-            Some(Ok(Root::Transport {
-                name,
-                request: query,
-            })) => match self.query_transport(name, query) {
+            Some(Ok(Root::Query { target, query })) => match self.query(target, query) {
                 Err(fault) => fail(&fault),
-                Ok(None) => AdminRoute::Shards(Subject::Asked(Question::Connections)),
-                Ok(Some(response)) => {
+                Ok(Queried::Answered(response)) => {
                     let reply = kind(request, "success").value("response", &response);
                     AdminRoute::Answered(reply.finish())
                 }
+                Ok(Queried::Asked(question)) => AdminRoute::Shards(Subject::Asked(question)),
+                Ok(Queried::Changed(change)) => AdminRoute::Shards(Subject::Changed(change)),
             },
             Some(Ok(Root::Message {
                 plugin,
@@ -285,13 +278,6 @@ impl Gateway {
                 self.report_custom(now, schema, data);
                 success
             }
-            Root::Handler => {
-                let reason = "Invalid event handler";
-                return Err(ApiError::new(ErrorCode::PluginNotFound, reason));
-            }
-            Root::Logger => {
-                return Err(ApiError::new(ErrorCode::PluginNotFound, "Invalid logger"));
-            }
             Root::Logline { line } => {
                 info!(line, "custom log line");
                 success
@@ -307,42 +293,10 @@ impl Gateway {
             Root::Ask(_)
             | Root::Change(_)
             | Root::Message { .. }
+            | Root::Query { .. }
             | Root::Resolve { .. }
-            | Root::Stun { .. }
-            | Root::Transport { .. } => unreachable!("these are not answered here, or not at once"),
+            | Root::Stun { .. } => unreachable!("these are not answered here, or not at once"),
         })
-    }
-
-    /// What a transport says at once, or `None` when it must count its connections first.
-    fn query_transport(
-        &self,
-        name: &str,
-        query: &Map<String, Value>,
-    ) -> Result<Option<Value>, ApiError> {
-        let is_there = match name {
-            "janus.transport.http" => self.config.http.enabled,
-            "janus.transport.websockets" => self.config.ws.enabled,
-            _ => false,
-        };
-        if !is_there {
-            return Err(ApiError::new(
-                ErrorCode::PluginNotFound,
-                "Invalid transport",
-            ));
-        }
-        let fault = |code: u16, text: &str| Ok(Some(json!({"error_code": code, "error": text})));
-        match query.get("request") {
-            None => fault(412, "Missing mandatory element (request)"),
-            Some(Value::String(request)) => match request.as_str() {
-                "connections" => Ok(None),
-                "configure" => Ok(Some(json!({
-                    "result": 200,
-                    "notes": ["Transports are configured by file; nothing was changed"],
-                }))),
-                other => fault(411, &format!("Unknown request '{other}'")),
-            },
-            Some(_) => fault(413, "Invalid element type (request should be a string)"),
-        }
     }
 
     /// Executes an Admin request on the shard that owns its session. The reply may come later, with
@@ -428,7 +382,7 @@ impl Gateway {
     /// This shard's answer to a question, or `None` when it is not the gateway's to answer.
     pub fn answer_question(&self, question: Question) -> Option<Part> {
         match question {
-            Question::Connections => None,
+            Question::Connections(_) => None,
             Question::Handles => {
                 let handles = self
                     .sessions
@@ -444,10 +398,14 @@ impl Gateway {
     }
 
     /// Makes a change on this shard.
-    pub fn apply(&mut self, change: &Change) -> Part {
+    pub fn apply(&mut self, now: Now, change: &Change) -> Part {
         Part::Applied(match change {
             Change::Accept(is_on) => {
                 self.is_open = *is_on;
+                Ok(None)
+            }
+            Change::Handler(tweak) => {
+                self.tweak(now, tweak);
                 Ok(None)
             }
             Change::Knob(knob) => {
@@ -461,6 +419,10 @@ impl Gateway {
                     .map(|each| each.info().package)
                     .collect();
                 self.auth.change_tokens(change, &known)
+            }
+            Change::Transport(change) => {
+                self.transports.change(change);
+                Ok(None)
             }
         })
     }

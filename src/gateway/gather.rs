@@ -7,15 +7,18 @@ use serde_json::{Value, json};
 use crate::base::error::ApiError;
 use crate::base::id::ShardId;
 use crate::gateway::reply::{Message, Reply, error};
+use crate::gateway::reports::Transport;
 use crate::gateway::runtime::Knob;
 use crate::gateway::tokens::TokenChange;
+use crate::gateway::transports::{Connections, TransportChange};
+use crate::gateway::tweaks::Tweak;
 use crate::mutant;
 
 /// What is asked of every shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Question {
-    /// How many connections it has.
-    Connections,
+    /// How many connections it has, for this transport to tell.
+    Connections(Transport),
     /// How many handles it has.
     Handles,
     /// Which sessions it has.
@@ -27,10 +30,14 @@ pub enum Question {
 pub enum Change {
     /// Whether new sessions are accepted.
     Accept(bool),
+    /// An event handler.
+    Handler(Box<Tweak>),
     /// A setting.
     Knob(Knob),
     /// The stored tokens.
     Token(TokenChange),
+    /// A transport.
+    Transport(TransportChange),
 }
 
 /// What is gathered.
@@ -47,8 +54,8 @@ pub enum Subject {
 pub enum Part {
     /// The change is made; this is what to say of it. Equal on every shard.
     Applied(Result<Option<Value>, ApiError>),
-    /// Open connections: of the API over HTTP, of the Admin API over HTTP, WebSockets.
-    Connections([u64; 3]),
+    /// Open connections.
+    Connections(Connections),
     /// How many handles there are.
     Handles(u64),
     /// Ids of sessions, in order.
@@ -91,17 +98,13 @@ impl Gather {
         let parts = self.parts.into_iter().enumerate();
         let parts = parts.filter_map(|(shard, part)| part.map(|part| (shard, part)));
         let message = match self.subject {
-            Subject::Asked(Question::Connections) => {
-                let mut sum = [0; 3];
-                for (_, part) in parts {
-                    let Part::Connections(counts) = part else {
-                        continue;
-                    };
-                    for (sum, count) in sum.iter_mut().zip(counts) {
-                        *sum += count;
-                    }
-                }
-                message.value("response", &connections(sum))
+            Subject::Asked(Question::Connections(transport)) => {
+                let counted = parts.filter_map(|(_, part)| match part {
+                    Part::Connections(counted) => Some(counted),
+                    Part::Applied(_) | Part::Handles(_) | Part::Sessions(_) => None,
+                });
+                let all: Connections = counted.sum();
+                message.value("response", &all.shown(transport))
             }
             Subject::Asked(Question::Handles) => {
                 let one = |(id, part)| match part {
@@ -130,12 +133,14 @@ impl Gather {
                 match (outcome, change) {
                     (Some(Err(fault)), _) => return error(None, Some(&self.transaction), &fault),
                     (_, Change::Accept(is_on)) => message.boolean("accept", is_on),
+                    (_, Change::Handler(tweak)) => message.value("response", &tweak.shown()),
                     (_, Change::Knob(knob)) => {
                         let (name, value) = knob.shown();
                         message.value(name, &value)
                     }
                     (Some(Ok(Some(data))), Change::Token(_)) => message.value("data", &data),
                     (Some(Ok(None)) | None, Change::Token(_)) => message,
+                    (_, Change::Transport(change)) => message.value("response", &change.shown()),
                 }
             }
         };
@@ -147,13 +152,6 @@ impl Gather {
             .value("missing_shards", &silent.into())
             .finish()
     }
-}
-
-fn connections([http, admin, sockets]: [u64; 3]) -> Value {
-    json!({
-        "result": 200,
-        "connections": {"http": http, "admin_http": admin, "websockets": sockets},
-    })
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 use crate::config::{Config, TokenAuth};
 use crate::gateway::plugin::PluginInfo;
 use crate::gateway::reply::{Message, Reply};
+use crate::gateway::reports::Transport;
+use crate::gateway::tweaks::Handler;
 
 /// The Janus version whose API this is, for clients that test versions.
 const JANUS_VERSION: u32 = 1401;
@@ -106,9 +108,9 @@ pub(super) fn server_info(
 
 fn transports(config: &Config) -> Value {
     let mut list = Map::new();
-    if config.http.enabled {
+    if Transport::Http.is_served(config) {
         let rest = PluginInfo {
-            package: "janus.transport.http",
+            package: Transport::Http.package(),
             name: "REST over HTTP/1.1",
             description: "The Janus API over HTTP, with long polls and event streams",
             version: 2,
@@ -116,14 +118,24 @@ fn transports(config: &Config) -> Value {
         };
         list.extend([described(rest)]);
     }
+    if Transport::WebSockets.is_served(config) {
+        let sockets = PluginInfo {
+            package: Transport::WebSockets.package(),
+            name: "WebSocket (RFC 6455)",
+            description: "The Janus API and the Admin API over WebSocket",
+            version: 1,
+            version_string: "0.0.1",
+        };
+        list.extend([described(sockets)]);
+    }
     Value::Object(list)
 }
 
 fn handlers(config: &Config) -> Value {
     let mut list = Map::new();
-    if config.events.enabled && config.events.post.enabled {
+    if Handler::Post.runs(&config.events) {
         let post = PluginInfo {
-            package: "janus.eventhandler.sampleevh",
+            package: Handler::Post.package(),
             name: "Reports over HTTP",
             description: "Posts what happens to an HTTP server, and again until it is taken",
             version: 1,
@@ -131,9 +143,9 @@ fn handlers(config: &Config) -> Value {
         };
         list.extend([described(post)]);
     }
-    if config.events.enabled && config.events.ws.enabled {
+    if Handler::Ws.runs(&config.events) {
         let socket = PluginInfo {
-            package: "janus.eventhandler.wsevh",
+            package: Handler::Ws.package(),
             name: "Reports over WebSocket",
             description: "Sends what happens to a WebSocket server, and again until it is taken",
             version: 1,

@@ -20,6 +20,7 @@ mod listeners;
 pub mod outside;
 mod owners;
 pub mod plugin;
+mod queries;
 pub mod reply;
 pub mod reports;
 pub mod request;
@@ -27,7 +28,9 @@ mod runtime;
 pub mod session;
 mod statistics;
 mod tokens;
+pub mod transports;
 mod trickle;
+pub mod tweaks;
 pub mod verb;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -55,6 +58,8 @@ use reports::Reports;
 use request::{Envelope, HandleField};
 use runtime::Runtime;
 use session::{Origin, PollEnd, Session, SessionEnd, Via};
+use transports::TransportSettings;
+use tweaks::HandlerSettings;
 
 pub use admin::AdminRoute;
 pub use listeners::Outcome;
@@ -203,6 +208,9 @@ pub struct Gateway {
     /// What is told to event handlers.
     reports: Reports,
     runtime: Runtime,
+    transports: TransportSettings,
+    /// What a handler that was changed is to be told.
+    handler_settings: Option<HandlerSettings>,
     started: Monotonic,
     /// The Admin API lets new sessions in.
     is_open: bool,
@@ -222,6 +230,8 @@ impl Gateway {
             auth: Auth::new(&parts.config.general, parts.config.admin.secret.as_ref()),
             reports: Reports::new(&parts.config),
             runtime: Runtime::new(&parts.config),
+            transports: TransportSettings::new(&parts.config),
+            handler_settings: None,
             started: parts.started,
             config: parts.config,
             rng: parts.rng,
@@ -533,6 +543,7 @@ impl Gateway {
         self.auth
             .reload(&config.general, config.admin.secret.as_ref());
         self.runtime = Runtime::new(&config);
+        self.transports = TransportSettings::new(&config);
         self.config = config;
     }
 
@@ -575,6 +586,11 @@ impl Gateway {
     /// A transaction of our own, for requests that cannot carry one.
     pub fn draw_transaction(&mut self) -> String {
         self.rng.text(11)
+    }
+
+    /// What transports are set to.
+    pub const fn transports(&self) -> &TransportSettings {
+        &self.transports
     }
 
     /// Who may use the API.

@@ -11,9 +11,10 @@ use serde_json::{Map, Value};
 use crate::base::clock::{Now, Realtime};
 use crate::base::id::{HandleRef, SessionId};
 use crate::base::json::push_string;
-use crate::config::{Config, ReportKind};
+use crate::config::{Config, EventsConfig, ReportKind};
 use crate::gateway::Gateway;
 use crate::gateway::session::Origin;
+use crate::gateway::tweaks::{HandlerSettings, Tweak};
 
 /// Reports of one turn of one shard.
 const REPORTS_MAX: usize = 4_096;
@@ -79,6 +80,8 @@ pub(super) struct About<'a> {
 pub(super) struct Reports {
     /// Bits of the kinds that some handler wants; zero while there is none.
     wanted: u16,
+    /// What handlers are set to at this moment.
+    events: EventsConfig,
     /// The beginning of every report, up to its type.
     head: String,
     waiting: Vec<Report>,
@@ -92,10 +95,18 @@ impl Reports {
         push_string(&mut head, &config.general.server_name);
         Self {
             wanted: config.events.wanted(),
+            events: config.events.clone(),
             head,
             waiting: Vec::new(),
             dropped: 0,
         }
+    }
+
+    /// Changes a handler, and returns what it is set to then.
+    pub(super) fn tweak(&mut self, tweak: &Tweak) -> HandlerSettings {
+        let settings = tweak.make(&mut self.events);
+        self.wanted = self.events.wanted();
+        settings
     }
 
     /// Whether reports of this kind are worth making.

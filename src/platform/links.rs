@@ -7,6 +7,7 @@ use crate::config::LogLevel;
 use crate::driver::HandlerCounts;
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::metrics::names::LogDrops;
 
 /// The ways from a shard to threads of the process.
@@ -64,6 +65,13 @@ impl Links {
             dropped += refused.count() as u64;
         }
         dropped
+    }
+
+    /// See [`Platform::set_handler`](crate::driver::Platform::set_handler).
+    pub fn set_handler(&self, settings: HandlerSettings) {
+        if let Some(outlet) = self.reports.iter().find(|outlet| outlet.is_of(&settings)) {
+            outlet.set(settings);
+        }
     }
 
     /// See [`Platform::handler_counts`](crate::driver::Platform::handler_counts).

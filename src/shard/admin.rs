@@ -13,8 +13,9 @@ use crate::gateway::gather::{Change, Gather, Part, Question, Subject};
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::Origin;
+use crate::gateway::transports::Connections;
 use crate::mutant;
-use crate::shard::client::Waiting;
+use crate::shard::client::{Admission, Waiting};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::serve::admits_forwarded;
 use crate::shard::{Key, Listener, Outbox, Shard};
@@ -204,15 +205,34 @@ impl Shard {
     /// Answers another shard's question, or one of this shard.
     pub(super) fn answer_part(&mut self, origin: Origin, question: Question, out: &mut Outbox) {
         let part = self.gateway.answer_question(question);
-        let part = part.unwrap_or_else(|| {
-            let count = |listener| {
-                let clients = self.clients.iter();
-                let of_kind = clients.filter(|(_, client)| client.listener == listener);
-                of_kind.count() as u64
-            };
-            Part::Connections([count(Listener::Rest), count(Listener::Admin), 0])
-        });
+        let part = part.unwrap_or_else(|| Part::Connections(self.count_connections()));
         self.post(origin.shard, MeshMsg::Part { origin, part }, out);
+    }
+
+    /// Counts those that are served; who is turned away, and who has yet to open a WebSocket, is
+    /// not.
+    fn count_connections(&self) -> Connections {
+        let mut count = Connections::default();
+        for (_, client) in self.clients.iter() {
+            if client.admission != Admission::Admitted {
+                continue;
+            }
+            let place = match client.listener {
+                _ if client.lines.is_some() => &mut count.sockets,
+                Listener::Rest | Listener::RestTls => &mut count.http,
+                Listener::Admin | Listener::AdminTls => &mut count.admin_http,
+                Listener::AdminWebSocket
+                | Listener::AdminWebSocketTls
+                | Listener::WebSocket
+                | Listener::WebSocketTls => continue,
+            };
+            *place += 1;
+            count.messages += match client.waiting {
+                Waiting::Counters { .. } | Waiting::Reply { .. } => 1,
+                Waiting::Nothing | Waiting::Poll(_) | Waiting::Stream(_) => 0,
+            };
+        }
+        count
     }
 
     /// Puts a change into its place in the order of changes: only the home shard does.
@@ -224,13 +244,25 @@ impl Shard {
     }
 
     /// Makes a change that the home shard ordered.
-    pub(super) fn apply_change(&mut self, origin: Origin, change: &Change, out: &mut Outbox) {
-        let part = self.gateway.apply(change);
+    pub(super) fn apply_change(
+        &mut self,
+        now: Now,
+        origin: Origin,
+        change: &Change,
+        out: &mut Outbox,
+    ) {
+        let part = self.gateway.apply(now, change);
         if let Change::Knob(knob) = change
             && let Some(level) = knob.log_level()
             && self.id == HOME
         {
             out.log_level = Some(level);
+        }
+        if let Some(settings) = self.gateway.take_handler_settings() {
+            self.begin_census(now);
+            if self.id == HOME {
+                out.handlers.push(settings);
+            }
         }
         self.post(origin.shard, MeshMsg::Part { origin, part }, out);
     }

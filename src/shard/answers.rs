@@ -27,7 +27,7 @@ impl Shard {
             MeshMsg::Admin { origin, request } => {
                 self.serve_passed_on(now, from, origin, &request, out);
             }
-            MeshMsg::Apply { origin, change } => self.apply_change(origin, &change, out),
+            MeshMsg::Apply { origin, change } => self.apply_change(now, origin, &change, out),
             MeshMsg::Ask { origin, question } => self.answer_part(origin, question, out),
             MeshMsg::Census(census) => self.take_census(from, census),
             MeshMsg::Change { origin, change } => self.order_change(origin, &change, out),

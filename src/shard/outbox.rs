@@ -6,6 +6,7 @@ use crate::base::id::{ConnId, ShardId};
 use crate::config::LogLevel;
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::media::{Datagram, SocketAct};
 use crate::shard::mesh::MeshMsg;
 
@@ -24,6 +25,8 @@ pub struct Outbox {
     pub mesh: Vec<(ShardId, MeshMsg)>,
     /// What event handlers are to be told, in order.
     pub reports: Vec<Report>,
+    /// What event handlers are set to from here on; of several for one handler the last counts.
+    pub handlers: Vec<HandlerSettings>,
     /// Names to look up, without waiting. For each, [`LookedUp`](super::Input::LookedUp) must
     /// follow.
     pub lookups: Vec<Lookup>,

@@ -348,11 +348,12 @@ impl Shard {
         let is_admin = self
             .clients
             .get(conn)
-            .is_some_and(|client| client.listener == Listener::Admin);
+            .is_some_and(|client| client.listener.is_admin());
+        let transports = self.gateway.transports();
         let form = if is_admin {
-            self.config.admin.json
+            transports.admin_json
         } else {
-            self.config.http.json
+            transports.rest_json
         };
         let body = match form {
             Form::Compact => text,

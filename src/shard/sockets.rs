@@ -9,12 +9,13 @@
 
 use std::collections::VecDeque;
 
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::base::clock::Now;
 use crate::base::error::{ApiError, ErrorCode};
 use crate::base::id::{ConnId, SessionId, ShardId, owner_of};
 use crate::base::json::{Form, layout};
+use crate::config::SocketLog;
 use crate::gateway::Route;
 use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
@@ -171,6 +172,9 @@ impl Shard {
         if let Some(client) = self.clients.get_mut(conn) {
             client.lines = Some(Box::new(Lines::new(origin, audience)));
         }
+        if self.gateway.transports().ws_logging >= SocketLog::All {
+            info!(%conn, ?audience, "socket opened");
+        }
         self.tell_connected(now, origin);
     }
 
@@ -316,7 +320,7 @@ impl Shard {
         text: Box<str>,
         out: &mut Outbox,
     ) {
-        let text = match self.config.ws.json {
+        let text = match self.gateway.transports().ws_json {
             Form::Compact => text,
             Form::Indented | Form::Plain => self.laid_out(&text).into(),
         };
@@ -426,7 +430,22 @@ impl Shard {
     }
 
     fn count_socket_end(&mut self, conn: ConnId, end: SocketEnd) {
-        debug!(%conn, ?end, "socket ended");
+        let logging = self.gateway.transports().ws_logging;
+        let is_told = match end {
+            SocketEnd::Client | SocketEnd::Owner(CloseCode::GOING_AWAY) => {
+                logging >= SocketLog::All
+            }
+            SocketEnd::Fault(_)
+            | SocketEnd::Flood
+            | SocketEnd::Lost
+            | SocketEnd::Owner(_)
+            | SocketEnd::Silent => logging >= SocketLog::Failures,
+        };
+        if is_told {
+            info!(%conn, ?end, "socket ended");
+        } else {
+            debug!(%conn, ?end, "socket ended");
+        }
         let ends = &mut self.metrics.ws_sockets_closed;
         *match end {
             SocketEnd::Client => &mut ends.client,
@@ -452,6 +471,6 @@ impl Shard {
     }
 
     fn laid_out(&self, compact: &str) -> String {
-        layout(compact, self.config.ws.json)
+        layout(compact, self.gateway.transports().ws_json)
     }
 }

@@ -20,9 +20,10 @@ const CENSUS_AHEAD: Duration = Duration::from_millis(500);
 const TELLER: ShardId = ShardId(0);
 
 impl Shard {
-    /// Begins to count, if somebody wants to know.
+    /// Begins to count, if somebody wants to know and it has not begun.
     pub(super) fn begin_census(&mut self, now: Now) {
-        if self.gateway.reports(ReportKind::Core) {
+        let has_begun = self.timers.deadline_of(Key::Census).is_some();
+        if self.gateway.reports(ReportKind::Core) && !has_begun {
             let is_early = self.id != TELLER;
             let ahead = if is_early {
                 CENSUS_AHEAD
@@ -60,7 +61,8 @@ impl Shard {
 
     /// Tells of an HTTP request, as Janus does of each.
     pub(super) fn tell_request(&mut self, now: Now, origin: Origin) {
-        if !self.gateway.reports(ReportKind::Transports) {
+        let is_wanted = self.gateway.reports(ReportKind::Transports);
+        if !is_wanted || !self.gateway.transports().http_events {
             return;
         }
         let Some(client) = self.clients.get(origin.conn) else {
@@ -77,7 +79,8 @@ impl Shard {
 
     /// Tells of a WebSocket that was opened.
     pub(super) fn tell_connected(&mut self, now: Now, origin: Origin) {
-        if !self.gateway.reports(ReportKind::Transports) {
+        let is_wanted = self.gateway.reports(ReportKind::Transports);
+        if !is_wanted || !self.gateway.transports().ws_events {
             return;
         }
         let Some(client) = self.clients.get(origin.conn) else {
@@ -94,6 +97,9 @@ impl Shard {
     /// Tells of the WebSockets that ended in this turn.
     pub(super) fn tell_disconnected(&mut self, now: Now) {
         for origin in std::mem::take(&mut self.ended_sockets) {
+            if !self.gateway.transports().ws_events {
+                continue;
+            }
             let data = json!({"event": "disconnected"});
             self.gateway
                 .report_transport(now, Transport::WebSockets, origin, &data);

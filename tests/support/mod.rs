@@ -18,6 +18,7 @@ use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
 use bifrons::gateway::outside::{Content, Written};
+use bifrons::gateway::tweaks::HandlerSettings;
 use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
@@ -55,6 +56,8 @@ pub struct Lockstep {
     held: Vec<(usize, ShardId, MeshMsg)>,
     /// What event handlers were told.
     pub reports: Vec<Value>,
+    /// What event handlers were set to.
+    pub handlers: Vec<HandlerSettings>,
     /// Shards that take nothing in from other shards.
     pub deaf: Vec<usize>,
     /// What was sent.
@@ -120,6 +123,7 @@ impl Lockstep {
             outbox: Outbox::default(),
             mesh: Mesh::Delivers,
             reports: Vec::new(),
+            handlers: Vec::new(),
             deaf: Vec::new(),
             held: Vec::new(),
             datagrams: Vec::new(),
@@ -337,6 +341,7 @@ impl Lockstep {
         }
         let datagrams = out.datagrams.drain(..);
         self.datagrams.extend(datagrams);
+        self.handlers.append(&mut out.handlers);
         for report in out.reports.drain(..) {
             let report = serde_json::from_str(&report.text).expect("reports are JSON");
             self.reports.push(report);

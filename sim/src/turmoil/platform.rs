@@ -18,6 +18,7 @@ use bifrons::config::LogLevel;
 use bifrons::driver::{Arrival, HandlerCounts, MeshIo, News, Platform};
 use bifrons::gateway::outside::{FileWrite, Lookup, Written};
 use bifrons::gateway::reports::Report;
+use bifrons::gateway::tweaks::HandlerSettings;
 use bifrons::metrics::names::LogDrops;
 use bifrons::shard::mesh::MeshMsg;
 use tokio::sync::Notify;
@@ -116,6 +117,8 @@ impl Platform for OnTurmoil {
     fn handler_counts(&self) -> HandlerCounts {
         HandlerCounts::default()
     }
+
+    fn set_handler(&self, _settings: HandlerSettings) {}
 
     fn set_log_level(&self, _level: LogLevel) {}
 

@@ -7,6 +7,7 @@ use super::special::{base_path, interface, json_form, origin};
 use super::{Act, Key, SECOND, other, set};
 use crate::config::load::Listener;
 use crate::config::read::Unit;
+use crate::config::schema::SocketLog;
 
 const NO_KEY_PASSWORD: Act = Act::NotServed("keys with a password are not read; store it without");
 const OWN_CIPHERS: Act = Act::Ignore("only the strong suites of TLS 1.2 and 1.3 are offered");
@@ -65,7 +66,11 @@ pub(super) const KEYS: &[Key] = &[
         "",
         field!(flag admin.acl_forwarded),
     ),
-    other("http/general.events", Act::Accept),
+    set(
+        "http/general.events",
+        "http.events",
+        field!(flag http.events),
+    ),
     set("http/general.mhd_connection_limit", "", |d, s| {
         d.config.limits.connections_count = s.number(1..=1_000_000)?;
         Ok(())
@@ -171,11 +176,13 @@ pub(super) const KEYS: &[Key] = &[
         "ws.acl_forwarded",
         field!(flag ws.acl_forwarded),
     ),
-    other(
-        "ws/general.ws_logging",
-        Act::Ignore("there is no libwebsockets"),
-    ),
-    other("ws/general.events", Act::Accept),
+    set("ws/general.ws_logging", "ws.logging", |d, s| {
+        let words = s.list()?.join(",");
+        d.config.ws.logging = SocketLog::parse(&words)
+            .ok_or_else(|| s.fail(format!("`{words}` is none of none, err, warn, info, all")))?;
+        Ok(())
+    }),
+    set("ws/general.events", "ws.events", field!(flag ws.events)),
     set("ws/admin.admin_ws", "", |d, s| {
         d.admin_ws = s.flag(&mut d.warnings)?;
         Ok(())

@@ -15,6 +15,7 @@ use crate::config::LogLevel;
 use crate::driver::{HandlerCounts, Platform};
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::metrics::names::LogDrops;
 
 pub use executor::Executor;
@@ -60,6 +61,10 @@ impl Platform for Glommio {
 
     fn handler_counts(&self) -> HandlerCounts {
         self.links.handler_counts()
+    }
+
+    fn set_handler(&self, settings: HandlerSettings) {
+        self.links.set_handler(settings);
     }
 
     fn set_log_level(&self, level: LogLevel) {

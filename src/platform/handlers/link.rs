@@ -33,10 +33,13 @@ impl Link {
         // A request is written whole, and waits for nothing.
         stream.set_nodelay(true)?;
         let tls = match trust {
-            Some(trust) if backend.scheme.is_secure() => {
-                Some(TlsClient::new(trust, &backend.host).map_err(io::Error::other)?)
+            _ if !backend.scheme.is_secure() => None,
+            Some(trust) => Some(TlsClient::new(trust, &backend.host).map_err(io::Error::other)?),
+            None => {
+                return Err(io::Error::other(
+                    "nobody is trusted to vouch for the server",
+                ));
             }
-            Some(_) | None => None,
         };
         let mut link = Self {
             stream,

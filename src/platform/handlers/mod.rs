@@ -13,7 +13,7 @@ mod tests;
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -25,7 +25,7 @@ use self::spool::{Running, Tally};
 use super::host::Trouble;
 use super::sources;
 use crate::base::rng::Rng;
-use crate::config::EventsConfig;
+use crate::config::{Backend, EventsConfig};
 use crate::driver::HandlerCounts;
 use crate::gateway::reports::Report;
 use crate::wire::tls_client::Trust;
@@ -75,7 +75,8 @@ pub(super) fn start(config: &EventsConfig) -> Result<(Vec<Outlet>, Handlers), Tr
     };
     let no_thread = |error: io::Error| Trouble::new(format!("no event handler: {error}"));
     if let Some(backend) = post {
-        let poster = post::Poster::new(backend.clone(), config.post.clone(), trust.clone());
+        let authorities = Authorities::new(config, trust.clone());
+        let poster = post::Poster::new(backend.clone(), config.post.clone(), authorities);
         let backoff = post::backoff(&config.post);
         let (outlet, running) =
             spool::start(poster, config.post.mask, backoff).map_err(no_thread)?;
@@ -84,13 +85,43 @@ pub(super) fn start(config: &EventsConfig) -> Result<(Vec<Outlet>, Handlers), Tr
     }
     if let Some(backend) = ws {
         let rng = Rng::from_seed(sources::seed().map_err(no_thread)?);
-        let socket = socket::Socket::new(backend.clone(), config.ws.clone(), trust, rng);
+        let authorities = Authorities::new(config, trust);
+        let socket = socket::Socket::new(backend.clone(), config.ws.clone(), authorities, rng);
         let backoff = socket::backoff(&config.ws);
         let (outlet, running) = spool::start(socket, config.ws.mask, backoff).map_err(no_thread)?;
         outlets.push(outlet);
         handlers.ws = Some(running);
     }
     Ok((outlets, handlers))
+}
+
+/// Whom a handler trusts to vouch for its server.
+pub(super) struct Authorities {
+    /// `events.ca_pem`.
+    file: Option<PathBuf>,
+    /// What was read of it, once there was a server to be vouched for.
+    trust: Option<Trust>,
+}
+
+impl Authorities {
+    fn new(config: &EventsConfig, trust: Option<Trust>) -> Self {
+        Self {
+            file: config.ca_pem.clone(),
+            trust,
+        }
+    }
+
+    /// Returns what is needed for this server.
+    pub(super) fn of(&mut self, backend: &Backend) -> io::Result<Option<&Trust>> {
+        if !backend.scheme.is_secure() {
+            return Ok(None);
+        }
+        if self.trust.is_none() {
+            let read = trust(self.file.as_deref());
+            self.trust = Some(read.map_err(|trouble| io::Error::other(trouble.to_string()))?);
+        }
+        Ok(self.trust.as_ref())
+    }
 }
 
 fn trust(file: Option<&Path>) -> Result<Trust, Trouble> {

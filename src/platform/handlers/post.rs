@@ -10,12 +10,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use tracing::warn;
 
+use super::Authorities;
 use super::link::{Link, now};
 use super::spool::{Backoff, Courier, ROUND_TIMEOUT, Taken};
 use crate::config::{Backend, PostConfig};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::wire::http::Answer;
-use crate::wire::tls_client::Trust;
 
 /// Reports in one request.
 pub(super) const GROUP_MAX: usize = 100;
@@ -40,34 +41,18 @@ pub(super) struct Poster {
     /// All of a request's head up to the length of its body.
     head: String,
     config: PostConfig,
-    trust: Option<Trust>,
+    authorities: Authorities,
     /// What the last request left open.
     link: Option<Link>,
 }
 
 impl Poster {
-    pub(super) fn new(backend: Backend, config: PostConfig, trust: Option<Trust>) -> Self {
-        let mut head = format!(
-            "POST {} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\nContent-Type: application/json\r\n",
-            backend.path,
-            backend.authority()
-        );
-        if let Some(user) = &config.user {
-            let password = config
-                .password
-                .as_ref()
-                .map_or("", |secret| secret.expose());
-            let both = Base64::encode_string(format!("{user}:{password}").as_bytes());
-            head.push_str(&format!("Authorization: Basic {both}\r\n"));
-        }
-        if config.compress {
-            head.push_str("Content-Encoding: gzip\r\n");
-        }
+    pub(super) fn new(backend: Backend, config: PostConfig, authorities: Authorities) -> Self {
         Self {
+            head: head(&backend, &config),
             backend,
-            head,
             config,
-            trust,
+            authorities,
             link: None,
         }
     }
@@ -102,7 +87,7 @@ impl Poster {
                 outcome => return outcome,
             }
         }
-        let link = Link::open(&self.backend, self.trust.as_ref(), until)?;
+        let link = Link::open(&self.backend, self.authorities.of(&self.backend)?, until)?;
         self.exchange(link, &request, until)
     }
 
@@ -122,11 +107,45 @@ impl Poster {
     }
 }
 
+/// All of a request's head up to the length of its body.
+fn head(backend: &Backend, config: &PostConfig) -> String {
+    let mut head = format!(
+        "POST {} HTTP/1.1\r\nHost: {}\r\nAccept: */*\r\nContent-Type: application/json\r\n",
+        backend.path,
+        backend.authority()
+    );
+    if let Some(user) = &config.user {
+        let password = config
+            .password
+            .as_ref()
+            .map_or("", |secret| secret.expose());
+        let both = Base64::encode_string(format!("{user}:{password}").as_bytes());
+        head.push_str(&format!("Authorization: Basic {both}\r\n"));
+    }
+    if config.compress {
+        head.push_str("Content-Encoding: gzip\r\n");
+    }
+    head
+}
+
 impl Courier for Poster {
     const NAME: &'static str = "post";
 
     fn round_max(&self) -> usize {
         if self.config.grouping { GROUP_MAX } else { 1 }
+    }
+
+    fn set(&mut self, settings: HandlerSettings) -> Backoff {
+        let HandlerSettings::Post(config) = settings else {
+            unreachable!("an outlet takes what is for its own handler");
+        };
+        self.close();
+        if let Some(backend) = &config.backend {
+            self.backend.clone_from(backend);
+        }
+        self.head = head(&self.backend, &config);
+        self.config = config;
+        backoff(&self.config)
     }
 
     fn deliver(&mut self, round: &[Report]) -> io::Result<Taken> {

@@ -8,14 +8,15 @@ use std::time::{Duration, Instant};
 
 use tracing::info;
 
+use super::Authorities;
 use super::link::{Link, now};
 use super::post::GROUP_MAX;
 use super::spool::{Backoff, Courier, ROUND_TIMEOUT, Taken};
 use crate::base::rng::Rng;
 use crate::config::{Backend, SocketConfig};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::wire::http::Answer;
-use crate::wire::tls_client::Trust;
 use crate::wire::ws::frame::write_client_frame;
 use crate::wire::ws::handshake::{Asked, Handshake, Refused};
 use crate::wire::ws::{Bounds, CloseCode, Incoming, Opcode, Reader, Side};
@@ -46,7 +47,7 @@ pub(super) fn backoff(config: &SocketConfig) -> Backoff {
 pub(super) struct Socket {
     backend: Backend,
     config: SocketConfig,
-    trust: Option<Trust>,
+    authorities: Authorities,
     rng: Rng,
     open: Option<Open>,
 }
@@ -68,13 +69,13 @@ impl Socket {
     pub(super) fn new(
         backend: Backend,
         config: SocketConfig,
-        trust: Option<Trust>,
+        authorities: Authorities,
         rng: Rng,
     ) -> Self {
         Self {
             backend,
             config,
-            trust,
+            authorities,
             rng,
             open: None,
         }
@@ -146,7 +147,7 @@ impl Socket {
             protocol: &self.config.subprotocol,
         };
         let (handshake, request) = Handshake::begin(&asked, nonce);
-        let mut link = Link::open(&self.backend, self.trust.as_ref(), until)?;
+        let mut link = Link::open(&self.backend, self.authorities.of(&self.backend)?, until)?;
         link.send(request.as_bytes(), until)?;
         let answer = loop {
             if let Some((answer, size)) = Answer::read(link.came()).map_err(io::Error::other)? {
@@ -200,6 +201,22 @@ impl Courier for Socket {
 
     fn round_max(&self) -> usize {
         ROUND_MAX
+    }
+
+    fn set(&mut self, settings: HandlerSettings) -> Backoff {
+        let HandlerSettings::Ws(config) = settings else {
+            unreachable!("an outlet takes what is for its own handler");
+        };
+        if let Some(backend) = config
+            .backend
+            .clone()
+            .filter(|other| *other != self.backend)
+        {
+            self.close();
+            self.backend = backend;
+        }
+        self.config = config;
+        backoff(&self.config)
     }
 
     fn deliver(&mut self, round: &[Report]) -> io::Result<Taken> {

@@ -1,20 +1,24 @@
 //! From shards to a collector: one bounded queue in order, and a thread that delivers from it.
 //!
 //! Invariant: shards never wait. A round of reports leaves for good when the collector took it, and
-//! is sent again until then. What finds the queue full is dropped, and counted by whoever has it.
+//! is sent again until then, be it to another collector that the settings name meanwhile. What finds
+//! the queue full is dropped, and counted by whoever has it.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
+use std::sync::atomic::{AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
 use super::link::now;
+use super::post::Poster;
+use super::socket::Socket;
 use crate::config::ReportMask;
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 
 /// Reports that wait for a collector; at the rate of a busy host, some minutes of an outage.
 pub(super) const SPOOL_REPORTS: usize = 32_768;
@@ -30,15 +34,40 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Where a shard puts reports for one handler.
 #[derive(Clone, Debug)]
 pub struct Outlet {
-    mask: ReportMask,
+    /// The bits of the kinds that the handler wants.
+    wanted: Arc<AtomicU16>,
     queue: SyncSender<Report>,
     waiting_bytes: Arc<AtomicUsize>,
+    handler: &'static str,
+    anew: Anew,
+    /// Wakes the thread from a pause.
+    nudge: SyncSender<()>,
 }
 
+/// What a handler is to be set to, until its thread has seen it. Of several the last counts.
+type Anew = Arc<Mutex<Option<HandlerSettings>>>;
+
 impl Outlet {
+    /// Whether these are settings of its handler.
+    pub fn is_of(&self, settings: &HandlerSettings) -> bool {
+        self.handler == name_of(settings)
+    }
+
+    /// Sets its handler anew: what is delivered from here on, and how.
+    pub fn set(&self, settings: HandlerSettings) {
+        let mask = match &settings {
+            HandlerSettings::Post(post) => post.mask,
+            HandlerSettings::Ws(ws) => ws.mask,
+        };
+        self.wanted.store(mask.bits(), Relaxed);
+        *lock(&self.anew) = Some(settings);
+        // One that is on its way already does as well.
+        let _ = self.nudge.try_send(());
+    }
+
     /// Takes a report if it is of a kind that the handler wants. `false` when there was no room.
     pub fn offer(&self, report: &Report) -> bool {
-        if !self.mask.has(report.kind) {
+        if self.wanted.load(Relaxed) & report.kind.bit() == 0 {
             return true;
         }
         let size = report.text.len();
@@ -50,6 +79,17 @@ impl Outlet {
         }
         is_taken
     }
+}
+
+const fn name_of(settings: &HandlerSettings) -> &'static str {
+    match settings {
+        HandlerSettings::Post(_) => Poster::NAME,
+        HandlerSettings::Ws(_) => Socket::NAME,
+    }
+}
+
+fn lock(anew: &Anew) -> MutexGuard<'_, Option<HandlerSettings>> {
+    anew.lock().expect("nobody panics while holding it")
 }
 
 /// What became of reports, since the start.
@@ -86,6 +126,9 @@ pub(super) trait Courier: Send + 'static {
     /// Reports of one round at most.
     fn round_max(&self) -> usize;
 
+    /// Delivers as these settings say from here on. Returns the pauses between tries.
+    fn set(&mut self, settings: HandlerSettings) -> Backoff;
+
     /// Sends a round.
     ///
     /// # Errors
@@ -105,7 +148,7 @@ pub(super) trait Courier: Send + 'static {
 pub(super) struct Running {
     name: &'static str,
     /// Dropped to say that what is left is all there will be.
-    stop: Option<Sender<()>>,
+    stop: Option<SyncSender<()>>,
     done: Receiver<()>,
     pub(super) tally: Arc<Tally>,
 }
@@ -140,8 +183,9 @@ pub(super) fn start<C: Courier>(
     backoff: Backoff,
 ) -> io::Result<(Outlet, Running)> {
     let (queue, reports) = sync_channel(SPOOL_REPORTS);
-    let (stop, stopped) = channel();
+    let (nudge, nudged) = sync_channel(1);
     let (done_sender, done) = channel();
+    let anew = Anew::default();
     let waiting_bytes = Arc::new(AtomicUsize::new(0));
     let tally = Arc::new(Tally::default());
     let mut delivery = Delivery {
@@ -149,7 +193,8 @@ pub(super) fn start<C: Courier>(
         backoff,
         reports,
         waiting_bytes: Arc::clone(&waiting_bytes),
-        stopped,
+        anew: Arc::clone(&anew),
+        nudged,
         tally: Arc::clone(&tally),
     };
     thread::Builder::new()
@@ -160,13 +205,16 @@ pub(super) fn start<C: Courier>(
             let _ = done_sender.send(());
         })?;
     let outlet = Outlet {
-        mask,
+        wanted: Arc::new(AtomicU16::new(mask.bits())),
         queue,
         waiting_bytes,
+        handler: C::NAME,
+        anew,
+        nudge: nudge.clone(),
     };
     let running = Running {
         name: C::NAME,
-        stop: Some(stop),
+        stop: Some(nudge),
         done,
         tally,
     };
@@ -178,7 +226,9 @@ struct Delivery<C> {
     backoff: Backoff,
     reports: Receiver<Report>,
     waiting_bytes: Arc<AtomicUsize>,
-    stopped: Receiver<()>,
+    anew: Anew,
+    /// Wakes from a pause: there are other settings, or, once nobody has the other end, an end.
+    nudged: Receiver<()>,
     tally: Arc<Tally>,
 }
 
@@ -193,9 +243,10 @@ impl<C: Courier> Delivery<C> {
                 }
                 Err(RecvTimeoutError::Disconnected) => return self.courier.close(),
             };
+            self.look_for_settings();
             let round = self.round(first);
-            if !self.deliver(&round) {
-                let lost = round.len() + self.reports.try_iter().count();
+            if let Err(left) = self.deliver(&round) {
+                let lost = left + self.reports.try_iter().count();
                 let handler = C::NAME;
                 warn!(
                     handler,
@@ -206,6 +257,17 @@ impl<C: Courier> Delivery<C> {
             let bytes = round.iter().map(|report| report.text.len()).sum();
             self.waiting_bytes.fetch_sub(bytes, Relaxed);
         }
+    }
+
+    /// Takes other settings in. Says whether there were some.
+    fn look_for_settings(&mut self) -> bool {
+        let Some(settings) = lock(&self.anew).take() else {
+            return false;
+        };
+        // It may have come while nobody waited for it.
+        let _ = self.nudged.try_recv();
+        self.backoff = self.courier.set(settings);
+        true
     }
 
     /// What is there, up to the bounds of a round.
@@ -222,25 +284,29 @@ impl<C: Courier> Delivery<C> {
         round
     }
 
-    /// Sends a round until it is taken. `false` when the process ends before.
-    fn deliver(&mut self, round: &[Report]) -> bool {
-        let count = round.len() as u64;
+    /// Sends reports until they are taken. When the process ends before, the error says how many
+    /// are left.
+    fn deliver(&mut self, mut left: &[Report]) -> Result<(), usize> {
         let handler = C::NAME;
         let mut pause = self.backoff.first;
         let mut has_failed = false;
         let mut is_last = false;
-        loop {
-            match self.courier.deliver(round) {
-                Ok(Taken::Well) => {
-                    self.tally.delivered.fetch_add(count, Relaxed);
-                    if has_failed {
+        while !left.is_empty() {
+            // Other settings may want fewer at a time than there were when the round was made.
+            let (piece, later) = left.split_at(left.len().min(self.courier.round_max()));
+            let count = piece.len() as u64;
+            match self.courier.deliver(piece) {
+                Ok(taken) => {
+                    match taken {
+                        Taken::Well => self.tally.delivered.fetch_add(count, Relaxed),
+                        Taken::Refused => self.tally.refused.fetch_add(count, Relaxed),
+                    };
+                    if taken == Taken::Well && std::mem::take(&mut has_failed) {
                         info!(handler, "the event collector takes reports again");
                     }
-                    return true;
-                }
-                Ok(Taken::Refused) => {
-                    self.tally.refused.fetch_add(count, Relaxed);
-                    return true;
+                    left = later;
+                    pause = self.backoff.first;
+                    continue;
                 }
                 Err(why) if !has_failed => {
                     has_failed = true;
@@ -250,11 +316,16 @@ impl<C: Courier> Delivery<C> {
             }
             self.tally.failed.fetch_add(1, Relaxed);
             if is_last {
-                return false;
+                return Err(left.len());
             }
-            // The end of the process cuts a pause short: the collector may be back since.
-            is_last = self.stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout);
+            // The end of the process cuts a pause short: the collector may be back since. So do
+            // other settings, which may name another one.
+            is_last = self.nudged.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected);
             pause = (pause * 2).min(self.backoff.longest);
+            if self.look_for_settings() {
+                pause = self.backoff.first;
+            }
         }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ use super::*;
 use crate::base::limits::Limits;
 use crate::base::outbuf::OutBuf;
 use crate::config::{Backend, PostConfig, ReportKind, ReportMask, Secret, SocketConfig};
+use crate::gateway::tweaks::HandlerSettings;
 use crate::wire::http::HeadReader;
 use crate::wire::tls::{Identity, Tls};
 use crate::wire::ws::frame::ServerHeader;
@@ -418,6 +419,71 @@ fn a_handler_gets_what_it_wants_only() {
     let got = collect(listener, &[200]).join().unwrap();
     handlers.finish();
     assert_eq!(numbers(&got[0].1), [1]);
+}
+
+#[test]
+fn other_settings_take_effect_while_the_collector_is_away() {
+    let (gone, port) = listen();
+    drop(gone);
+    let mut config = post(PostConfig::default(), &format!("http://127.0.0.1:{port}/"));
+    // Longer than the test may take: only other settings end such a pause.
+    config.post.backoff = Duration::from_secs(10);
+    let (outlets, handlers) = start(&config).unwrap();
+    let tallies = handlers.tallies();
+    for report in reports(0..3) {
+        assert!(outlets[0].offer(&report));
+    }
+    wait_for("a failure", || {
+        (tallies.read().failed.post > 0).then_some(())
+    });
+    let (listener, port) = listen();
+    let set = HandlerSettings::Post(PostConfig {
+        mask: ReportMask::parse("jsep").unwrap(),
+        grouping: false,
+        backend: Backend::parse(&format!("http://127.0.0.1:{port}/other")),
+        user: Some("u".to_owned()),
+        ..config.post
+    });
+    assert!(outlets[0].is_of(&set));
+    outlets[0].set(set);
+    assert!(
+        outlets[0].offer(&reports(7..8)[0]),
+        "it is not wanted any more"
+    );
+    drop(outlets);
+    // What was one round goes one by one.
+    let got = collect(listener, &[200, 200, 200]).join().unwrap();
+    handlers.finish();
+    let bodies: Vec<_> = got.iter().map(|(_, body)| numbers(body)).collect();
+    assert_eq!(bodies, [[0], [1], [2]]);
+    assert!(got[0].0.starts_with("POST /other "), "{}", got[0].0);
+    assert!(
+        got[0].0.contains("\r\nAuthorization: Basic "),
+        "{}",
+        got[0].0
+    );
+    assert_eq!(tallies.read().delivered.post, 3);
+}
+
+#[test]
+fn a_collector_that_is_named_later_may_be_spoken_to_over_tls() {
+    let (first, port) = listen();
+    let config = socket(SocketConfig::default(), &format!("ws://127.0.0.1:{port}/"));
+    let (outlets, handlers) = start(&config).unwrap();
+    assert!(outlets[0].offer(&reports(0..1)[0]));
+    let heard = serve(&mut accept(&first), Behaviour::DieAfter(1));
+    assert_eq!(heard.messages.concat(), [0]);
+    let (second, port) = listen();
+    outlets[0].set(HandlerSettings::Ws(SocketConfig {
+        backend: Backend::parse(&format!("wss://127.0.0.1:{port}/")),
+        ..config.ws
+    }));
+    assert!(outlets[0].offer(&reports(1..2)[0]));
+    let collector =
+        thread::spawn(move || serve(&mut Secure::new(accept(&second)), Behaviour::Serve));
+    drop(outlets);
+    handlers.finish();
+    assert_eq!(collector.join().unwrap().messages.concat(), [1]);
 }
 
 /// What a collector does with a WebSocket.

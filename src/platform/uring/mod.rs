@@ -22,6 +22,7 @@ use crate::config::LogLevel;
 use crate::driver::{HandlerCounts, Platform};
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::metrics::names::LogDrops;
 
 pub use executor::Executor;
@@ -72,6 +73,10 @@ impl Platform for Uring {
 
     fn handler_counts(&self) -> HandlerCounts {
         self.links.handler_counts()
+    }
+
+    fn set_handler(&self, settings: HandlerSettings) {
+        self.links.set_handler(settings);
     }
 
     fn set_log_level(&self, level: LogLevel) {
