@@ -164,16 +164,20 @@ pub(super) enum Seeker {
     Plugin(usize),
 }
 
+/// STUN servers that one shard waits for: each may be silent for seconds, and none may take the
+/// place of a name.
+const STUN_MAX: usize = 4;
+
 /// Lookups under way, with those who wait for them.
 #[derive(Debug, Default)]
 pub(super) struct Lookups {
     last: u64,
-    under_way: BTreeMap<LookupId, Seeker>,
+    under_way: BTreeMap<LookupId, (Seeker, Sought)>,
     out: Vec<Lookup>,
 }
 
 impl Lookups {
-    /// Begins a lookup, unless there are `max` under way.
+    /// Begins a lookup, unless there are `max` under way, or [`STUN_MAX`] if a STUN server is asked.
     pub(super) fn begin(
         &mut self,
         seeker: Seeker,
@@ -181,12 +185,18 @@ impl Lookups {
         sought: Sought,
         max: usize,
     ) -> Option<LookupId> {
-        if self.under_way.len() >= max {
+        let is_stun = |sought| matches!(sought, Sought::Mapped { .. });
+        let of_kind = self
+            .under_way
+            .values()
+            .filter(|(_, under_way)| is_stun(*under_way) == is_stun(sought));
+        let max = if is_stun(sought) { STUN_MAX } else { max };
+        if of_kind.count() >= max {
             return None;
         }
         self.last += 1;
         let id = LookupId(self.last);
-        self.under_way.insert(id, seeker);
+        self.under_way.insert(id, (seeker, sought));
         let name = name.into();
         self.out.push(Lookup { id, name, sought });
         Some(id)
@@ -208,7 +218,7 @@ impl Gateway {
         address: Option<SocketAddr>,
         metrics: &mut Metrics,
     ) {
-        match self.lookups.under_way.remove(&id) {
+        match self.lookups.under_way.remove(&id).map(|(seeker, _)| seeker) {
             None => {}
             Some(Seeker::Admin(asked)) => self.tell_admin(now, &asked, address),
             Some(Seeker::Plugin(plugin)) => {
@@ -267,6 +277,22 @@ mod tests {
                 .is_some()
         );
         assert_eq!(lookups.out.len(), 3);
+    }
+
+    #[test]
+    fn silent_stun_servers_leave_room_for_names() {
+        let mut lookups = Lookups::default();
+        let mut begin = |sought| lookups.begin(Seeker::Plugin(0), "host.example", sought, 1);
+        let stun = Sought::Mapped {
+            port: 3_478,
+            local_port: 0,
+        };
+        for _ in 0..STUN_MAX {
+            assert!(begin(stun).is_some());
+        }
+        assert_eq!(begin(stun), None);
+        assert!(begin(Sought::Interface).is_some());
+        assert_eq!(begin(Sought::Host(Family::Any)), None);
     }
 
     #[test]

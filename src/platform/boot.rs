@@ -11,7 +11,6 @@ use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -24,6 +23,7 @@ use super::handlers::{self, HandlerTallies, Handlers};
 use super::heartbeats::Heartbeats;
 use super::host::{self, Trouble};
 use super::log::{DropCounts, LevelSwitch};
+use super::lookups::Busy;
 use super::supervisor::{State, Supervisor};
 use super::{
     Clocks, Executor, Files, Inbox, Links, Lookups, Mesh, Plain, Sender, addresses, bind, inbox,
@@ -158,7 +158,7 @@ impl Running {
         let anchor = clocks.anchor();
         let (reports, handlers) = handlers::start(&config.events)?;
         let certificate = certificate(&config.media)?;
-        let lookups_busy = Arc::<AtomicUsize>::default();
+        let lookups_busy = Arc::<Busy>::default();
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
         for (id, (sockets, inbox)) in (0..shards).zip(shards_io) {
