@@ -1,16 +1,17 @@
 """An event collector that writes down what it is told, one JSON object a line.
 
-    collector.py http|ws PORT FILE
+    collector.py http|ws PORT FILE [CERTIFICATE KEY]
 
 Over HTTP it takes POST requests of one object or a list of them, gzipped or not, and writes the
 `Authorization` header of each request to FILE.credentials; over WebSocket it takes messages of the
 sub-protocol `janus-event-handlers`. While there is a file FILE.refuse it keeps nothing: requests are
-answered 500, WebSockets are not opened.
+answered 500, WebSockets are not opened. With a certificate it speaks TLS.
 """
 
 import asyncio
 import json
 import pathlib
+import ssl
 import sys
 
 from aiohttp import web
@@ -37,7 +38,7 @@ class Book:
         self.path.with_name(self.path.name + ".credentials").write_text(header, encoding="utf-8")
 
 
-async def take_posts(port, book):
+async def take_posts(port, book, tls):
     async def take(request):
         text = await request.text()
         if book.is_refusing():
@@ -50,11 +51,11 @@ async def take_posts(port, book):
     app.router.add_post("/{path:.*}", take)
     runner = web.AppRunner(app)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", port).start()
+    await web.TCPSite(runner, "127.0.0.1", port, ssl_context=tls).start()
     await asyncio.Event().wait()
 
 
-async def take_messages(port, book):
+async def take_messages(port, book, tls):
     def admit(connection, _request):
         if book.is_refusing():
             return connection.respond(503, "not now\n")
@@ -66,15 +67,25 @@ async def take_messages(port, book):
 
     # pylint: disable-next=not-async-context-manager
     async with serve(
-        take, "127.0.0.1", port, subprotocols=[SUBPROTOCOL], process_request=admit, max_size=None
+        take,
+        "127.0.0.1",
+        port,
+        subprotocols=[SUBPROTOCOL],
+        process_request=admit,
+        max_size=None,
+        ssl=tls,
     ):
         await asyncio.Event().wait()
 
 
 def main():
-    way, port, path = sys.argv[1:4]
+    way, port, path, *pair = sys.argv[1:]
     take = {"http": take_posts, "ws": take_messages}[way]
-    asyncio.run(take(int(port), Book(path)))
+    tls = None
+    if pair:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(*pair)
+    asyncio.run(take(int(port), Book(path), tls))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 // What event handlers tell a collector of one aiortc call: node events.mjs [BINARY]
 //
-// Over HTTP (aiohttp) and over WebSocket (websockets), the collector is there, comes ten seconds
-// late, or answers that it cannot for a while. Whatever it does, it must hear the whole life of the
-// call, each report once and in order.
+// Over HTTP (aiohttp) and over WebSocket (websockets), with TLS or without, the collector is there,
+// comes ten seconds late, is restarted during the call, or answers that it cannot for a while.
+// Whatever it does, it must hear the whole life of the call, each report once and in order; only what
+// was on its way when a connection broke may come twice.
 
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeCertificate } from './lib/certificate.mjs';
+import { readMetrics, total } from './lib/metrics.mjs';
 import { Service, binaryUnderTest, freePort, here, scratchDir, startGateway } from './lib/process.mjs';
 import { Report, checked } from './lib/report.mjs';
 
@@ -34,15 +37,15 @@ function word({ type, event }) {
 
 /** A server that keeps what it is told, in a file; `reports` reads it. */
 class Collector {
-  constructor(python, way, port, dir) {
-    Object.assign(this, { python, way, port, dir, file: join(dir, `${way}.jsonl`), starts: 0 });
+  constructor(python, way, port, dir, pair = []) {
+    Object.assign(this, { python, way, port, dir, pair, file: join(dir, `${way}.jsonl`), starts: 0 });
   }
 
   start() {
     const script = join(here, 'collector.py');
     this.starts += 1;
     const name = `collector-${this.way}-${this.starts}`;
-    this.service = new Service(name, this.python, ['-B', script, this.way, String(this.port), this.file], { dir: this.dir });
+    this.service = new Service(name, this.python, ['-B', script, this.way, String(this.port), this.file, ...this.pair], { dir: this.dir });
     return this.service.listening(this.port);
   }
 
@@ -74,12 +77,15 @@ class Collector {
   }
 }
 
-function configFile(dir, ways, combined) {
+function configFile(dir, ways, { combined, ca, adminPort }) {
   const file = join(dir, 'bifrons.toml');
+  const s = ca ? 's' : '';
   const tables = ways.map(({ way, port }) => (way === 'http'
-    ? `[events.post]\nenabled = true\nbackend = "http://127.0.0.1:${port}/events"\nuser = "${USER}"\npassword = "${PASSWORD}"\ncompress = true\n`
-    : `[events.ws]\nenabled = true\nbackend = "ws://127.0.0.1:${port}/events"\n`));
-  writeFileSync(file, `[events]\nenabled = true\ncombine_media_stats = ${combined}\n\n${tables.join('\n')}`);
+    ? `[events.post]\nenabled = true\nbackend = "http${s}://127.0.0.1:${port}/events"\nuser = "${USER}"\npassword = "${PASSWORD}"\ncompress = true\n`
+    : `[events.ws]\nenabled = true\nbackend = "ws${s}://127.0.0.1:${port}/events"\n`));
+  const admin = `[admin]\nenabled = true\nbind = "127.0.0.1:${adminPort}"\n\n`;
+  const trust = ca ? `ca_pem = "${ca}"\n` : '';
+  writeFileSync(file, `${admin}[events]\nenabled = true\ncombine_media_stats = ${combined}\n${trust}\n${tables.join('\n')}`);
   return file;
 }
 
@@ -110,6 +116,15 @@ function problemsOf(reports, { combined }) {
   return problems;
 }
 
+/** The reports without those that came again. */
+function unrepeated(reports) {
+  const seen = new Set();
+  return reports.filter((report) => {
+    const text = JSON.stringify(report);
+    return !seen.has(text) && seen.add(text);
+  });
+}
+
 function statisticsProblems(reports, combined) {
   const statistics = reports.filter(({ type, subtype }) => type === 32 && subtype === 3);
   if (statistics.some(({ event }) => Array.isArray(event) !== combined)) return ['statistics have the wrong shape'];
@@ -126,11 +141,16 @@ function statisticsProblems(reports, combined) {
 }
 
 /** Makes a call while the collectors do as `around` says, and looks at what they were told. */
-async function scenario(python, name, ways, around, combined = false) {
+async function scenario(python, name, ways, around, { combined = false, tls = false, mayRepeat = false, isTold = true } = {}) {
   const dir = scratchDir(name.replaceAll(' ', '-'));
+  const { ca, cert, key } = tls ? makeCertificate(dir) : {};
+  const pair = tls ? [cert, key] : [];
   const collectors = [];
-  for (const way of ways) collectors.push(new Collector(python, way, await freePort(), dir));
-  const config = configFile(dir, collectors, combined);
+  for (const way of ways) collectors.push(new Collector(python, way, await freePort(), dir, pair));
+  const adminPort = await freePort();
+  // Whoever is not vouched for shows a certificate of an authority that nobody named.
+  const trusted = isTold ? ca : makeCertificate(scratchDir(`${name.replaceAll(' ', '-')}-other`)).ca;
+  const config = configFile(dir, collectors, { combined, ca: trusted, adminPort });
   let gateway;
   const call = async () => {
     const caller = new Service('call', python, ['-B', join(here, 'aiortc_echo.py'), gateway.base], { dir });
@@ -141,10 +161,16 @@ async function scenario(python, name, ways, around, combined = false) {
     gateway = await startGateway(binaryUnderTest(), { name: `gateway-${name.replaceAll(' ', '-')}`, more: ['--config', config] });
   };
   try {
-    const problems = await around({ collectors, begin, call });
+    const problems = await around({ collectors, begin, call, admin: `http://127.0.0.1:${adminPort}` });
     await gateway.stop();
     for (const collector of collectors) {
-      const found = problemsOf(await collector.allReports(), { combined });
+      if (!isTold) {
+        const { length } = collector.reports();
+        if (length > 0) problems.push(`${collector.way}: ${length} reports came`);
+        continue;
+      }
+      const all = await collector.allReports();
+      const found = problemsOf(mayRepeat ? unrepeated(all) : all, { combined });
       problems.push(...found.map((problem) => `${collector.way}: ${problem}`));
     }
     const credentials = collectors.find(({ way }) => way === 'http');
@@ -162,12 +188,56 @@ async function scenario(python, name, ways, around, combined = false) {
 
 const all = (collectors, act) => Promise.all(collectors.map(act));
 
+/** The collectors end and come back while the call goes on. */
+async function restarted({ collectors, begin, call }) {
+  await all(collectors, (each) => each.start());
+  await begin();
+  const calling = call();
+  const heard = async (collector, least) => {
+    for (let tries = 0; tries < 300 && collector.reports().length < least; tries += 1) await sleep(50);
+    return collector.reports().length;
+  };
+  const before = await all(collectors, (each) => heard(each, 10));
+  await all(collectors, (each) => each.stop());
+  await sleep(500);
+  await all(collectors, (each) => each.start());
+  const problems = await calling;
+  const after = await Promise.all(collectors.map((each, at) => heard(each, before[at] + 1)));
+  before.forEach((count, at) => {
+    if (count < 10) problems.push(`${collectors[at].way}: ${count} reports came before the restart`);
+    if (after[at] <= count) problems.push(`${collectors[at].way}: ${after[at]} reports, none after the restart`);
+  });
+  return problems;
+}
+
+/** A collector that nobody vouches for: handlers try, and tell it nothing. */
+async function stranger({ collectors, begin, call, admin }) {
+  await all(collectors, (each) => each.start());
+  await begin();
+  const problems = await call();
+  const samples = await readMetrics(admin);
+  const delivered = total(samples, 'bifrons_events_delivered_reports_total');
+  if (delivered !== 0) problems.push(`${delivered} reports count as delivered`);
+  for (const handler of ['post', 'ws']) {
+    const failed = samples[`bifrons_events_failed_deliveries_total{handler="${handler}"}`];
+    if (!(failed > 0)) problems.push(`${handler}: ${failed} failures are counted`);
+  }
+  return problems;
+}
+
 const SCENARIOS = {
   'a collector that is there': [async ({ collectors, begin, call }) => {
     await all(collectors, (each) => each.start());
     await begin();
     return call();
-  }, true],
+  }, { combined: true }],
+  'a collector that speaks TLS': [async ({ collectors, begin, call }) => {
+    await all(collectors, (each) => each.start());
+    await begin();
+    return call();
+  }, { tls: true }],
+  'a collector that is restarted during the call': [restarted, { mayRepeat: true }],
+  'a collector that speaks TLS and is restarted during the call': [restarted, { tls: true, mayRepeat: true }],
   'a collector that is away for ten seconds': [async ({ collectors, begin, call }) => {
     await all(collectors, (each) => each.start());
     await begin();
@@ -191,9 +261,14 @@ const SCENARIOS = {
 const report = new Report('events');
 const python = spawnSync(join(here, 'python.sh'), { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
 if (python.status === 0) {
-  // Side by side: they mostly wait.
-  await Promise.all(Object.entries(SCENARIOS).map(([name, [around, combined]]) => checked(report, `${name} hears of everything, in order`,
-    () => scenario(python.stdout.trim(), name, ['http', 'ws'], around, combined))));
+  const run = (name, around, options) => () => scenario(python.stdout.trim(), name, ['http', 'ws'], around, options);
+  const checks = Object.entries(SCENARIOS).map(([name, [around, options]]) => (
+    [`${name} hears of everything, in order`, run(name, around, options)]));
+  checks.push(['a collector that nobody vouches for hears nothing', run('a stranger', stranger, { tls: true, isTold: false })]);
+  // Some side by side: they mostly wait.
+  while (checks.length > 0) {
+    await Promise.all(checks.splice(0, 4).map(([name, body]) => checked(report, name, body)));
+  }
 } else {
   report.skip('collectors', 'aiohttp cannot be installed');
 }

@@ -66,8 +66,10 @@ else
 	finish conformance clock startup frames
 	start autobahn node autobahn.mjs "$binary"
 	start events node events.mjs "$binary"
+	finish autobahn events
 	start claims node claims.mjs "$binary"
-	finish autobahn events claims
+	start admin node admin.mjs "$binary"
+	finish claims admin
 	if [[ -x /usr/bin/chromium && -d node_modules/playwright-core && -d ../../examples/node_modules/janus-gateway ]]; then
 		start browser node browser.mjs "$binary"
 		finish browser
