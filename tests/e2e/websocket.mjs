@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import Janode from 'janode';
 import EchoTest from 'janode/plugins/echotest';
+import VideoRoom from 'janode/plugins/videoroom';
 import WebSocket from 'ws';
 import { serve } from '../../examples/serve.mjs';
 import { endCall, launch, openPage, startCall } from './lib/chromium.mjs';
@@ -68,6 +69,33 @@ async function janode() {
   await Promise.all(sessions.map((session) => session.destroy()));
   const info = await connection.getInfo();
   if (info.name !== 'Janus WebRTC Server') problems.push(`the server calls itself ${info.name}`);
+  await connection.close();
+  return problems;
+}
+
+/** Rooms made by two sessions, so by handles on either shard, are listed by both. */
+async function janodeRooms() {
+  const connection = await Janode.connect({ address: { url: gateway.ws }, is_admin: false });
+  const sessions = [await connection.create(), await connection.create()];
+  const handles = await Promise.all(sessions.map((session) => session.attach(VideoRoom)));
+  const problems = [];
+  const rooms = [7101, 7102, 7103, 7104];
+  for (const [at, room] of rooms.entries()) {
+    const made = await handles[at % 2].create({ room, description: `room ${room}`, max_publishers: 3, secret: 'adminpwd' });
+    problems.push(...unless(room, made.room));
+  }
+  for (const handle of handles) {
+    const { list } = await handle.list();
+    for (const room of rooms) {
+      const { description, max_publishers } = list.find((each) => each.room === room) ?? {};
+      problems.push(...unless(`room ${room}, 3`, `${description}, ${max_publishers}`));
+    }
+  }
+  const joined = await handles[0].joinPublisher({ room: 7102, display: 'somebody' });
+  const { participants } = await handles[1].listParticipants({ room: 7102 });
+  problems.push(...unless('somebody', participants.find(({ feed }) => feed === joined.feed)?.display));
+  for (const [at, room] of rooms.entries()) await handles[(at + 1) % 2].destroy({ room, secret: 'adminpwd' });
+  for (const room of rooms) problems.push(...unless(false, (await handles[0].exists({ room })).exists));
   await connection.close();
   return problems;
 }
@@ -181,6 +209,7 @@ async function drained() {
 }
 
 await checked(report, 'Janode: ten sessions on one connection', janode);
+await checked(report, 'Janode: rooms are made, listed, joined and destroyed', janodeRooms);
 await checked(report, 'janus.js: a call with audio, video and data', () => call(gateway.ws));
 if (isJanus(binary)) report.skip('janus.js: a call over TLS', 'the configuration is that of bifrons');
 else await checked(report, 'janus.js: a call over TLS', secureCall);
