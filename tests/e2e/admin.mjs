@@ -3,7 +3,7 @@
 // Janode's admin client over WebSocket, with and without TLS, next to its client of the Janus API; and
 // what can be changed while the gateway runs, seen where it takes effect: in the log, at collectors.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -35,6 +35,7 @@ async function collector() {
 }
 
 const dir = scratchDir('admin');
+mkdirSync(join(dir, 'captures'));
 const [wsPort, wssPort] = [await freePort(), await freePort()];
 const { ca, cert, key } = makeCertificate(dir);
 const [first, second] = [await collector(), await collector()];
@@ -44,6 +45,7 @@ writeFileSync(config, `
 enabled = true
 bind = "127.0.0.1:${await freePort()}"
 secret = "${SECRET}"
+capture_folder = "${dir}/captures"
 
 [ws]
 admin_bind = "127.0.0.1:${wsPort}"
@@ -131,6 +133,26 @@ async function secret() {
   return problems;
 }
 
+/** A file of a capture is there from the first reply on, and whole with the second. */
+async function captured() {
+  const session = await client.create();
+  const handle = await session.attach(EchoTest);
+  const sdp = readFileSync(join(root, 'tests/fixtures/sdp/offers/plain-audio.sdp'), 'utf8');
+  await handle.start({ audio: true, video: false, jsep: { type: 'offer', sdp } });
+  const [folder, name] = [join(dir, 'captures'), 'call.pcapng'];
+  const problems = unless('stop before start', true, /not started/.test(await refusal(operator.stopPcap(session.id, handle.id))));
+  const begun = await operator.startPcap(session.id, handle.id, folder, name);
+  problems.push(...unless('start', 'success', begun.janus));
+  // The block that every pcapng file begins with.
+  problems.push(...unless('file', '0a0d0d0a', readFileSync(join(folder, name)).subarray(0, 4).toString('hex')));
+  problems.push(...unless('a second one', true, /already started/.test(await refusal(operator.startPcap(session.id, handle.id, folder, 'other')))));
+  problems.push(...unless('info', true, (await operator.handleInfo(session.id, handle.id)).info['dump-to-pcap']));
+  problems.push(...unless('stop', 'success', (await operator.stopPcap(session.id, handle.id)).janus));
+  problems.push(...unless('elsewhere', true, await refusal(operator.startPcap(session.id, handle.id, '/tmp', 'x')) !== null));
+  await session.destroy();
+  return problems;
+}
+
 const query = async (verb, name, request) => (await operator.sendRequest({
   janus: verb, [verb === 'query_transport' ? 'transport' : 'handler']: name, request,
 })).response;
@@ -183,6 +205,7 @@ async function tweaked() {
 
 await checked(report, 'Janode lists sessions, handles and what is known of them', () => lists(operator));
 await checked(report, 'Janode does so over TLS', secure);
+await checked(report, 'Janode captures the packets of a handle', captured);
 await checked(report, 'without the secret there is info, and nothing else', secret);
 await checked(report, 'sockets are counted over both shards', counted);
 await checked(report, 'what is logged of sockets is switched on and off', logged);

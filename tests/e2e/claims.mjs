@@ -55,6 +55,7 @@ const random = (below) => {
   return Math.floor((state / 2 ** 32) * below);
 };
 
+const extra = { events: 0 };
 const problems = [];
 const sessions = [];
 const byId = new Map();
@@ -223,6 +224,50 @@ async function brokenAndReclaimed() {
   return [...found, ...await settled()];
 }
 
+/**
+ * One more socket owns a session and reads nothing: it is closed with 1013, and whoever claims the
+ * session gets what it did not read, from there on.
+ */
+async function slowReader() {
+  const [stuck, other] = await Promise.all(['stuck', 'other'].map(async (name) => {
+    const heard = [];
+    const socket = await JanusSocket.open(gateway.ws, { name, onEvent: (message) => heard.push(message) });
+    return Object.assign(socket, { heard });
+  }));
+  const id = (await stuck.ask({ janus: 'create' })).data.id;
+  const handle = (await stuck.ask({ janus: 'attach', session_id: id, plugin: 'janus.plugin.echotest' })).data.id;
+  const slow = async () => total(await readMetrics(admin), 'bifrons_ws_sockets_closed_total{reason="slow"}');
+  stuck.ws.pause();
+  let sent = 0;
+  const until = performance.now() + PATIENCE;
+  // Until no buffer of the kernel has room for more; an event repeats its transaction.
+  while (await slow() === 0 && performance.now() < until) {
+    await Promise.all(Array.from({ length: 50 }, () => {
+      sent += 1;
+      const transaction = `${String(sent).padStart(6, '0')}${'x'.repeat(1000)}`;
+      return other.ask({ janus: 'message', session_id: id, handle_id: handle, body: { audio: true }, transaction });
+    }));
+  }
+  stuck.ws.resume();
+  const code = await stuck.ended;
+  await other.ask({ janus: 'claim', session_id: id });
+  const numbers = (socket) => socket.heard.filter(({ janus }) => janus === 'event').map(({ transaction }) => Number(transaction.slice(0, 6)));
+  while (numbers(other).at(-1) !== sent && performance.now() < until) await sleep(20);
+  const [first, rest] = [numbers(stuck), numbers(other)];
+  const found = [];
+  if (code !== 1013) found.push(`closed with ${code}`);
+  for (const run of [first, rest]) {
+    if (run.some((number, at) => at > 0 && number !== run[at - 1] + 1)) found.push(`out of order: ${run.slice(0, 20)}`);
+  }
+  if (first[0] !== 1 || rest.at(-1) !== sent) found.push(`${first[0]} to ${first.at(-1)}, then ${rest[0]} to ${rest.at(-1)} of ${sent}`);
+  if (!(rest[0] <= first.at(-1) + 1)) found.push(`${first.at(-1)} events were read, and ${rest[0]} came next`);
+  extra.events = sent;
+  await other.ask({ janus: 'destroy', session_id: id });
+  await other.close();
+  report.note(`${sent} events, ${first.length} of them read by the slow one, ${first.length + rest.length - sent} by both`);
+  return found;
+}
+
 /** Half is destroyed while the others get events; then the sockets of the others end. */
 async function ended() {
   configure(0);
@@ -255,25 +300,25 @@ async function balanced() {
     samples = await readMetrics(admin);
   } while (gauges.some((name) => total(samples, `bifrons_${name}`) > 0) && performance.now() < until);
   const sum = (name) => total(samples, `bifrons_${name}`);
-  const events = sessions.reduce((count, { sent }) => count + sent, 0);
+  const events = extra.events + sessions.reduce((count, { sent }) => count + sent, 0);
   const { doubled } = gaps();
   const expected = {
     ...Object.fromEntries(gauges.map((name) => [name, 0])),
     http_connections_open: 1, // the one that asks
-    gateway_sessions_created_total: SESSIONS,
-    'gateway_sessions_destroyed_total{reason="destroyed"}': SESSIONS / 2,
+    gateway_sessions_created_total: SESSIONS + 1, // the slow reader's
+    'gateway_sessions_destroyed_total{reason="destroyed"}': SESSIONS / 2 + 1,
     'gateway_sessions_destroyed_total{reason="transport_gone"}': SESSIONS / 2,
-    gateway_sessions_destroyed_total: SESSIONS,
-    gateway_sessions_claimed_total: sessions.reduce((count, { tenancies }) => count + tenancies.length - 1, 0),
-    gateway_handles_attached_total: SESSIONS,
-    gateway_handles_detached_total: SESSIONS,
+    gateway_sessions_destroyed_total: SESSIONS + 1,
+    gateway_sessions_claimed_total: 1 + sessions.reduce((count, { tenancies }) => count + tenancies.length - 1, 0),
+    gateway_handles_attached_total: SESSIONS + 1,
+    gateway_handles_detached_total: SESSIONS + 1,
     gateway_events_pushed_total: events,
     gateway_events_delivered_total: events,
     gateway_events_dropped_total: 0,
-    ws_sockets_opened_total: SOCKETS + DRIVERS,
-    ws_sockets_closed_total: SOCKETS + DRIVERS,
+    ws_sockets_opened_total: SOCKETS + DRIVERS + 2,
+    ws_sockets_closed_total: SOCKETS + DRIVERS + 2,
     mesh_refused_messages_total: 0,
-    'ws_sockets_closed_total{reason="slow"}': 0,
+    'ws_sockets_closed_total{reason="slow"}': 1,
   };
   const found = Object.entries(expected)
     .filter(([name, value]) => sum(name) !== value)
@@ -290,6 +335,7 @@ const steps = [
   ['sessions are claimed from socket to socket while events flow', claimedUnderWay],
   ['sockets end while events flow, others claim their sessions', lostUnderWay],
   ['events of sessions that nobody owns wait for whoever claims them', brokenAndReclaimed],
+  ['a socket that is not read is closed, and its session is whole', slowReader],
   ['half is destroyed under load, half ends with its sockets', ended],
   ['nothing is left, and every counter balances', balanced],
 ];
