@@ -3,6 +3,7 @@
 //! Invariant: a text that is accepted has no integer beyond 64 bits, no NUL character, and no
 //! more levels than asked for, so that whoever reads the value need not check again.
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::error::ApiError;
@@ -152,7 +153,7 @@ fn fault(text: &[u8], at: usize, detail: &str) -> JsonError {
 }
 
 /// The layout of JSON text, as the `json` option of Janus' transports names it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Form {
     /// No blanks.
     #[default]

@@ -4,10 +4,12 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 /// Bounds of one process, or where a field says so of one connection, session or handle.
 ///
 /// The defaults are in [`Limits::default`]. A configuration may change them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Request line of an HTTP request, bytes. Beyond it: 414.
     pub request_line_bytes: usize,

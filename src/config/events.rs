@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::value::{Backend, Secret};
 
 /// What a report is about. The bits are those of Janus.
@@ -59,7 +61,7 @@ impl ReportKind {
 }
 
 /// A set of kinds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportMask(u16);
 
 impl ReportMask {
@@ -96,7 +98,7 @@ impl ReportMask {
 }
 
 /// Reports for event handlers.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventsConfig {
     /// Reports are made at all.
     pub enabled: bool,
@@ -111,7 +113,7 @@ pub struct EventsConfig {
 }
 
 /// The handler that posts reports to an HTTP server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PostConfig {
     pub enabled: bool,
     /// Which kinds it posts.
@@ -129,7 +131,7 @@ pub struct PostConfig {
 }
 
 /// The handler that sends reports to a WebSocket server.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SocketConfig {
     pub enabled: bool,
     /// Which kinds it sends.

@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::json::Form;
 use crate::base::limits::Limits;
 
@@ -11,7 +13,7 @@ use super::events::EventsConfig;
 use super::value::{HostPattern, Prefix, Secret};
 
 /// Everything that can be configured. Made once, checked, then shared by all shards.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub general: GeneralConfig,
     pub log: LogConfig,
@@ -21,6 +23,7 @@ pub struct Config {
     pub media: MediaConfig,
     pub event_stream: EventStreamConfig,
     pub events: EventsConfig,
+    pub journal: JournalConfig,
     pub limits: Limits,
     pub echotest: EchoTestConfig,
     pub videoroom: VideoRoomConfig,
@@ -35,7 +38,7 @@ pub struct Config {
 }
 
 /// The Janus API itself.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GeneralConfig {
     /// `server-name` of `info` and `emitter` of events.
     pub server_name: String,
@@ -57,7 +60,7 @@ pub struct GeneralConfig {
 }
 
 /// Which tokens a request needs.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub enum TokenAuth {
     #[default]
     Off,
@@ -68,7 +71,7 @@ pub enum TokenAuth {
 }
 
 /// Where log lines go, and which.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogConfig {
     pub level: LogLevel,
     pub format: LogFormat,
@@ -77,7 +80,7 @@ pub struct LogConfig {
 }
 
 /// Severity from which on lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum LogLevel {
     Off,
     Error,
@@ -89,7 +92,7 @@ pub enum LogLevel {
 }
 
 /// What shards run on. Both use io_uring, and serve the same.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Runtime {
     /// The executor of the crate of that name.
     Glommio,
@@ -99,7 +102,7 @@ pub enum Runtime {
 }
 
 /// Form of a log line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LogFormat {
     Json,
     #[default]
@@ -107,7 +110,7 @@ pub enum LogFormat {
 }
 
 /// What listeners with TLS show to their clients.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TlsConfig {
     /// PEM file of the certificate, with those that lead from it to one that clients know.
     pub cert: Option<PathBuf>,
@@ -118,14 +121,14 @@ pub struct TlsConfig {
 }
 
 /// A certificate and its key.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Pem {
     pub chain: String,
     pub key: Secret,
 }
 
 /// The REST API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpConfig {
     pub enabled: bool,
     /// Addresses to listen on with TLS; empty is nowhere.
@@ -153,7 +156,7 @@ pub struct HttpConfig {
 }
 
 /// The Admin API, with metrics and health, on listeners of its own.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdminConfig {
     pub enabled: bool,
     /// Addresses to listen on with TLS; empty is nowhere.
@@ -175,7 +178,7 @@ pub struct AdminConfig {
 }
 
 /// The WebSocket API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WsConfig {
     pub enabled: bool,
     /// Addresses to listen on with TLS; empty is nowhere.
@@ -205,7 +208,7 @@ pub struct WsConfig {
 }
 
 /// What is logged of WebSockets, at level `info`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SocketLog {
     /// Nothing.
     Nothing,
@@ -235,7 +238,7 @@ impl SocketLog {
 }
 
 /// PeerConnections: addresses, ICE, DTLS and feedback.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MediaConfig {
     /// Addresses to gather; empty is those of the host, as the two ICE lists allow.
     pub ips: Vec<IpAddr>,
@@ -279,7 +282,7 @@ pub struct MediaConfig {
 }
 
 /// Server-sent events on the session URL.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EventStreamConfig {
     /// A stream ends after this, completely; the client resumes with `Last-Event-ID`.
     pub max_age: Duration,
@@ -287,15 +290,28 @@ pub struct EventStreamConfig {
     pub heartbeat: Duration,
 }
 
+/// What is kept of what happens to the shards, to be replayed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JournalConfig {
+    /// Where journals are written; `None` keeps none.
+    pub folder: Option<PathBuf>,
+    /// Bytes of one journal, after which it ends.
+    pub size: u64,
+    /// Journals that stay in the folder, this run's included.
+    pub files: usize,
+    /// Datagrams are kept whole, not as their heads alone.
+    pub media: bool,
+}
+
 /// The EchoTest plugin.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EchoTestConfig {
     /// Event handlers hear of what happens in the plugin.
     pub events: bool,
 }
 
 /// The VideoRoom plugin.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct VideoRoomConfig {
     /// Needed to create rooms and to see private ones; `None` is for everybody.
     pub admin_key: Option<Secret>,
@@ -315,7 +331,7 @@ pub struct VideoRoomConfig {
 }
 
 /// A room that is configured; the plugin knows what its settings mean.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RoomConfig {
     /// Its id.
     pub id: String,
@@ -334,6 +350,7 @@ impl Default for Config {
             media: MediaConfig::default(),
             event_stream: EventStreamConfig::default(),
             events: EventsConfig::default(),
+            journal: JournalConfig::default(),
             limits: Limits::default(),
             echotest: EchoTestConfig::default(),
             videoroom: VideoRoomConfig::default(),
@@ -464,6 +481,17 @@ impl Default for EventStreamConfig {
         Self {
             max_age: Duration::from_secs(3600),
             heartbeat: Duration::from_secs(15),
+        }
+    }
+}
+
+impl Default for JournalConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            size: 256 << 20,
+            files: 4,
+            media: false,
         }
     }
 }

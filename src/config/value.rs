@@ -4,19 +4,26 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
+
 /// A text that is never shown: not in logs, not in a `{:?}` of the configuration.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret {
+    /// Under a name of its own, so that whoever writes a configuration down finds every secret.
+    #[serde(rename = "$secret")]
+    text: String,
+}
 
 impl Secret {
     /// Wraps a text that must not be shown.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        let text = text.into();
+        Self { text }
     }
 
     /// Returns the text, for comparing it or keying a signature with it.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
@@ -30,7 +37,8 @@ impl fmt::Debug for Secret {
 ///
 /// Janus compares text and not networks, so `10.1` also admits `10.100.0.1`. A pattern that ends
 /// with a dot or a colon, or that is a whole address, says what it means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Prefix {
     text: String,
     network: Option<Network>,
@@ -78,6 +86,20 @@ impl FromStr for Prefix {
     }
 }
 
+impl TryFrom<String> for Prefix {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse().map_err(|()| "this is no network")
+    }
+}
+
+impl From<Prefix> for String {
+    fn from(prefix: Prefix) -> Self {
+        prefix.text
+    }
+}
+
 impl Network {
     fn parse(first: &str, size: &str) -> Option<Self> {
         let first: IpAddr = first.parse().ok()?;
@@ -103,7 +125,7 @@ fn bits_of(address: IpAddr) -> u128 {
 
 /// An entry of `ice_enforce_list` or `ice_ignore_list`: the beginning of an interface's name or of
 /// an address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostPattern(String);
 
 impl HostPattern {
@@ -134,7 +156,7 @@ impl HostPattern {
 }
 
 /// How a server is spoken to, by the scheme of its URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scheme {
     Http,
     Https,
@@ -166,7 +188,7 @@ impl Scheme {
 }
 
 /// The server that reports are sent to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Backend {
     /// How it is spoken to.
     pub scheme: Scheme,

@@ -1,5 +1,6 @@
 //! Keys of what Janus does not have.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::{DAY, Key, SECOND, set};
@@ -21,6 +22,17 @@ pub(super) const KEYS: &[Key] = &[
         d.config.limits.stream_replay_count = s.number(1..=65_536)?;
         Ok(())
     }),
+    set("", "journal.folder", field!(path journal.folder)),
+    set("", "journal.size", |d, s| {
+        const MIB: u64 = 1 << 20;
+        d.config.journal.size = s.number(1..=1_048_576)? * MIB;
+        Ok(())
+    }),
+    set("", "journal.files", |d, s| {
+        d.config.journal.files = s.number(1..=1_000)?;
+        Ok(())
+    }),
+    set("", "journal.media", field!(flag journal.media)),
     set("", "runtime", |d, s| {
         d.config.runtime = s.word(&[("uring", Runtime::Uring), ("glommio", Runtime::Glommio)])?;
         Ok(())
