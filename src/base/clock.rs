@@ -140,6 +140,11 @@ impl Boottime {
         Self(nanos)
     }
 
+    /// Nanoseconds since the clock's origin, for traces.
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
     /// Time elapsed since `earlier`; zero if `earlier` is later.
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
@@ -277,6 +282,11 @@ impl Anchor {
     /// Declares that `instant` and `monotonic` name the same moment.
     pub const fn new(instant: Instant, monotonic: Monotonic) -> Self {
         Self { instant, monotonic }
+    }
+
+    /// Where on the monotonic clock it was made.
+    pub const fn origin(&self) -> Monotonic {
+        self.monotonic
     }
 
     /// The library's name for `at`. Moments before the anchor collapse onto it.

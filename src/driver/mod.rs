@@ -6,6 +6,7 @@
 mod alarm;
 mod buggify;
 mod core;
+pub mod journal;
 mod mesh;
 #[cfg(test)]
 mod mock;

@@ -65,6 +65,23 @@ impl Certificate {
         Ok(Self { cert, provider })
     }
 
+    /// The certificate itself, without its key.
+    pub fn der(&self) -> &[u8] {
+        &self.cert.certificate
+    }
+
+    /// One that looks like the certificate `der` from outside, with the key of another: for
+    /// replays, in which no handshake is made.
+    ///
+    /// # Panics
+    ///
+    /// If the crypto library cannot make one.
+    pub fn stand_in(der: Vec<u8>) -> Self {
+        let mut stand_in = Self::generate();
+        stand_in.cert.certificate = der;
+        stand_in
+    }
+
     /// The SHA-256 of the certificate.
     pub fn fingerprint(&self) -> Fingerprint {
         Fingerprint {

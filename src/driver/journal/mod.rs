@@ -1,0 +1,487 @@
+//! A journal of what happens to a shard, from which the run can be replayed elsewhere.
+//!
+//! [`Recorder`] stands between the driver and the core. It writes down all that the core is told
+//! and asked, in order, and a hash of all that the core gives out. Whoever makes the core anew
+//! from the journal's start and tells it the same must get the same hash after each turn.
+//!
+//! Messages between shards are not written down: of each it says which shard sent it. All shards
+//! of a process are replayed together, and their messages are made again.
+//!
+//! Secrets are masked before they are written, see `mask`: the replay runs with a configuration
+//! whose secrets are masked in the same way. Where outputs show secrets the hash passes them over.
+//!
+//! Invariant: what is in a journal can be replayed from its beginning. When something cannot be
+//! written any more, nothing that follows is.
+
+mod block;
+mod bytes;
+mod entry;
+mod frames;
+mod hash;
+mod mask;
+mod secrets;
+mod start;
+
+use std::time::Duration;
+
+use crate::base::clock::{Monotonic, Now};
+use crate::base::id::ConnId;
+use crate::base::slab::SlabKey as _;
+use crate::driver::core::Core;
+use crate::driver::pump::Counters;
+use crate::media::SocketAct;
+use crate::shard::mesh::MeshMsg;
+use crate::shard::{Control, Input, Outbox, TcpAction};
+
+use frames::Frames;
+use secrets::{Blank, Place};
+
+pub use block::{Block, Blocks, Damage, Kind, MAGIC, PROCESS, head};
+pub use bytes::Broken;
+pub use entry::{Coder, End, Entry, Reading};
+pub use hash::OutputHash;
+pub use mask::Mask;
+pub use start::{ProcessStart, ShardStart};
+
+/// Bytes after which a block is handed over.
+const BLOCK_BYTES: usize = 48 * 1024;
+
+/// A block is handed over after this much time: so much is lost when the process is killed.
+const BLOCK_AGE: Duration = Duration::from_millis(100);
+
+/// Where blocks go.
+pub trait Sink: 'static {
+    /// Takes a block of a shard, without waiting.
+    fn put(&mut self, kind: Kind, content: Vec<u8>) -> Taken;
+
+    /// Whether blocks are wanted at once, because the process is about to end.
+    fn is_urgent(&self) -> bool;
+
+    /// Whether the thread is unwinding.
+    fn is_panicking(&self) -> bool;
+}
+
+/// What became of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is lost, and so is all that would have followed.
+    No,
+    /// It will be in the journal.
+    Yes,
+}
+
+/// How a shard is recorded.
+#[derive(Debug)]
+pub struct Recording<S> {
+    /// Where its blocks go.
+    pub sink: S,
+    /// What it began with.
+    pub start: ShardStart,
+    /// Datagrams are written down whole.
+    pub media: bool,
+    /// Masks secrets; the same for all shards.
+    pub mask: Mask,
+}
+
+/// A core whose life is written down.
+#[derive(Debug)]
+pub struct Recorder<C, S: Sink> {
+    core: C,
+    tape: Option<Tape<S>>,
+}
+
+impl<C: Core, S: Sink> Recorder<C, S> {
+    /// Records `core` from its beginning.
+    pub fn new(core: C, mut recording: Recording<S>) -> Self {
+        let start = serde_json::to_vec(&recording.start).expect("it is plain data");
+        let taken = recording.sink.put(Kind::Start, start);
+        let tape = (taken == Taken::Yes).then(|| Tape::new(recording));
+        Self { core, tape }
+    }
+}
+
+impl<C: Core, S: Sink> Core for Recorder<C, S> {
+    fn handle(&mut self, now: Now, input: Input<'_>, out: &mut Outbox) {
+        let Some(tape) = &mut self.tape else {
+            return self.core.handle(now, input, out);
+        };
+        if let Input::Wrote { conn, count } = input {
+            let taken = self.core.pending(conn).get(..count).unwrap_or_default();
+            tape.outputs.taken(conn, taken);
+        }
+        tape.note(now, &input);
+        let before = Lengths::of(out);
+        self.core.handle(now, input, out);
+        tape.outputs.given(out, before);
+    }
+
+    fn flush(&mut self, now: Now, out: &mut Outbox) {
+        let Some(tape) = &mut self.tape else {
+            return self.core.flush(now, out);
+        };
+        tape.note_time(now);
+        tape.write(&Entry::Flush);
+        let before = Lengths::of(out);
+        self.core.flush(now, out);
+        tape.outputs.given(out, before);
+    }
+
+    fn pending(&self, conn: ConnId) -> &[u8] {
+        self.core.pending(conn)
+    }
+
+    fn deadline(&self) -> Option<Monotonic> {
+        self.core.deadline()
+    }
+
+    fn is_drained(&self) -> bool {
+        self.core.is_drained()
+    }
+
+    fn report(&mut self, counters: &Counters) {
+        self.core.report(counters);
+        if let Some(tape) = &mut self.tape
+            && tape.end_turn(counters) == Taken::No
+        {
+            self.tape = None;
+        }
+    }
+}
+
+impl<C, S: Sink> Drop for Recorder<C, S> {
+    fn drop(&mut self) {
+        if let Some(tape) = &mut self.tape {
+            tape.end();
+        }
+    }
+}
+
+/// What is written of one shard.
+#[derive(Debug)]
+struct Tape<S> {
+    sink: S,
+    mask: Mask,
+    media: bool,
+    coder: Coder,
+    block: Vec<u8>,
+    now: Option<Now>,
+    handed_over: Option<Monotonic>,
+    /// Streams of clients, by the slots of their connections.
+    streams: Vec<Stream>,
+    outputs: Outputs,
+}
+
+/// Where a client's stream is.
+#[derive(Clone, Debug, Default)]
+struct Stream {
+    place: Place,
+    frames: Option<Frames>,
+}
+
+impl<S: Sink> Tape<S> {
+    fn new(recording: Recording<S>) -> Self {
+        let Recording {
+            sink, mask, media, ..
+        } = recording;
+        Self {
+            sink,
+            mask,
+            media,
+            coder: Coder::default(),
+            block: Vec::new(),
+            now: None,
+            handed_over: None,
+            streams: Vec::new(),
+            outputs: Outputs::new(media),
+        }
+    }
+
+    fn write(&mut self, entry: &Entry<'_>) {
+        self.coder.encode(entry, &mut self.block);
+    }
+
+    /// Writes down the clocks, where they are new.
+    fn note_time(&mut self, now: Now) {
+        let is_known = self.now.is_some_and(|known| {
+            (known.monotonic, known.boottime, known.realtime)
+                == (now.monotonic, now.boottime, now.realtime)
+        });
+        if !is_known {
+            self.now = Some(now);
+            self.write(&Entry::Now(now.into()));
+        }
+    }
+
+    fn note(&mut self, now: Now, input: &Input<'_>) {
+        self.note_time(now);
+        match *input {
+            Input::Control(ref control) => self.note_control(control),
+            Input::Datagram { sock, from, bytes } => {
+                let whole = self.media.then_some(bytes);
+                self.write(&Entry::Datagram {
+                    sock,
+                    from,
+                    size: bytes.len(),
+                    bytes: whole,
+                });
+            }
+            Input::LookedUp { id, address } => self.write(&Entry::LookedUp { id, address }),
+            Input::Mesh { from, ref message } => {
+                if self.media || !is_media(message) {
+                    self.write(&Entry::Mesh { from });
+                }
+            }
+            Input::SocketOpened { sock, bound } => {
+                self.write(&Entry::SocketOpened { sock, bound });
+            }
+            Input::TcpBytes { conn, bytes } => {
+                self.write(&Entry::Bytes { conn, bytes });
+                let from = self.block.len() - bytes.len();
+                self.hide_secrets(conn, from);
+            }
+            Input::TcpClosed { conn } => self.write(&Entry::Closed { conn }),
+            Input::TcpEof { conn } => self.write(&Entry::Eof { conn }),
+            Input::TcpOpened {
+                conn,
+                listener,
+                peer,
+            } => {
+                let slot = conn.slot() as usize;
+                if slot >= self.streams.len() {
+                    self.streams.resize_with(slot + 1, Stream::default);
+                }
+                self.streams[slot] = Stream::default();
+                self.outputs.opened(conn);
+                self.write(&Entry::Opened {
+                    conn,
+                    listener,
+                    peer,
+                });
+            }
+            Input::Tick => self.write(&Entry::Tick),
+            Input::Written { id, written } => self.write(&Entry::Written { id, written }),
+            Input::Wrote { conn, count } => self.write(&Entry::Wrote { conn, count }),
+        }
+    }
+
+    fn note_control(&mut self, control: &Control) {
+        match control {
+            Control::Configure(config) => {
+                let config = start::written(config, &mut self.mask).to_string();
+                self.write(&Entry::Configure { config: &config });
+            }
+            Control::Drain => self.write(&Entry::Drain),
+            Control::Signal(number) => self.write(&Entry::Signal(*number)),
+            Control::Silent(shards) => self.write(&Entry::Silent(shards.clone())),
+            Control::Stop => self.write(&Entry::Stop),
+        }
+    }
+
+    /// Masks the secrets of what a client sent, at the end of the block.
+    fn hide_secrets(&mut self, conn: ConnId, mut from: usize) {
+        let Some(stream) = self.streams.get_mut(conn.slot() as usize) else {
+            return;
+        };
+        while from < self.block.len() {
+            let bytes = &mut self.block[from..];
+            let next = match &mut stream.frames {
+                Some(frames) => {
+                    let next = frames.treat(bytes, &mut stream.place, &mut self.mask);
+                    if next.is_some() {
+                        stream.frames = None;
+                    }
+                    next
+                }
+                None => {
+                    let next = stream.place.treat(bytes, &mut self.mask);
+                    if next.is_some() {
+                        stream.frames = Some(Frames::default());
+                    }
+                    next
+                }
+            };
+            let Some(count) = next else { return };
+            from += count;
+        }
+    }
+
+    fn end_turn(&mut self, counters: &Counters) -> Taken {
+        let (counters, hash) = (*counters, self.outputs.hash.short());
+        self.write(&Entry::Turn { counters, hash });
+        let now = self.now.map(|now| now.monotonic);
+        let is_old = match (now, self.handed_over) {
+            (Some(now), Some(before)) => now.saturating_since(before) >= BLOCK_AGE,
+            _ => true,
+        };
+        if self.block.len() < BLOCK_BYTES && !is_old && !self.sink.is_urgent() {
+            return Taken::Yes;
+        }
+        self.handed_over = now;
+        self.hand_over()
+    }
+
+    fn hand_over(&mut self) -> Taken {
+        let room = Vec::with_capacity(self.block.len().min(2 * BLOCK_BYTES));
+        let block = std::mem::replace(&mut self.block, room);
+        self.sink.put(Kind::Entries, block)
+    }
+
+    fn end(&mut self) {
+        let how = match self.sink.is_panicking() {
+            true => End::Panicked,
+            false => End::InOrder,
+        };
+        let hash = self.outputs.hash.value();
+        self.write(&Entry::End { how, hash });
+        // Whether it was taken matters to nobody any more.
+        let _ = self.hand_over();
+    }
+}
+
+/// What media tells its like is replayed with media only.
+pub const fn is_media(message: &MeshMsg) -> bool {
+    matches!(message, MeshMsg::Media(_))
+}
+
+/// How much was in each lane of an outbox.
+#[derive(Clone, Copy, Debug)]
+pub struct Lengths {
+    sockets: usize,
+    datagrams: usize,
+    tcp: usize,
+    mesh: usize,
+    reports: usize,
+    lookups: usize,
+    writes: usize,
+}
+
+impl Lengths {
+    /// How much is in it.
+    pub const fn of(out: &Outbox) -> Self {
+        Self {
+            sockets: out.sockets.len(),
+            datagrams: out.datagrams.len(),
+            tcp: out.tcp.len(),
+            mesh: out.mesh.len(),
+            reports: out.reports.len(),
+            lookups: out.lookups.len(),
+            writes: out.writes.len(),
+        }
+    }
+}
+
+/// The hash of all that a shard gives out. Secrets are passed over.
+#[derive(Debug)]
+pub struct Outputs {
+    hash: OutputHash,
+    media: bool,
+    streams: Vec<Place>,
+    scratch: Vec<u8>,
+}
+
+impl Outputs {
+    /// Nothing was given out. Media counts if it is replayed.
+    pub fn new(media: bool) -> Self {
+        Self {
+            hash: OutputHash::default(),
+            media,
+            streams: Vec::new(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The hash so far.
+    pub const fn hash(&self) -> OutputHash {
+        self.hash
+    }
+
+    /// A connection begins.
+    pub fn opened(&mut self, conn: ConnId) {
+        let slot = conn.slot() as usize;
+        if slot >= self.streams.len() {
+            self.streams.resize_with(slot + 1, Place::default);
+        }
+        self.streams[slot] = Place::default();
+    }
+
+    /// The kernel took this of a connection's output.
+    pub fn taken(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.hash.number(conn.0);
+        match self.streams.get_mut(conn.slot() as usize) {
+            Some(place) => text(&mut self.hash, place, &mut self.scratch, bytes),
+            None => self.hash.bytes(bytes),
+        }
+    }
+
+    /// The core put this behind what was in the outbox.
+    pub fn given(&mut self, out: &Outbox, before: Lengths) {
+        for (conn, action) in &out.tcp[before.tcp..] {
+            self.hash.number(conn.0);
+            self.hash.number(number_of(*action));
+        }
+        for (to, message) in &out.mesh[before.mesh..] {
+            if self.media || !is_media(message) {
+                self.hash.number(0x100 | u64::from(to.0));
+            }
+        }
+        for report in &out.reports[before.reports..] {
+            let bytes = report.text.as_bytes();
+            text(
+                &mut self.hash,
+                &mut Place::default(),
+                &mut self.scratch,
+                bytes,
+            );
+        }
+        for lookup in &out.lookups[before.lookups..] {
+            self.hash.number(lookup.id.0);
+            self.hash.bytes(lookup.name.as_bytes());
+        }
+        for write in &out.writes[before.writes..] {
+            self.hash.number(write.id.0);
+            self.hash.bytes(write.path.as_os_str().as_encoded_bytes());
+            // The text may hold secrets, in a form of its own.
+            self.hash.number(write.text.len() as u64);
+        }
+        if self.media {
+            self.given_media(out, before);
+        }
+    }
+
+    fn given_media(&mut self, out: &Outbox, before: Lengths) {
+        for act in &out.sockets[before.sockets..] {
+            self.hash.number(match *act {
+                SocketAct::Close(sock) => u64::from(sock.0),
+                SocketAct::Open { sock, bind } => {
+                    0x1_0000 | u64::from(sock.0) | u64::from(bind.port()) << 32
+                }
+            });
+        }
+        for datagram in &out.datagrams[before.datagrams..] {
+            let port = u64::from(datagram.to.port());
+            self.hash.number(u64::from(datagram.sock.0) << 32 | port);
+            self.hash.bytes(&datagram.bytes);
+        }
+    }
+}
+
+fn text(hash: &mut OutputHash, place: &mut Place, scratch: &mut Vec<u8>, bytes: &[u8]) {
+    if place.goes_by(bytes) {
+        return hash.bytes(bytes);
+    }
+    scratch.clear();
+    scratch.extend_from_slice(bytes);
+    place.treat(scratch, &mut Blank);
+    hash.bytes(scratch);
+}
+
+const fn number_of(action: TcpAction) -> u64 {
+    match action {
+        TcpAction::Abort => 1,
+        TcpAction::Close => 2,
+        TcpAction::PauseRead => 3,
+        TcpAction::ResumeRead => 4,
+        TcpAction::ShutdownWrite => 5,
+        TcpAction::Write => 6,
+    }
+}
