@@ -22,6 +22,7 @@ use socket2::Socket;
 use super::handlers::{self, HandlerTallies, Handlers};
 use super::heartbeats::Heartbeats;
 use super::host::{self, Trouble};
+use super::journal::{self, Journal, ShardSink};
 use super::log::{DropCounts, LevelSwitch};
 use super::lookups::Busy;
 use super::supervisor::{State, Supervisor};
@@ -32,6 +33,7 @@ use super::{
 use crate::base::clock::{Anchor, Monotonic, Now};
 use crate::base::id::ShardId;
 use crate::config::{Config, MediaConfig, Runtime};
+use crate::driver::journal::{Mask, Recorder, Recording, ShardStart};
 use crate::driver::{Arrival, Core, Counters, News};
 use crate::media::{Certificate, LocalSocket, SOCKETS_MAX};
 use crate::shard::{Control, Listener, Setup, TURNED_AWAY_MAX};
@@ -105,6 +107,7 @@ struct Running {
     senders: Vec<Sender<Arrival>>,
     ended: Vec<bool>,
     handlers: Handlers,
+    journal: Option<Journal>,
     beats: Heartbeats,
     supervisor: Supervisor,
 }
@@ -122,6 +125,8 @@ struct Parts {
     core: Option<usize>,
     go: mpsc::Receiver<()>,
     runtime: Runtime,
+    /// Where the shard's life is written down, and what masks secrets.
+    journal: Option<(ShardSink, Mask)>,
 }
 
 impl Running {
@@ -158,6 +163,8 @@ impl Running {
         let anchor = clocks.anchor();
         let (reports, handlers) = handlers::start(&config.events)?;
         let certificate = certificate(&config.media)?;
+        let journal = journal::wanted(config, shards)
+            .map_err(|error| Trouble::new(format!("cannot write a journal: {error}")))?;
         let lookups_busy = Arc::<Busy>::default();
         let mut starters = Vec::new();
         let shards_io = sockets.by_shard.into_iter().zip(inboxes);
@@ -195,6 +202,7 @@ impl Running {
                 core: core_for(&cores, shards, id),
                 go,
                 runtime: config.runtime,
+                journal: journal.as_ref().map(|journal| journal.sink(id)),
             };
             spawn_shard(parts, make.clone(), event_sender.clone())?;
         }
@@ -225,6 +233,7 @@ impl Running {
             events,
             ended: vec![false; senders.len()],
             handlers,
+            journal,
             senders,
         })
     }
@@ -250,6 +259,8 @@ impl Running {
                 }
                 Some(Event::Ended(shard, Err(failure))) => {
                     tracing::error!(%shard, ?failure, "shard failed");
+                    self.ended[usize::from(shard.0)] = true;
+                    self.end_journal("a shard failed");
                     return ExitCode::from(EXIT_SOFTWARE);
                 }
                 Some(Event::Ready) => {}
@@ -275,12 +286,16 @@ impl Running {
                 }
                 None if until.is_some_and(|end| end <= self.clocks.sample().monotonic) => {
                     tracing::error!(ended = ?self.ended, "some shards did not end in time");
+                    self.end_journal("some shards did not end in time");
                     return ExitCode::from(EXIT_SOFTWARE);
                 }
                 None => self.ask_all(),
             }
         }
         self.handlers.finish();
+        if let Some(journal) = self.journal.take() {
+            journal.finish("all shards ended");
+        }
         tracing::info!("stopped");
         ExitCode::SUCCESS
     }
@@ -298,6 +313,7 @@ impl Running {
         let round = self.beats.ask(self.clocks.sample().monotonic);
         if let Some(shard) = round.dead {
             tracing::error!(%shard, "a shard does not come back: ending the process");
+            self.end_journal("a shard did not come back");
             std::process::abort();
         }
         if round.fell_silent.is_empty() {
@@ -311,6 +327,15 @@ impl Running {
             self.tell_of_silence();
         }
         self.tell_all(|| Arrival::Beat);
+    }
+
+    /// Writes down what the shards that still turn have, before the process ends under them.
+    fn end_journal(&mut self, why: &'static str) {
+        if let Some(journal) = self.journal.take() {
+            let turning = self.ended.iter().filter(|ended| !**ended).count();
+            journal.hurry(turning, || self.tell_all(|| Arrival::Beat));
+            journal.finish(why);
+        }
     }
 
     fn hear_from(&mut self, shard: ShardId) {
@@ -536,9 +561,21 @@ fn shard<C: Core>(
         connections_max: parts.connections_max,
         links: parts.links,
     };
-    executor
-        .run(plain, |now| make(setup, now))
-        .map_err(|error| Trouble::new(error.to_string()))
+    let media = setup.config.journal.media;
+    let ended = match parts.journal {
+        None => executor.run(plain, |now| make(setup, now)),
+        Some((sink, mask)) => executor.run(plain, |now| {
+            let start = ShardStart::new(&setup, now);
+            let recording = Recording {
+                sink,
+                start,
+                media,
+                mask,
+            };
+            Recorder::new(make(setup, now), recording)
+        }),
+    };
+    ended.map_err(|error| Trouble::new(error.to_string()))
 }
 
 fn hear_signals() -> Result<Signals, Trouble> {

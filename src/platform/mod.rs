@@ -14,6 +14,7 @@ pub mod glommio;
 mod handlers;
 mod heartbeats;
 mod host;
+mod journal;
 mod links;
 pub mod log;
 mod lookups;
