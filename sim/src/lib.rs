@@ -10,6 +10,7 @@
 
 pub mod cli;
 pub mod faults;
+pub mod journal;
 pub mod kernel;
 pub mod models;
 pub mod oracle;

@@ -3,6 +3,7 @@
 pub mod args;
 mod determinism;
 mod gate;
+mod journal;
 mod leaks;
 mod marks;
 mod mutants;
@@ -34,6 +35,7 @@ bifrons-sim: the whole gateway under network and clock faults, by seed
   run          [--seeds N] [--from N] [--profile calm|swarm|storm|mix] [--jobs N] [--most N]
                [--scenario media|videoroom] [--budget 5m] [--mutant ID] [--json]
   replay       --seed N [--profile P] | --scenario-file F   [--trace] [--timeline out.html]
+               --journal FILE|FOLDER   [--trace]
   explain      F.scn                   the sequence chart of a scenario, with clocks
   shrink       --seed N | --scenario-file F   [--invariant ID] [-o F.scn]
   faults       [--faults '@11s clock.wall-step seconds=60; …']

@@ -1,7 +1,7 @@
 //! `replay`, `explain`, `shrink` and `faults`: one scenario, looked at closely.
 
-use crate::cli::Exit;
 use crate::cli::args::{Args, Usage};
+use crate::cli::{Exit, journal};
 use crate::faults::profile::Profile;
 use crate::faults::scenario::{ClientPlan, Scenario};
 use crate::faults::shrink::shrink;
@@ -12,6 +12,9 @@ use crate::world::World;
 
 /// Runs one scenario and shows what happened.
 pub(super) fn replay(mut args: Args) -> Result<Exit, Usage> {
+    if let Some(path) = args.option::<String>("--journal")? {
+        return journal::replay_journal(&path, args);
+    }
     let scenario = scenario(&mut args)?;
     let page = args.option::<String>("--timeline")?;
     let is_traced = args.flag("--trace");

@@ -1,0 +1,11 @@
+//! Journals of real processes: read, and replayed to the same output.
+//!
+//! What a journal is and what it holds is said in `bifrons::driver::journal`, which writes it.
+
+mod player;
+mod show;
+mod tape;
+
+pub use player::{Divergence, Outcome, Verdict, replay};
+pub use show::line;
+pub use tape::{Journal, Tape};
