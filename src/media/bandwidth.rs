@@ -24,6 +24,8 @@ pub(super) struct Rates {
 #[derive(Clone, Copy, Debug)]
 struct LineRates {
     since: Monotonic,
+    /// Each layer comes on top of those below it.
+    is_layered: bool,
     bytes: [u64; SIMULCAST_LAYERS_MAX],
     /// In bit/s; 0 for what is silent.
     rates: [u64; SIMULCAST_LAYERS_MAX],
@@ -66,24 +68,25 @@ const OTHERS: u64 = 40_000;
 impl Rates {
     /// Notes a packet that is forwarded.
     pub(super) fn note(&mut self, now: Monotonic, line: LineRef, packet: &MediaPacket) {
-        let encoding = usize::from(packet.encoding);
+        let last = SIMULCAST_LAYERS_MAX - 1;
+        let quality = usize::from(packet.quality()).min(last);
         let bytes = packet.payload.len() as u64;
         let line = self.lines.entry(line).or_insert(LineRates {
             since: now,
+            is_layered: false,
             bytes: [0; SIMULCAST_LAYERS_MAX],
             rates: [0; SIMULCAST_LAYERS_MAX],
         });
-        if let Some(sum) = line.bytes.get_mut(encoding) {
-            *sum += bytes;
-        }
+        line.is_layered = packet.facts.layered.is_some() && !packet.is_simulcast;
+        line.bytes[quality] += bytes;
         line.settle(now);
     }
 
-    /// What the encodings of a line take.
+    /// What the qualities of a line take.
     fn of(&self, now: Monotonic, line: LineRef) -> [u64; SIMULCAST_LAYERS_MAX] {
         let line = self.lines.get(&line);
         let fresh = line.filter(|line| now.saturating_since(line.since) < STALE);
-        fresh.map_or([0; SIMULCAST_LAYERS_MAX], |line| line.rates)
+        fresh.map_or([0; SIMULCAST_LAYERS_MAX], LineRates::qualities)
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
@@ -92,6 +95,18 @@ impl Rates {
 }
 
 impl LineRates {
+    /// What it takes to deliver each encoding, or a spatial layer with those below it.
+    fn qualities(&self) -> [u64; SIMULCAST_LAYERS_MAX] {
+        if !self.is_layered {
+            return self.rates;
+        }
+        let mut sum = 0;
+        self.rates.map(|rate| {
+            sum += rate;
+            if rate > 0 { sum } else { 0 }
+        })
+    }
+
     fn settle(&mut self, now: Monotonic) {
         let elapsed = now.saturating_since(self.since);
         if elapsed < WINDOW {
@@ -291,6 +306,21 @@ mod tests {
         };
         assert_eq!(limits(700_000, &[silent]), [0]);
         assert_eq!(limits(3_000_000, &[silent]), [2]);
+    }
+
+    #[test]
+    fn spatial_layers_take_what_those_below_them_take_too() {
+        let line = |is_layered, rates| LineRates {
+            since: Monotonic::from_nanos(0),
+            is_layered,
+            bytes: [0; 3],
+            rates,
+        };
+        assert_eq!(line(false, RATES).qualities(), RATES);
+        let summed = [150_000, 650_000, 2_650_000];
+        assert_eq!(line(true, RATES).qualities(), summed);
+        let two = line(true, [150_000, 500_000, 0]).qualities();
+        assert_eq!(two, [150_000, 650_000, 0], "a silent layer is none");
     }
 
     #[test]

@@ -148,7 +148,8 @@ pub struct OfferManner {
 /// The layers that a route should deliver; what is not there is replaced by what is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerTarget {
-    /// The encoding of a simulcast source, 0 is the lowest.
+    /// The encoding of a simulcast source, or the highest spatial layer if all are in one stream; 0
+    /// is the lowest.
     pub substream: u8,
     /// The highest temporal layer, 0 is the lowest.
     pub temporal: u8,
@@ -164,6 +165,15 @@ impl Default for LayerTarget {
             fallback: Duration::from_micros(250_000),
         }
     }
+}
+
+/// What the qualities of a source are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerForm {
+    /// Streams of their own (simulcast).
+    Encodings,
+    /// Spatial layers of one stream (SVC).
+    Spatial,
 }
 
 /// How long a receiver is to wait before it plays, in steps of 10 ms; both are below 4,096.
@@ -220,7 +230,9 @@ pub enum PeerEvent {
         route: RouteId,
         /// The line of this peer that the route feeds.
         line: usize,
-        /// The encoding that is delivered, if it is what changed.
+        /// What the next number is.
+        form: LayerForm,
+        /// The encoding or spatial layer that is delivered, if it is what changed.
         substream: Option<u8>,
         /// The highest temporal layer that is delivered, if it is what changed.
         temporal: Option<u8>,

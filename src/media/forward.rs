@@ -359,7 +359,7 @@ impl Forward {
             (ForwardWhat::Messages | ForwardWhat::WrappedMessages, _) => return (None, None),
         };
         let Best { selector, rewriter } = &mut **best;
-        let verdict = selector.decide(now, packet.encoding, &packet.facts);
+        let verdict = selector.judge(now, packet).verdict;
         let wanted = selector.wanted(now);
         match verdict {
             Verdict::Forward => {}

@@ -9,7 +9,7 @@ use crate::media::peer_ext::ValueFilter;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
 use crate::media::statistics::{Look, Reception, Sending, Side};
-use crate::wire::rtp::VideoCodec;
+use crate::wire::rtp::{DependencyReader, VideoCodec};
 use crate::wire::sdp::{
     LayerSource, MediaDescription, MediaKind, MediaPlan, RidOrder, SimulcastPlan, simulcast_layers,
 };
@@ -26,6 +26,8 @@ pub(crate) struct Line {
     pub(crate) rewriter: Rewriter,
     /// What arrived of each encoding; always one at least.
     pub(crate) watches: Vec<Watch>,
+    /// For the dependency descriptors of each encoding.
+    readers: Vec<DependencyReader>,
     pub(crate) sent: Traffic,
     /// In place of what packets say, both ways.
     pub(crate) playout_delay: Option<PlayoutDelay>,
@@ -199,6 +201,7 @@ impl Line {
             is_taken: true,
             rewriter: Rewriter::new(offer.clock_rate, first),
             watches: vec![Watch::default(); offer.encodings.len()],
+            readers: vec![DependencyReader::default(); offer.encodings.len()],
             sent: Traffic::default(),
             playout_delay: None,
             remote_lost: 0,
@@ -212,6 +215,8 @@ impl Line {
     /// Takes a new offer for the same section.
     pub(crate) fn update(&mut self, offer: LineOffer) {
         self.watches.resize(offer.encodings.len(), Watch::default());
+        self.readers
+            .resize_with(offer.encodings.len(), DependencyReader::default);
         self.offer = offer;
     }
 
@@ -237,6 +242,14 @@ impl Line {
         if let Some(watch) = self.watches.get_mut(usize::from(encoding)) {
             watch.highest = None;
         }
+        if let Some(reader) = self.reader_mut(encoding) {
+            *reader = DependencyReader::default();
+        }
+    }
+
+    /// What reads the dependency descriptors of an encoding.
+    pub(crate) fn reader_mut(&mut self, encoding: u8) -> Option<&mut DependencyReader> {
+        self.readers.get_mut(usize::from(encoding))
     }
 
     /// Notes the losses that the remote reported so far.

@@ -13,6 +13,7 @@ mod event;
 mod forward;
 mod info;
 mod keyframes;
+mod layers;
 mod line;
 mod offers;
 mod packet;
@@ -72,8 +73,9 @@ use crate::wire::stun;
 
 pub use counters::{DropReason, MediaCounters, PeerEnd};
 pub use event::{
-    Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerTarget, LineRef, MediaError,
-    OfferManner, OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId, TrackKind,
+    Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerForm, LayerTarget, LineRef,
+    MediaError, OfferManner, OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId,
+    TrackKind,
 };
 pub use forward::{ForwardId, ForwardSpec, ForwardWhat};
 pub use info::{LineInfo, PeerInfo, PeerStage};
@@ -138,7 +140,9 @@ pub struct LineState {
 pub struct RouteState {
     /// What was asked for.
     pub target: LayerTarget,
-    /// The encoding that is delivered.
+    /// What the qualities of the source are.
+    pub form: LayerForm,
+    /// The encoding that is delivered, or the highest spatial layer if all are in one stream.
     pub substream: Option<u8>,
     /// The highest temporal layer that is delivered.
     pub temporal: Option<u8>,

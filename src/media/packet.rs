@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::media::peer_ext::HeaderValues;
 use crate::media::rewriter::SourceKey;
-use crate::wire::rtp::{LayerFacts, Vp8Descriptor};
+use crate::wire::rtp::{DependencyReader, LayerFacts, VideoCodec, Vp8Descriptor};
 
 /// An RTP packet that came in, decrypted. Its payload is shared, never written to.
 #[derive(Clone, Debug)]
@@ -27,6 +27,36 @@ pub(crate) struct MediaPacket {
     pub(crate) facts: LayerFacts,
     pub(crate) vp8: Option<Vp8Descriptor>,
     pub(crate) values: HeaderValues,
+}
+
+impl MediaPacket {
+    /// The quality that it belongs to: its encoding, or its spatial layer if all are in one stream.
+    pub(crate) fn quality(&self) -> u8 {
+        match &self.facts.layered {
+            Some(frame) if !self.is_simulcast => frame.spatial,
+            Some(_) | None => self.encoding,
+        }
+    }
+}
+
+/// Reads what the payload and the header extensions of a packet of video say about its place.
+pub(crate) fn layer_facts(
+    codec: VideoCodec,
+    sequence: u64,
+    payload: &[u8],
+    values: &HeaderValues,
+    reader: &mut DependencyReader,
+) -> LayerFacts {
+    let facts = LayerFacts::read(codec, payload);
+    match codec {
+        VideoCodec::Av1 | VideoCodec::Vp9 => {
+            let found = values
+                .dependencies()
+                .and_then(|bytes| reader.read(sequence, bytes));
+            found.map_or(facts, |found| facts.with(&found))
+        }
+        VideoCodec::H264 | VideoCodec::H265 | VideoCodec::Vp8 => facts,
+    }
 }
 
 /// How loud a packet of sound is, in -dBov: 0 is loud, 127 is silence.

@@ -27,6 +27,7 @@ use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
 use crate::media::peer_keys::Keys;
 use crate::media::rewriter::Vp8Numbers;
+use crate::media::switch::Forwarded;
 use crate::mutant;
 use crate::wire::rtp::red;
 use crate::wire::sdp::{Candidate, IceParameters, Setup};
@@ -279,9 +280,11 @@ impl Peer {
         now: Monotonic,
         index: usize,
         packet: &MediaPacket,
-        sequence: u64,
-        timestamp: u32,
-        vp8: Vp8Numbers,
+        Forwarded {
+            numbers,
+            vp8,
+            marker,
+        }: Forwarded,
     ) -> bool {
         let Some(line) = self.lines.get_mut(index).and_then(Option::as_mut) else {
             return false;
@@ -296,12 +299,12 @@ impl Peer {
         };
         let mut write = RtpWrite::new(
             pt.into(),
-            sequence.into(),
-            timestamp,
+            numbers.sequence.into(),
+            numbers.timestamp,
             self.settings.anchor.instant(now),
             payload,
         )
-        .marker(packet.marker)
+        .marker(marker)
         .nackable(line.offer.rtx_pt.is_some())
         .ext_vals(
             packet

@@ -12,7 +12,7 @@ use crate::media::Datagram;
 use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, PeerEvent};
 use crate::media::line::Line;
-use crate::media::packet::{MediaPacket, PayloadForm};
+use crate::media::packet::{MediaPacket, PayloadForm, layer_facts};
 use crate::media::peer::{Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::peer_keys;
@@ -190,10 +190,13 @@ impl Peer {
         let event = line.on_packet(now, source.encoding, sequence, bytes);
         out.events.extend(event);
         let delay = line.playout_delay;
-        let facts = line.offer.video.map_or_else(LayerFacts::default, |codec| {
-            LayerFacts::read(codec, &packet.payload)
-        });
-        let is_vp8 = line.offer.video == Some(VideoCodec::Vp8);
+        let values = HeaderValues::new(packet.header.ext_vals);
+        let codec = line.offer.video;
+        let facts = match codec.zip(line.reader_mut(source.encoding)) {
+            Some((codec, reader)) => layer_facts(codec, sequence, &packet.payload, &values, reader),
+            None => LayerFacts::default(),
+        };
+        let is_vp8 = codec == Some(VideoCodec::Vp8);
         let vp8 = is_vp8.then(|| Vp8Descriptor::read(&packet.payload));
         out.packets.push(MediaPacket {
             line: source.line,
@@ -207,7 +210,7 @@ impl Peer {
             payload: packet.payload,
             facts,
             vp8: vp8.flatten(),
-            values: HeaderValues::new(packet.header.ext_vals).delayed(delay),
+            values: values.delayed(delay),
         });
     }
 

@@ -57,6 +57,12 @@ impl HeaderValues {
         Some(PacketLevel(level.unsigned_abs() & 0x7f))
     }
 
+    /// The dependency descriptor.
+    pub(crate) fn dependencies(&self) -> Option<&[u8]> {
+        let found = self.0.user_values.get::<Dependencies>()?;
+        Some(&found.0)
+    }
+
     /// The same with another playout delay, if there is one.
     pub(crate) fn delayed(mut self, delay: Option<PlayoutDelay>) -> Self {
         delay_values(&mut self.0, delay);

@@ -15,6 +15,7 @@ mod media;
 mod offering;
 mod offers;
 mod rooms;
+mod svc;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -243,7 +243,7 @@ impl Media {
             let to = LineRef { peer: id, line };
             let route = self.switch.route_to(to).and_then(|id| self.switch.get(id));
             if let Some(route) = route {
-                let encoding = route.state().substream.unwrap_or(0);
+                let encoding = route.encoding();
                 let line = route.from;
                 self.keyframes.want(now, EncodingRef { line, encoding });
             }
@@ -313,6 +313,7 @@ fn deliver(
         out.events.push(PeerEvent::Layers {
             route: id,
             line: index,
+            form: route.form(),
             substream: news.substream,
             temporal: news.temporal,
         });
@@ -324,13 +325,5 @@ fn deliver(
     let Some(forwarded) = forwarded else {
         return false;
     };
-    let numbers = forwarded.numbers;
-    peer.write(
-        now,
-        index,
-        packet,
-        numbers.sequence,
-        numbers.timestamp,
-        forwarded.vp8,
-    )
+    peer.write(now, index, packet, forwarded)
 }

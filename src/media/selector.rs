@@ -1,4 +1,5 @@
-//! Which layers of a source a route delivers now, and when it may change.
+//! Which layers of a source a route delivers now, and when it may change: encodings of their own
+//! (simulcast), or spatial layers of one stream, which [`Layers`] knows about.
 //!
 //! Invariant: the encoding changes with the first packet of a key frame only. Invariant: the
 //! temporal layer changes between frames only, and upwards only where decoding allows it.
@@ -6,7 +7,9 @@
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
-use crate::media::event::LayerTarget;
+use crate::media::event::{LayerForm, LayerTarget};
+use crate::media::layers::{Layer, Layers, Passage, Place, SPATIAL_ALL};
+use crate::media::packet::MediaPacket;
 use crate::wire::rtp::LayerFacts;
 use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
 
@@ -21,17 +24,28 @@ pub(crate) enum Verdict {
     Skip,
 }
 
+/// What to do with a packet, and how it is marked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) verdict: Verdict,
+    /// The receiver gets no more of its picture.
+    pub(crate) ends_picture: bool,
+}
+
 /// The layers of one route.
 #[derive(Debug)]
 pub(crate) struct LayerSelector {
     target: LayerTarget,
     /// The highest encoding that the receiver can take, whatever was asked for.
     limit: u8,
+    form: LayerForm,
+    /// The encoding, or the highest spatial layer.
     current: Option<u8>,
     temporal: Option<u8>,
     seen: [Option<Monotonic>; SIMULCAST_LAYERS_MAX],
     /// When the target was set, or the first packet came: what is not seen yet may still come.
     waiting_since: Option<Monotonic>,
+    layers: Layers,
 }
 
 impl LayerSelector {
@@ -40,10 +54,12 @@ impl LayerSelector {
         Self {
             target,
             limit: u8::MAX,
+            form: LayerForm::Encodings,
             current: None,
             temporal: None,
             seen: [None; SIMULCAST_LAYERS_MAX],
             waiting_since: None,
+            layers: Layers::default(),
         }
     }
 
@@ -64,8 +80,71 @@ impl LayerSelector {
         has_changed
     }
 
-    /// Decides on a packet of an encoding.
-    pub(crate) fn decide(&mut self, now: Monotonic, encoding: u8, facts: &LayerFacts) -> Verdict {
+    /// Decides on a packet.
+    pub(crate) fn judge(&mut self, now: Monotonic, packet: &MediaPacket) -> Decision {
+        let facts = &packet.facts;
+        let plain = |verdict| Decision {
+            verdict,
+            ends_picture: false,
+        };
+        let Some(frame) = &facts.layered else {
+            return plain(if packet.is_simulcast {
+                self.decide(now, packet.encoding, facts)
+            } else {
+                Verdict::Forward
+            });
+        };
+        let mut wanted = Layer {
+            spatial: self.highest(),
+            temporal: self.target.temporal,
+        };
+        if packet.is_simulcast {
+            let before = self.current;
+            if !self.is_delivered(now, packet.encoding, facts) {
+                return plain(Verdict::Other);
+            }
+            if self.current != before {
+                self.layers = Layers::default();
+            }
+            wanted.spatial = SPATIAL_ALL;
+        }
+        let place = Place {
+            sequence: packet.sequence,
+            timestamp: packet.timestamp,
+        };
+        let passage = self.layers.decide(now, wanted, place, facts, frame);
+        self.temporal = self.layers.temporal();
+        if !packet.is_simulcast {
+            self.form = LayerForm::Spatial;
+            self.layers.settle(now, self.fallback());
+            self.current = self.layers.spatial();
+        }
+        match passage {
+            Passage::Closed => plain(Verdict::Other),
+            Passage::Above => plain(Verdict::Skip),
+            Passage::Passes { ends_picture } => Decision {
+                verdict: Verdict::Forward,
+                ends_picture,
+            },
+        }
+    }
+
+    /// Packets were held back: what comes next may depend on them.
+    pub(crate) fn close(&mut self) {
+        self.layers.close();
+    }
+
+    /// Decides on a packet of an encoding that has no spatial layers.
+    fn decide(&mut self, now: Monotonic, encoding: u8, facts: &LayerFacts) -> Verdict {
+        if self.is_delivered(now, encoding, facts) {
+            self.decide_temporal(facts)
+        } else {
+            Verdict::Other
+        }
+    }
+
+    /// Whether an encoding is the one that is delivered, from this packet on or before.
+    fn is_delivered(&mut self, now: Monotonic, encoding: u8, facts: &LayerFacts) -> bool {
         self.waiting_since.get_or_insert(now);
         if let Some(seen) = self.seen.get_mut(usize::from(encoding)) {
             *seen = Some(now);
@@ -76,14 +155,18 @@ impl LayerSelector {
             // A key frame is a switch point for every temporal layer.
             self.temporal = Some(self.target.temporal);
         }
-        if self.current != Some(encoding) {
-            return Verdict::Other;
-        }
-        self.decide_temporal(facts)
+        self.current == Some(encoding)
     }
 
     /// The encoding that should be delivered but is not: a key frame of it is needed.
     pub(crate) fn wanted(&self, now: Monotonic) -> Option<u8> {
+        if self.form == LayerForm::Spatial {
+            let (highest, fallback) = (self.highest(), self.fallback());
+            return self
+                .layers
+                .needs_keyframe(now, highest, fallback)
+                .then_some(0);
+        }
         let wanted = self.desired(now)?;
         (self.current != Some(wanted)).then_some(wanted)
     }
@@ -98,7 +181,20 @@ impl LayerSelector {
         self.limit
     }
 
-    /// The encoding that is delivered.
+    /// What the qualities of the source are.
+    pub(crate) const fn form(&self) -> LayerForm {
+        self.form
+    }
+
+    /// The encoding whose key frames help the receiver.
+    pub(crate) fn encoding(&self) -> u8 {
+        match self.form {
+            LayerForm::Encodings => self.current.unwrap_or(0),
+            LayerForm::Spatial => 0,
+        }
+    }
+
+    /// The encoding that is delivered, or the highest spatial layer.
     pub(crate) const fn substream(&self) -> Option<u8> {
         self.current
     }
@@ -179,6 +275,7 @@ mod tests {
         frame_start: true,
         temporal: Some(0),
         sync: false,
+        layered: None,
     };
 
     fn at(millis: u64) -> Monotonic {
@@ -191,6 +288,7 @@ mod tests {
             frame_start: true,
             temporal: Some(temporal),
             sync,
+            layered: None,
         }
     }
 

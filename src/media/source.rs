@@ -12,7 +12,7 @@ use crate::media::counters::DropReason;
 use crate::media::event::{DataForm, LineRef, MediaError, TrackKind};
 use crate::media::forward::LineNumbers;
 use crate::media::keyframes::EncodingRef;
-use crate::media::packet::{MediaPacket, PayloadForm};
+use crate::media::packet::{MediaPacket, PayloadForm, layer_facts};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::peer_srtp::{Srtp, SrtpKeys};
@@ -21,7 +21,7 @@ use crate::media::rewriter::SourceKey;
 use crate::media::run::BATCH_MAX;
 use crate::media::{Datagram, Media};
 use crate::wire::rtp::packet::{RtpHeader, RtpLayout, is_rtcp, picture_loss};
-use crate::wire::rtp::{LayerFacts, VideoCodec, Vp8Descriptor};
+use crate::wire::rtp::{DependencyReader, LayerFacts, VideoCodec, Vp8Descriptor};
 use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
 
 /// What a source is made of.
@@ -68,10 +68,11 @@ struct Source {
 }
 
 /// How far one encoding of a line has come.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Stream {
     ssrc: u32,
     highest: u64,
+    reader: DependencyReader,
 }
 
 /// RTP that is bigger did not come over a path with an Ethernet in it.
@@ -258,27 +259,29 @@ impl Media {
             return Err(DropReason::BatchFull);
         }
         let codec = VideoCodec::from_name(&spec.codec).filter(|_| kind == TrackKind::Video);
+        let values = HeaderValues::read_plain(bytes, &layout, spec.ids);
+        let is_simulcast = spec.is_simulcast;
+        source.pts[line] = header.pt;
+        let (sequence, reader) = source.extend(&header);
         let facts = codec.map_or_else(LayerFacts::default, |codec| {
-            LayerFacts::read(codec, payload)
+            layer_facts(codec, sequence, payload, &values, reader)
         });
         let vp8 = codec.filter(|codec| *codec == VideoCodec::Vp8);
         let packet = MediaPacket {
             line,
             encoding,
-            is_simulcast: spec.is_simulcast,
+            is_simulcast,
             source: SourceKey(u64::from(header.ssrc)),
-            sequence: 0,
+            sequence,
             timestamp: header.timestamp,
             marker: header.marker,
             form: PayloadForm::Plain,
             payload: payload.into(),
             facts,
             vp8: vp8.and_then(|_| Vp8Descriptor::read(payload)),
-            values: HeaderValues::read_plain(bytes, &layout, spec.ids),
+            values,
         };
-        source.pts[line] = header.pt;
-        let sequence = source.extend(&header);
-        self.batch.push((peer, MediaPacket { sequence, ..packet }));
+        self.batch.push((peer, packet));
         Ok(())
     }
 
@@ -348,8 +351,9 @@ impl Source {
         (encoding < encodings).then_some((line, encoding))
     }
 
-    /// The sequence number of a packet, extended beyond 16 bits.
-    fn extend(&mut self, header: &RtpHeader) -> u64 {
+    /// The sequence number of a packet, extended beyond 16 bits, and what reads its dependency
+    /// descriptor.
+    fn extend(&mut self, header: &RtpHeader) -> (u64, &mut DependencyReader) {
         let known = self
             .streams
             .iter()
@@ -359,6 +363,7 @@ impl Source {
                 ssrc: header.ssrc,
                 // Room below, for what comes late.
                 highest: u64::from(header.sequence) + (1 << 16),
+                reader: DependencyReader::default(),
             });
             self.streams.len() - 1
         });
@@ -368,6 +373,6 @@ impl Source {
             .highest
             .saturating_add_signed(ahead.cast_signed().into());
         stream.highest = stream.highest.max(sequence);
-        sequence
+        (sequence, &mut stream.reader)
     }
 }

@@ -8,10 +8,10 @@ use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::base::slab::Slab;
 use crate::media::RouteState;
-use crate::media::event::{Enabled, LayerTarget, LineRef, RouteId};
+use crate::media::event::{Enabled, LayerForm, LayerTarget, LineRef, RouteId};
 use crate::media::packet::MediaPacket;
 use crate::media::rewriter::{Rewriter, Rewritten, Vp8Numbers};
-use crate::media::selector::{LayerSelector, Verdict};
+use crate::media::selector::{Decision, LayerSelector, Verdict};
 use crate::mutant;
 
 /// All routes of a shard.
@@ -40,12 +40,13 @@ pub(crate) struct Route {
 pub(crate) struct Forwarded {
     pub(crate) numbers: Rewritten,
     pub(crate) vp8: Vp8Numbers,
+    pub(crate) marker: bool,
 }
 
 /// What else a packet led to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LayerNews {
-    /// The encoding that is delivered since.
+    /// The encoding or spatial layer that is delivered since.
     pub(crate) substream: Option<u8>,
     /// The temporal layer that is delivered since.
     pub(crate) temporal: Option<u8>,
@@ -91,7 +92,7 @@ impl Switch {
             Enabled::No => {
                 for id in self.by_source.get(&line).map_or(&[][..], Vec::as_slice) {
                     if let Some(route) = self.routes.get_mut(*id) {
-                        route.must_rebase = true;
+                        route.hold();
                     }
                 }
                 self.muted.insert(line)
@@ -195,12 +196,29 @@ impl Route {
         self.selector.wanted(now)
     }
 
+    /// What the qualities of the source are.
+    pub(crate) const fn form(&self) -> LayerForm {
+        self.selector.form()
+    }
+
+    /// The encoding whose key frames help the receiver.
+    pub(crate) fn encoding(&self) -> u8 {
+        self.selector.encoding()
+    }
+
     pub(crate) const fn state(&self) -> RouteState {
         RouteState {
             target: self.selector.target(),
+            form: self.selector.form(),
             substream: self.selector.substream(),
             temporal: self.selector.temporal(),
         }
+    }
+
+    /// Notes that packets are held back.
+    fn hold(&mut self) {
+        self.must_rebase = true;
+        self.selector.close();
     }
 
     /// Decides on a packet, and numbers it if it is to be sent.
@@ -211,24 +229,27 @@ impl Route {
         rewriter: &mut Rewriter,
     ) -> (Option<Forwarded>, LayerNews) {
         if self.enabled == Enabled::No {
-            self.must_rebase = true;
+            self.hold();
             return (None, LayerNews::default());
         }
         let mut news = LayerNews::default();
-        if packet.is_simulcast {
-            let before = (self.selector.substream(), self.selector.temporal());
-            let verdict = self.selector.decide(now, packet.encoding, &packet.facts);
-            let after = (self.selector.substream(), self.selector.temporal());
-            news.substream = after.0.filter(|_| after.0 != before.0);
-            news.temporal = after.1.filter(|_| after.1 != before.1);
+        let before = (self.selector.substream(), self.selector.temporal());
+        let Decision {
+            verdict,
+            ends_picture,
+        } = self.selector.judge(now, packet);
+        let after = (self.selector.substream(), self.selector.temporal());
+        news.substream = after.0.filter(|_| after.0 != before.0);
+        news.temporal = after.1.filter(|_| after.1 != before.1);
+        if packet.is_simulcast || packet.facts.layered.is_some() {
             news.wanted = self.selector.wanted(now);
-            match verdict {
-                Verdict::Forward => {}
-                Verdict::Other => return (None, news),
-                Verdict::Skip => {
-                    rewriter.skip(packet.source, packet.sequence);
-                    return (None, news);
-                }
+        }
+        match verdict {
+            Verdict::Forward => {}
+            Verdict::Other => return (None, news),
+            Verdict::Skip => {
+                rewriter.skip(packet.source, packet.sequence);
+                return (None, news);
             }
         }
         let switched = rewriter.source() != Some(packet.source);
@@ -238,6 +259,7 @@ impl Route {
         let numbers = rewriter.map(now, packet.source, packet.sequence, packet.timestamp);
         let forwarded = numbers.map(|numbers| Forwarded {
             numbers,
+            marker: packet.marker || ends_picture,
             vp8: packet.vp8.map_or_else(Vp8Numbers::default, |descriptor| {
                 let vp8 = rewriter.map_vp8(&descriptor, switched, numbers.is_newest);
                 let as_it_is = Vp8Numbers {

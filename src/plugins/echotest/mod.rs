@@ -15,7 +15,9 @@ use crate::base::id::HandleRef;
 use crate::gateway::plugin::{
     AdminAnswer, Answer, Cx, JsepKind, JsepOut, Plugin, PluginInfo, PluginMessage,
 };
-use crate::media::{DataForm, Enabled, LayerTarget, LineRef, Media, PeerEvent, RouteId, TrackKind};
+use crate::media::{
+    DataForm, Enabled, LayerForm, LayerTarget, LineRef, Media, PeerEvent, RouteId, TrackKind,
+};
 use settings::Settings;
 
 /// The package that clients attach to.
@@ -177,6 +179,7 @@ impl Plugin for EchoTest {
             }
             PeerEvent::Layers {
                 line,
+                form,
                 substream,
                 temporal,
                 ..
@@ -186,11 +189,12 @@ impl Plugin for EchoTest {
                     .get(line)
                     .map_or("", |route| route.codec.as_str());
                 let mut data = json!({"echotest": "event", "videocodec": codec});
+                let [quality, rate] = layer_names(*form);
                 if let Some(substream) = substream {
-                    data["substream"] = (*substream).into();
+                    data[quality] = (*substream).into();
                 }
                 if let Some(temporal) = temporal {
-                    data["temporal"] = (*temporal).into();
+                    data[rate] = (*temporal).into();
                 }
                 cx.push(handle, None, data, None);
             }
@@ -254,6 +258,14 @@ impl Plugin for EchoTest {
     }
 }
 
+/// What clients call qualities and frame rates.
+const fn layer_names(form: LayerForm) -> [&'static str; 2] {
+    match form {
+        LayerForm::Encodings => ["substream", "temporal"],
+        LayerForm::Spatial => ["spatial_layer", "temporal_layer"],
+    }
+}
+
 impl Echo {
     /// Takes over settings, and carries them out where there is a PeerConnection.
     fn apply(
@@ -307,19 +319,16 @@ impl Echo {
             return;
         };
         let codec = route.codec.as_str();
-        if let Some(substream) = settings
-            .substream
-            .filter(|&asked| state.substream == Some(asked))
-        {
-            let data = json!({"echotest": "event", "videocodec": codec, "substream": substream});
-            cx.push(handle, None, data, None);
-        }
-        if let Some(temporal) = settings
-            .temporal
-            .filter(|&asked| state.temporal == Some(asked))
-        {
-            let data = json!({"echotest": "event", "videocodec": codec, "temporal": temporal});
-            cx.push(handle, None, data, None);
+        let [quality, rate] = layer_names(state.form);
+        for (name, asked, current) in [
+            (quality, settings.substream, state.substream),
+            (rate, settings.temporal, state.temporal),
+        ] {
+            if asked.is_some() && asked == current {
+                let mut data = json!({"echotest": "event", "videocodec": codec});
+                data[name] = asked.into();
+                cx.push(handle, None, data, None);
+            }
         }
     }
 

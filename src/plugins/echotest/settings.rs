@@ -56,8 +56,8 @@ impl Settings {
             audio: switch(&fields, "audio")?,
             video: switch(&fields, "video")?,
             bitrate: typed(fields.may_u64("bitrate"))?,
-            substream: layer(&fields, "substream")?,
-            temporal: layer(&fields, "temporal")?,
+            substream: layer(&fields, "substream")?.or(layer(&fields, "spatial_layer")?),
+            temporal: layer(&fields, "temporal")?.or(layer(&fields, "temporal_layer")?),
             fallback: typed(fields.may_u64("fallback"))?.map(Duration::from_micros),
             record: typed(fields.may_bool("record"))?,
             audio_codec: typed(fields.may_str("audiocodec"))?.map(str::to_owned),
@@ -65,8 +65,6 @@ impl Settings {
             video_profile: typed(fields.may_str("videoprofile"))?.map(str::to_owned),
             opus_red: typed(fields.may_bool("opusred"))?.unwrap_or(false),
         };
-        layer(&fields, "spatial_layer")?;
-        layer(&fields, "temporal_layer")?;
         typed(fields.may_str("filename"))?;
         typed(fields.may_bool("svc"))?;
         typed(fields.may_i64("min_delay"))?;

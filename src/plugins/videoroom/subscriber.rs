@@ -392,7 +392,8 @@ impl Subscriber {
         line: usize,
         layers: [Option<u8>; 2],
     ) {
-        let Some(names) = self.lines.get(line).map(Line::layer_names) else {
+        let line_of = self.lines.get(line).filter(|line| line.has_layers());
+        let Some(names) = line_of.map(Line::layer_names) else {
             return;
         };
         for (name, layer) in names.into_iter().zip(layers) {
@@ -452,11 +453,7 @@ impl Subscriber {
 
     /// Whether there is anything to choose by what the client can receive.
     fn estimates(&self) -> Enabled {
-        let has_layers = |line: &Line| {
-            let source = line.source.as_ref();
-            source.is_some_and(|source| source.stream.is_simulcast || source.stream.is_svc)
-        };
-        enabled(self.adaptive == Enabled::Yes && self.lines.iter().any(has_layers))
+        enabled(self.adaptive == Enabled::Yes && self.lines.iter().any(Line::has_layers))
     }
 
     fn feeds(&self) -> BTreeSet<Id> {

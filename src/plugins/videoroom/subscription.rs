@@ -145,6 +145,12 @@ impl Line {
         }
     }
 
+    /// Whether its publisher says that it sends layers, which is when clients hear of them.
+    pub(super) fn has_layers(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.stream.is_simulcast || source.stream.is_svc)
+    }
+
     fn is_active(&self) -> bool {
         let source = self.source.as_ref();
         self.kind == StreamKind::Data || source.is_some_and(|source| !source.stream.is_disabled)

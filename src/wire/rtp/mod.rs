@@ -3,6 +3,7 @@
 //!
 //! Invariant: a payload that cannot be read yields the facts of a packet without layers.
 
+mod dependency;
 mod h264;
 mod h265;
 pub mod packet;
@@ -10,6 +11,9 @@ pub mod red;
 mod vp8;
 mod vp9;
 
+#[cfg(test)]
+pub(crate) use dependency::tests as descriptors;
+pub use dependency::{Dependencies, DependencyReader, FrameNeeds, Targets};
 pub use vp8::{PictureId, Vp8Descriptor};
 
 /// A codec whose payload is read.
@@ -55,6 +59,36 @@ pub struct LayerFacts {
     pub temporal: Option<u8>,
     /// The frame depends on the base layer only: a receiver of lower layers may go up here.
     pub sync: bool,
+    /// Its place among the spatial layers, if the stream has room for several.
+    pub layered: Option<LayerFrame>,
+}
+
+/// The place of a packet among the spatial layers of its stream. The frames of all layers of one
+/// picture have the same timestamp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerFrame {
+    /// The spatial layer, 0 is the lowest.
+    pub spatial: u8,
+    /// The layer's frame begins with this packet.
+    pub begins: bool,
+    /// The layer's frame ends with this packet.
+    pub ends: bool,
+    /// What the frame depends on.
+    pub needs: LayerNeeds,
+}
+
+/// What the frame of a layer depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayerNeeds {
+    /// Frames by their numbers.
+    Frames(FrameNeeds),
+    /// Kinds of frames, as VP9 has it.
+    Kinds {
+        /// Earlier pictures.
+        earlier: bool,
+        /// The next lower layer of the same picture.
+        below: bool,
+    },
 }
 
 impl LayerFacts {
@@ -79,6 +113,25 @@ impl LayerFacts {
             },
             VideoCodec::Vp8 => vp8::facts(payload),
             VideoCodec::Vp9 => vp9::facts(payload),
+        }
+    }
+
+    /// The same, with what a dependency descriptor adds.
+    #[must_use]
+    pub fn with(self, found: &Dependencies) -> Self {
+        let base = (0, found.temporal);
+        Self {
+            keyframe: self.keyframe
+                || found.begins && found.spatial == 0 && found.frame.is_independent(),
+            frame_start: found.begins,
+            temporal: Some(found.temporal),
+            sync: found.frame.switches.iter().any(|target| target == base),
+            layered: Some(LayerFrame {
+                spatial: found.spatial,
+                begins: found.begins,
+                ends: found.ends,
+                needs: LayerNeeds::Frames(found.frame),
+            }),
         }
     }
 }

@@ -115,6 +115,7 @@ pub(super) fn facts(payload: &[u8]) -> LayerFacts {
         frame_start: descriptor.frame_start,
         temporal: descriptor.temporal,
         sync: descriptor.sync,
+        layered: None,
     }
 }
 

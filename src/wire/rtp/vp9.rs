@@ -1,6 +1,6 @@
 //! The VP9 payload descriptor (RFC 9628 section 4.2), as far as forwarding needs it.
 
-use super::LayerFacts;
+use super::{LayerFacts, LayerFrame, LayerNeeds};
 
 /// Reads the facts of a VP9 payload.
 pub(super) fn facts(payload: &[u8]) -> LayerFacts {
@@ -13,7 +13,8 @@ pub(super) fn facts(payload: &[u8]) -> LayerFacts {
 fn read(payload: &[u8]) -> Option<LayerFacts> {
     let first = *payload.first()?;
     let bit = |index: u8| first & (0x80 >> index) != 0;
-    let (has_picture_id, is_inter, has_layers, begins) = (bit(0), bit(1), bit(2), bit(4));
+    let (has_picture_id, is_inter, has_layers) = (bit(0), bit(1), bit(2));
+    let (begins, ends) = (bit(4), bit(5));
     let mut at = 1;
     if has_picture_id {
         at += if payload.get(1)? & 0x80 == 0 { 1 } else { 2 };
@@ -29,6 +30,15 @@ fn read(payload: &[u8]) -> Option<LayerFacts> {
         frame_start: begins && spatial == 0,
         temporal: layer.map(|layer| layer >> 5),
         sync: layer.is_some_and(|layer| layer & 0x10 != 0),
+        layered: layer.map(|layer| LayerFrame {
+            spatial,
+            begins,
+            ends,
+            needs: LayerNeeds::Kinds {
+                earlier: is_inter,
+                below: layer & 1 != 0,
+            },
+        }),
     })
 }
 
@@ -61,7 +71,27 @@ mod tests {
     }
 
     #[test]
+    fn the_place_among_spatial_layers_is_read() {
+        // I, L, B and E set; the layer has U, spatial layer 2 and D.
+        let upper = facts(&[0b1010_1100, 0x01, 0b0011_0101, 0]);
+        let layered = |spatial, needs| {
+            Some(LayerFrame {
+                spatial,
+                begins: true,
+                ends: true,
+                needs,
+            })
+        };
+        let kinds = |earlier, below| LayerNeeds::Kinds { earlier, below };
+        assert_eq!(upper.layered, layered(2, kinds(false, true)));
+        assert!(!upper.keyframe && !upper.frame_start);
+        let lower = facts(&[0b1110_1100, 0x01, 0b0010_0000, 0]);
+        assert_eq!(lower.layered, layered(0, kinds(true, false)));
+    }
+
+    #[test]
     fn a_packet_without_layers_tells_none() {
         assert_eq!(facts(&[0b0000_1000]).temporal, None);
+        assert_eq!(facts(&[0b0000_1000]).layered, None);
     }
 }
