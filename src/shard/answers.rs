@@ -170,9 +170,9 @@ impl Shard {
                 };
                 if why == PollEnd::Shutdown {
                     // The session's shard may drain before this one: the client should not come back.
-                    self.with_client(origin.conn, |client, shared| {
-                        client.conn.close_when_done(shared);
-                    });
+                    if let Some(client) = self.clients.get_mut(origin.conn) {
+                        client.conn.close_when_done();
+                    }
                 }
                 if why == PollEnd::Keepalive && mutant!(UptimeTeardown) {
                     let head = Response {

@@ -82,8 +82,23 @@ impl Shard {
     fn close_connections(&mut self, out: &mut Outbox) {
         let conns: Vec<ConnId> = self.clients.keys().collect();
         for conn in conns {
-            self.with_client(conn, |client, shared| client.conn.close_when_done(shared));
+            if let Some(client) = self.clients.get_mut(conn) {
+                client.conn.close_when_done();
+            }
             self.act(conn, out);
+        }
+    }
+
+    /// Ends the connections on which nobody has asked for anything by the end of a turn. Not
+    /// sooner: what is taken in later in the turn had come before.
+    fn close_resting(&mut self, now: Now, out: &mut Outbox) {
+        for conn in std::mem::take(&mut self.resting) {
+            let is_ended = self.with_client(conn, |client, shared| {
+                client.conn.close_if_idle(shared, now)
+            });
+            if is_ended == Some(true) {
+                self.act(conn, out);
+            }
         }
     }
 
@@ -118,6 +133,7 @@ impl Shard {
 
     /// Goes on as soon as there is nothing left to wait for.
     pub(super) fn drain_on(&mut self, now: Now, out: &mut Outbox) {
+        self.close_resting(now, out);
         if self.phase == Phase::Draining && !self.gateway.has_sessions() {
             self.phase = Phase::Empty;
             self.count_emptied();

@@ -115,6 +115,8 @@ pub struct Shard {
     ended_sockets: Vec<Origin>,
     serial: u64,
     phase: Phase,
+    /// Connections of a shard that drains, to be looked at when the turn ends.
+    resting: Vec<ConnId>,
     /// Shards, this one included, that drain and have no sessions left.
     emptied: u8,
     /// The shards that do not take their turns, as the operator says.
@@ -190,6 +192,7 @@ impl Shard {
             ended_sockets: Vec::new(),
             serial: 0,
             phase: Phase::Running,
+            resting: Vec::new(),
             emptied: 0,
             silent: Vec::new(),
             metrics: Metrics::default(),
@@ -513,6 +516,9 @@ impl Shard {
             self.forget(conn, out);
         } else {
             self.arm(conn);
+            if self.phase != Phase::Running {
+                self.resting.push(conn);
+            }
         }
     }
 

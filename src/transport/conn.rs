@@ -445,10 +445,7 @@ impl Conn {
             return;
         }
         match self.phase {
-            Phase::Idle => {
-                self.since = now.monotonic;
-                self.close_if_drained(shared);
-            }
+            Phase::Idle => self.since = now.monotonic,
             Phase::Flushing => self.flushed(shared, now.monotonic),
             Phase::Head
             | Phase::Body
@@ -462,12 +459,28 @@ impl Conn {
         }
     }
 
-    /// Ends the connection as soon as nobody waits for an answer on it: at once if it is idle,
-    /// else with the next answer. An open stream is for its owner to end,
+    /// Ends the connection with its next answer, or when its owner finds that
+    /// [nobody asks](Self::close_if_idle) for another. An open stream is for its owner to end,
     /// and so is an upgraded connection.
-    pub fn close_when_done(&mut self, shared: &mut Shared) {
+    pub const fn close_when_done(&mut self) {
         self.draining = true;
-        self.close_if_drained(shared);
+    }
+
+    /// Ends a connection that is [to be ended](Self::close_when_done) and is idle; says whether it
+    /// did. To be called when everything that has come in was taken in: what the client has asked
+    /// for by then is still answered.
+    pub fn close_if_idle(&mut self, shared: &mut Shared, now: Now) -> bool {
+        if !self.draining || !self.is_idle() {
+            return false;
+        }
+        if self.served_count > 0 && now.monotonic < self.since + shared.limits.linger_timeout {
+            // The client may not have read its last answer yet, or ask for another just now: a
+            // reset would cost it both (RFC 9112 §9.6).
+            self.end(shared, now);
+        } else {
+            self.close(shared);
+        }
+        true
     }
 
     /// Takes out the next action for the socket.

@@ -61,6 +61,8 @@ struct Tap {
     socket: Option<SocketTap>,
     is_malformed: bool,
     is_input_ended: bool,
+    /// FIN was sent between two requests: what a client asks for after that is not answered.
+    is_over: bool,
     is_last_said: bool,
     waiting: usize,
     stalled_since: Option<Stamp>,
@@ -97,6 +99,7 @@ impl Watch {
                 socket: None,
                 is_malformed: false,
                 is_input_ended: false,
+                is_over: false,
                 is_last_said: false,
                 waiting: 0,
                 stalled_since: None,
@@ -112,7 +115,7 @@ impl Watch {
         let Some(tap) = self.taps.get_mut(&socket) else {
             return;
         };
-        if tap.is_malformed {
+        if tap.is_malformed || tap.is_over {
             return;
         }
         if let Some(on) = &mut tap.socket {
@@ -237,6 +240,7 @@ impl Watch {
             return;
         };
         self.end_output(&mut tap, stamp);
+        tap.is_over = tap.exchanges.is_empty() && tap.reader.waiting() == 0;
         self.taps.insert(socket, tap);
     }
 

@@ -161,12 +161,6 @@ impl Conn {
         }
     }
 
-    pub(super) fn close_if_drained(&mut self, shared: &mut Shared) {
-        if self.draining && self.is_idle() {
-            self.close(shared);
-        }
-    }
-
     pub(super) fn close(&mut self, shared: &mut Shared) {
         self.over(shared, ConnAction::Close);
     }

@@ -339,15 +339,17 @@ fn a_broken_connection_is_over_in_every_state() {
 }
 
 #[test]
-fn draining_closes_idle_connections_at_once_and_others_with_their_answer() {
+fn draining_closes_idle_connections_and_others_with_their_answer() {
     let mut rig = Rig::new();
-    rig.conn.close_when_done(&mut rig.shared);
+    rig.conn.close_when_done();
+    assert!(rig.conn.close_if_idle(&mut rig.shared, rig.now));
     rig.collect();
     assert_eq!(rig.take_actions(), [ConnAction::Close]);
 
     let mut rig = Rig::new();
     rig.receive(&get("/")[..5]);
-    rig.conn.close_when_done(&mut rig.shared);
+    rig.conn.close_when_done();
+    assert!(!rig.conn.close_if_idle(&mut rig.shared, rig.now));
     rig.receive(&get("/")[5..]);
     rig.echo();
     assert_eq!(rig.answers()[0].field("Connection"), Some("close"));
@@ -360,11 +362,63 @@ fn draining_closes_idle_connections_at_once_and_others_with_their_answer() {
     rig.receive(get("/"));
     rig.next().unwrap();
     rig.respond(&Response::json(b"{}")).unwrap();
-    rig.conn.close_when_done(&mut rig.shared);
+    rig.conn.close_when_done();
+    assert!(!rig.conn.close_if_idle(&mut rig.shared, rig.now));
     assert_eq!(rig.take_actions(), [ConnAction::Write]);
     rig.write_all();
-    assert_eq!(rig.take_actions(), [ConnAction::Close]);
+    assert_eq!(rig.take_actions(), []);
+    assert!(rig.conn.close_if_idle(&mut rig.shared, rig.now));
+    rig.collect();
+    assert_eq!(rig.take_actions(), [ConnAction::ShutdownWrite]);
     assert_eq!(rig.answers()[0].field("Connection"), None);
+}
+
+#[test]
+fn a_request_that_meets_the_end_of_a_draining_connection_is_answered() {
+    let mut rig = Rig::new();
+    rig.receive(get("/"));
+    rig.echo();
+    rig.conn.close_when_done();
+    // In one turn the kernel takes the last byte of an answer, and the next request is there.
+    rig.write_all();
+    rig.receive(get("/next"));
+    assert!(!rig.conn.close_if_idle(&mut rig.shared, rig.now));
+    rig.echo();
+    rig.write_all();
+    let answers = rig.answers();
+    assert_eq!(answers.len(), 2);
+    assert_eq!(answers[0].field("Connection"), None);
+    assert_eq!(answers[1].field("Connection"), Some("close"));
+    assert_eq!(rig.take_actions().last(), Some(&ConnAction::ShutdownWrite));
+}
+
+#[test]
+fn a_draining_connection_is_half_closed_while_its_client_may_still_read() {
+    let mut rig = Rig::new();
+    rig.receive(get("/"));
+    rig.echo();
+    rig.write_all();
+    rig.take_actions();
+    rig.conn.close_when_done();
+    rig.pass(S);
+    assert!(rig.conn.close_if_idle(&mut rig.shared, rig.now));
+    rig.collect();
+    assert_eq!(rig.take_actions(), [ConnAction::ShutdownWrite]);
+    rig.receive(get("/too-late"));
+    assert_eq!(rig.next(), None);
+    rig.eof();
+    assert_eq!(rig.take_actions(), [ConnAction::Close]);
+
+    let mut rig = Rig::new();
+    rig.receive(get("/"));
+    rig.echo();
+    rig.write_all();
+    rig.take_actions();
+    rig.conn.close_when_done();
+    rig.pass(2 * S);
+    assert!(rig.conn.close_if_idle(&mut rig.shared, rig.now));
+    rig.collect();
+    assert_eq!(rig.take_actions(), [ConnAction::Close]);
 }
 
 #[test]

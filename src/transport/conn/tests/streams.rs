@@ -90,7 +90,7 @@ fn a_client_that_closes_ends_its_stream_with_the_zero_chunk() {
 #[test]
 fn draining_ends_the_connection_after_the_stream() {
     let mut rig = streaming(Limits::default());
-    rig.conn.close_when_done(&mut rig.shared);
+    rig.conn.close_when_done();
     rig.write_all();
     assert!(!rig.conn.is_closed());
     end(&mut rig).unwrap();
