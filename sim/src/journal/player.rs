@@ -403,6 +403,7 @@ impl<'a> Player<'a> {
             tcp,
             mesh,
             reports,
+            handlers,
             lookups,
             writes,
             log_level,
@@ -413,6 +414,7 @@ impl<'a> Player<'a> {
         tcp.clear();
         mesh.clear();
         reports.clear();
+        handlers.clear();
         lookups.clear();
         writes.clear();
         *log_level = None;

@@ -29,6 +29,7 @@ use crate::base::id::ConnId;
 use crate::base::slab::SlabKey as _;
 use crate::driver::core::Core;
 use crate::driver::pump::Counters;
+use crate::gateway::outside::Content;
 use crate::media::SocketAct;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Input, Outbox, TcpAction};
@@ -440,8 +441,10 @@ impl Outputs {
         for write in &out.writes[before.writes..] {
             self.hash.number(write.id.0);
             self.hash.bytes(write.path.as_os_str().as_encoded_bytes());
-            // The text may hold secrets, in a form of its own.
-            self.hash.number(write.text.len() as u64);
+            // The text may hold secrets, in a form of its own; captures hold media.
+            if let Content::Whole(text) = &write.content {
+                self.hash.number(text.len() as u64);
+            }
         }
         if self.media {
             self.given_media(out, before);
