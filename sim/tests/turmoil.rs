@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bifrons::driver::Buggify;
 use bifrons_sim::faults::scenario::{ClientPlan, Scenario};
+use bifrons_sim::journal::{Journal, Memory, Verdict, replay};
 use bifrons_sim::kernel::clock::{ClockChange, ClockModel, ClockOrigins};
 use bifrons_sim::kernel::key::Key;
 use bifrons_sim::kernel::trace::Trace;
@@ -68,6 +69,7 @@ fn host(seed: u64, io_max: u64) -> Host {
         buggify: Buggify::seeded(seed),
         port: PORT,
         socket_port: SOCKET_PORT,
+        journal: Memory::default(),
     }
 }
 
@@ -290,12 +292,14 @@ async fn converse_on_a_socket(events: Rc<RefCell<Vec<Value>>>) -> Result<(), Fai
     Ok(())
 }
 
+/// And the shards do the same once more when they are told what they were told.
 #[test]
 fn tungstenite_hears_what_hyper_hears() {
     // The library takes a handshake that comes byte by byte for an attack.
     for (seed, io_max) in [(31, 40), (32, 500), (33, 100_000)] {
         let mut sim = simulation(seed);
         let host = host(seed, io_max);
+        let journal = host.journal.clone();
         sim.host("gateway", move || {
             let host = host.clone();
             async move { Ok(gateway(host).await?) }
@@ -314,6 +318,15 @@ fn tungstenite_hears_what_hyper_hears() {
             events.borrow().iter().map(plain).collect()
         };
         assert_eq!(plain(&polled), plain(&told), "seed {seed}");
+        drop(sim);
+        let journal = Journal::read(&journal.bytes()).expect("it is whole");
+        let outcome = replay(&journal, |_, _, _| {}).expect("it can be replayed");
+        assert_eq!(
+            outcome.verdicts,
+            [const { Verdict::Same }; 2],
+            "seed {seed}"
+        );
+        assert!(outcome.inputs > 40, "{outcome:?}");
     }
 }
 

@@ -2,10 +2,12 @@
 //!
 //! What a journal is and what it holds is said in `bifrons::driver::journal`, which writes it.
 
+mod memory;
 mod player;
 mod show;
 mod tape;
 
+pub use memory::{Memory, MemorySink};
 pub use player::{Divergence, Outcome, Verdict, replay};
 pub use show::line;
 pub use tape::{Journal, Tape};

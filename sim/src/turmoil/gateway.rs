@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use bifrons::base::clock::Anchor;
 use bifrons::base::id::ShardId;
 use bifrons::config::Config;
+use bifrons::driver::journal::{Mask, Recorder, Recording, ShardStart};
 use bifrons::driver::{Arrival, Buggify, Io, run};
 use bifrons::media::{Certificate, LocalSocket};
 use bifrons::shard::{Listener, Setup, Shard};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::net::{Door, FaultyTcp, Socket};
 use super::platform::{Mesh, OnTurmoil, SkewedClock};
+use crate::journal::Memory;
 use crate::kernel::key::Key;
 
 /// What the gateway's host is like.
@@ -37,6 +39,8 @@ pub struct Host {
     pub port: u16,
     /// Where it listens for WebSockets.
     pub socket_port: u16,
+    /// Where its journal is written.
+    pub journal: Memory,
 }
 
 /// Runs the gateway until the host goes.
@@ -50,6 +54,12 @@ pub async fn gateway(host: Host) -> io::Result<()> {
     config.shards = Some(host.shards);
     let config = Arc::new(config);
     let certificate = Certificate::generate();
+    let mut mask = Mask::new(
+        key.named("mask").seed_bytes()[..16]
+            .try_into()
+            .expect("16 bytes"),
+    );
+    host.journal.begin(&config, host.shards, &mut mask);
     let (mut doors, mut socket_doors) = (Vec::new(), Vec::new());
     let (mut inboxes, mut arrivals) = (Vec::new(), Vec::new());
     for _ in 0..host.shards {
@@ -61,22 +71,26 @@ pub async fn gateway(host: Host) -> io::Result<()> {
         let udp = turmoil::net::UdpSocket::bind(("0.0.0.0", 10_000 + u16::from(index))).await?;
         let bound = udp.local_addr()?;
         let now = host.clock.read();
-        let shard = Shard::new(
-            Setup {
-                id: ShardId(index),
-                shards: host.shards,
-                config: Arc::clone(&config),
-                seed: key.named("shard").at(u64::from(index)).seed_bytes(),
-                anchor: Anchor::new(some_instant(), now.monotonic),
-                sockets: vec![LocalSocket {
-                    bound,
-                    advertised: Vec::new(),
-                }],
-                certificate: certificate.clone(),
-                crypto: None,
-            },
-            now,
-        );
+        let setup = Setup {
+            id: ShardId(index),
+            shards: host.shards,
+            config: Arc::clone(&config),
+            seed: key.named("shard").at(u64::from(index)).seed_bytes(),
+            anchor: Anchor::new(some_instant(), now.monotonic),
+            sockets: vec![LocalSocket {
+                bound,
+                advertised: Vec::new(),
+            }],
+            certificate: certificate.clone(),
+            crypto: None,
+        };
+        let recording = Recording {
+            sink: host.journal.sink(index),
+            start: ShardStart::new(&setup, now),
+            media: false,
+            mask: mask.clone(),
+        };
+        let shard = Recorder::new(Shard::new(setup, now), recording);
         let (door, incoming) = unbounded_channel();
         let (socket_door, sockets) = unbounded_channel();
         doors.push(door);

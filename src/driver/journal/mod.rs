@@ -30,6 +30,7 @@ use crate::base::slab::SlabKey as _;
 use crate::driver::core::Core;
 use crate::driver::pump::Counters;
 use crate::gateway::outside::Content;
+use crate::gateway::tweaks::HandlerSettings;
 use crate::media::SocketAct;
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Control, Input, Outbox, TcpAction};
@@ -354,6 +355,7 @@ pub struct Lengths {
     reports: usize,
     lookups: usize,
     writes: usize,
+    handlers: usize,
 }
 
 impl Lengths {
@@ -367,6 +369,7 @@ impl Lengths {
             reports: out.reports.len(),
             lookups: out.lookups.len(),
             writes: out.writes.len(),
+            handlers: out.handlers.len(),
         }
     }
 }
@@ -439,12 +442,25 @@ impl Outputs {
             self.hash.bytes(lookup.name.as_bytes());
         }
         for write in &out.writes[before.writes..] {
+            // What grows is media, which may be missing in the replay.
+            if matches!(write.content, Content::More(_)) && !self.media {
+                continue;
+            }
             self.hash.number(write.id.0);
             self.hash.bytes(write.path.as_os_str().as_encoded_bytes());
-            // The text may hold secrets, in a form of its own; captures hold media.
-            if let Content::Whole(text) = &write.content {
-                self.hash.number(text.len() as u64);
-            }
+            // What is in it may hold secrets, in a form of its own.
+            let (how, size) = match &write.content {
+                Content::More(bytes) => (0, bytes.len()),
+                Content::New(bytes) => (1, bytes.len()),
+                Content::Whole(text) => (2, text.len()),
+            };
+            self.hash.number((size as u64) << 2 | how);
+        }
+        for settings in &out.handlers[before.handlers..] {
+            self.hash.number(match settings {
+                HandlerSettings::Post(_) => 1,
+                HandlerSettings::Ws(_) => 2,
+            });
         }
         if self.media {
             self.given_media(out, before);

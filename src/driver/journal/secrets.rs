@@ -9,7 +9,7 @@ use memchr::memchr3;
 use super::mask::{Mask, Walk};
 
 /// Names of members whose strings are secrets. The index is the kind of secret.
-const MEMBERS: [&[u8]; 9] = [
+const MEMBERS: [&[u8]; 11] = [
     b"apisecret",
     b"token",
     b"admin_secret",
@@ -19,6 +19,8 @@ const MEMBERS: [&[u8]; 9] = [
     b"new_secret",
     b"new_pin",
     b"allowed",
+    b"backend_pwd",
+    b"password",
 ];
 
 /// The one member that is a list.
