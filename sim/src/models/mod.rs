@@ -9,6 +9,7 @@ pub mod operator;
 pub mod peer;
 pub mod proxy;
 pub mod request;
+pub mod script;
 pub mod slow;
 pub mod socket;
 pub mod sse;

@@ -87,7 +87,8 @@ const SLOW_SOCKETS: u32 = 2;
 /// A slow one reads so rarely.
 const READ_EVERY: Duration = Duration::from_secs(3);
 
-const HANDSHAKE: &[u8] = b"GET /janus-ws HTTP/1.1\r\nhost: gateway.example\r\n\
+/// What a client sends to open a WebSocket.
+pub(super) const HANDSHAKE: &[u8] = b"GET /janus-ws HTTP/1.1\r\nhost: gateway.example\r\n\
     connection: Upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
     sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-protocol: janus-protocol\r\n\r\n";
 

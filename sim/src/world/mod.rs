@@ -111,6 +111,14 @@ impl World {
         }
     }
 
+    /// Puts another model in the place of a client, which begins when the client would have.
+    #[must_use]
+    pub fn with_client(mut self, index: u32, make: impl FnOnce(HostId) -> Box<dyn Model>) -> Self {
+        let host = client_host(index);
+        self.models.insert(host, make(host));
+        self
+    }
+
     /// Runs a scenario to its end. A panic is a rule that was broken, too.
     pub fn run_caught(scenario: &Scenario, trace: Trace) -> Outcome {
         let caught = media::on_a_thread_if_needed(scenario, || {
