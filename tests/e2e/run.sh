@@ -89,8 +89,10 @@ else
 		finish narrow-link
 		start cascade node cascade.mjs "$binary"
 		finish cascade
+		start timeline node timeline.mjs
+		finish timeline
 	else
-		without 'browser, faulty front, echotest, WebSocket, event stream, VideoRoom' 'chromium, playwright-core or janus-gateway'
+		without 'browser, faulty front, echotest, WebSocket, event stream, VideoRoom, timeline of the simulator' 'chromium, playwright-core or janus-gateway'
 		start aiortc node aiortc.mjs "$binary"
 		start delivery node delivery.mjs "$binary"
 		finish aiortc delivery

@@ -1,6 +1,7 @@
 //! `replay`, `explain`, `shrink` and `faults`: one scenario, looked at closely.
 
 use crate::cli::args::{Args, Usage};
+use crate::cli::run::switch_on;
 use crate::cli::{Exit, journal};
 use crate::faults::profile::Profile;
 use crate::faults::scenario::{ClientPlan, Scenario};
@@ -18,6 +19,7 @@ pub(super) fn replay(mut args: Args) -> Result<Exit, Usage> {
     let scenario = scenario(&mut args)?;
     let page = args.option::<String>("--timeline")?;
     let is_traced = args.flag("--trace");
+    switch_on(args.option("--mutant")?)?;
     args.finish()?;
     show(&scenario, is_traced, page.as_deref())
 }

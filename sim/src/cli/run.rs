@@ -145,7 +145,7 @@ fn commit() -> String {
 
 /// Switches a mutant on for all runs.
 #[cfg(feature = "mutants")]
-fn switch_on(id: Option<String>) -> Result<(), Usage> {
+pub(super) fn switch_on(id: Option<String>) -> Result<(), Usage> {
     use bifrons::base::mutant::{Mutant, set};
 
     let Some(id) = id else {
@@ -159,7 +159,7 @@ fn switch_on(id: Option<String>) -> Result<(), Usage> {
 }
 
 #[cfg(not(feature = "mutants"))]
-fn switch_on(id: Option<String>) -> Result<(), Usage> {
+pub(super) fn switch_on(id: Option<String>) -> Result<(), Usage> {
     match id {
         Some(_) => Err(Usage("this build has no mutants".to_owned())),
         None => Ok(()),

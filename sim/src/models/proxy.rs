@@ -148,6 +148,9 @@ impl Proxy {
         if via == Via::Nginx10 {
             upstream = upstream.with("connection", "close").as_http10();
         }
+        world.line(Lane::Proxy(self.index), || {
+            format!("passes on {} {}", upstream.method, upstream.target)
+        });
         line.up.send(world, &upstream);
         self.note_life(world, id);
     }
