@@ -49,6 +49,8 @@ mutants! {
     ConsentWall = "consent-on-wall-clock",
     /// Output has no high-water mark: pipelined requests are all taken on.
     BoundlessOutput = "no-back-pressure",
+    /// A socket whose client does not read holds up everybody else on its shard.
+    BlockedHoldsAll = "ws-blocked-holds-all",
     /// Cancelling a timer forgets the earliest one, too.
     CancelForgets = "timer-cancel-forgets-another",
     /// The size of a chunk is written in decimal digits.
@@ -85,10 +87,17 @@ mutants! {
     KickStays = "kick-leaves-track",
     /// `maxev` is not looked at.
     MaxevIgnored = "maxev-ignored",
+    /// Of too many polls the newest is let go, not the oldest.
+    OlderPollWins = "poll-older-supersedes",
     /// What follows a complete request in one read is dropped.
     PipelinedDropped = "pipelined-dropped",
     /// The start of a poll is no sign of life.
     PollNoLife = "poll-no-sign-of-life",
+    /// A poll that was answered with an event is answered again at its deadline, and whatever
+    /// waits on its connection by then gets that.
+    PollResumedTwice = "poll-resumed-twice",
+    /// A poll is taken in, and answered, before its connection waits for the answer.
+    PollResumedUnparked = "poll-resumed-unparked",
     /// Any number of polls may wait on a session.
     PollsUnbounded = "polls-unbounded",
     /// Of the packets of a batch only the last is relayed to other shards.

@@ -50,9 +50,11 @@ impl Gateway {
         });
         metrics.http_polls_opened += 1;
         metrics.http_polls_parked += 1;
-        let oldest = (session.polls.len() > limit && !mutant!(PollsUnbounded))
-            .then(|| session.polls.pop_front())
-            .flatten();
+        let oldest = match session.polls.len() > limit && !mutant!(PollsUnbounded) {
+            true if mutant!(OlderPollWins) => session.polls.pop_back(),
+            true => session.polls.pop_front(),
+            false => None,
+        };
         if self.timers.deadline_of(Key::Poll(id)).is_none() {
             self.timers.arm(Key::Poll(id), deadline);
         }
@@ -251,6 +253,15 @@ impl Gateway {
             // Janus lets surplus polls go with every event, which keeps a client that runs two
             // poll loops by accident at one event a poll and not at two.
             self.release_polls(id, PollEnd::Superseded, metrics);
+            #[cfg(feature = "mutants")]
+            if mutant!(PollResumedTwice)
+                && let Some(session) = self.sessions.get_mut(&id)
+            {
+                session.polls.push_back(poll);
+                metrics.http_polls_opened += 1;
+                metrics.http_polls_parked += 1;
+                self.timers.arm(Key::Poll(id), poll.deadline);
+            }
         }
     }
 

@@ -392,6 +392,10 @@ impl Shard {
                 client.waiting = Waiting::Nothing;
                 Some(to)
             }
+            Waiting::Poll(to) if mutant!(PollResumedTwice) => {
+                client.waiting = Waiting::Nothing;
+                Some(to)
+            }
             Waiting::Counters { .. }
             | Waiting::Nothing
             | Waiting::Poll(_)

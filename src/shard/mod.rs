@@ -303,6 +303,10 @@ impl Shard {
             self.tell_listeners(out);
             self.take_local(now, out);
         }
+        if mutant!(BlockedHoldsAll) {
+            self.revisits.extend(self.clients.keys());
+            self.take_local(now, out);
+        }
         // What plugins did on the way may have given media something to send.
         self.gateway.media_mut().flush(now, &mut out.datagrams);
         self.relay(out);

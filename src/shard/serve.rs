@@ -11,6 +11,7 @@ use crate::gateway::reply::Reply;
 use crate::gateway::request::Envelope;
 use crate::gateway::session::{Origin, Via};
 use crate::metrics::{Metrics, expose};
+use crate::mutant;
 use crate::shard::client::{Subscription, Waiting};
 use crate::shard::mesh::MeshMsg;
 use crate::shard::{Key, Listener, Outbox, Shard};
@@ -32,6 +33,9 @@ impl Shard {
     /// Serves what has come in on a connection, and carries out what it wants of its socket.
     pub(super) fn serve(&mut self, now: Now, conn: ConnId, out: &mut Outbox) {
         for _ in 0..REQUESTS_PER_TURN {
+            if mutant!(BlockedHoldsAll) && self.is_another_socket_blocked(conn) {
+                break;
+            }
             let Some(client) = self.clients.get_mut(conn) else {
                 return;
             };
@@ -255,13 +259,32 @@ impl Shard {
                 last_seen,
             },
         };
+        let waiting = match listen.how {
+            How::Poll(_) => Waiting::Poll(subscription),
+            How::Stream { .. } => Waiting::Stream(subscription),
+        };
+        if mutant!(PollResumedUnparked) {
+            self.post(owner, message, out);
+            self.take_local(now, out);
+            self.gateway.deliver(now, &mut self.metrics);
+            self.tell_listeners(out);
+            self.take_local(now, out);
+            if let Some(client) = self.clients.get_mut(conn) {
+                client.waiting = waiting;
+            }
+            return;
+        }
         if let Some(client) = self.clients.get_mut(conn) {
-            client.waiting = match listen.how {
-                How::Poll(_) => Waiting::Poll(subscription),
-                How::Stream { .. } => Waiting::Stream(subscription),
-            };
+            client.waiting = waiting;
         }
         self.post(owner, message, out);
+    }
+
+    /// Whether the client of another socket does not take its output. For a mutant.
+    fn is_another_socket_blocked(&self, conn: ConnId) -> bool {
+        self.clients.iter().any(|(id, client)| {
+            id != conn && client.lines.is_some() && !self.pending(id).is_empty()
+        })
     }
 
     /// Takes credit for a request to another shard; `false` when that one is too far behind.

@@ -127,7 +127,7 @@ impl Oracle for EventNotLost {
             number: 15,
             id: "event-not-lost",
             rule: "a session with a listener that waits has no event that was not delivered",
-            kills: &["event-in-flight-lost"],
+            kills: &["event-in-flight-lost", "poll-resumed-unparked"],
         }
     }
 

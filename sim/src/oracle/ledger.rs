@@ -62,8 +62,12 @@ pub struct Session {
     /// The last sign of life that the gateway may have seen: any request that names it, or an
     /// open event stream.
     pub last_named: Option<Stamp>,
-    /// When two listeners were last open at the same time, or one went without an answer.
-    pub last_shared: Option<Stamp>,
+    /// The two listeners that the gateway may take for the newest, the newest last, and since when.
+    pub newest: [Option<(u64, Stamp)>; 2],
+    /// When a poll last got events: then the others end, too.
+    pub last_told: Option<Stamp>,
+    /// When a listener last ended without an answer, which may have had events.
+    pub last_lost: Option<Stamp>,
     /// Its end was asked for, or another owner; or the socket that owned it is gone, and none may
     /// claim it.
     pub ended_by: Option<Stamp>,
@@ -115,6 +119,34 @@ pub struct Message {
 }
 
 impl Session {
+    /// Whether poll `number`, which entered at `asked`, may end for another listener's sake: one
+    /// that is as new, or one that got events, or gets them just now.
+    pub fn may_give_way(&self, number: u64, asked: Stamp, tolerance: Duration) -> bool {
+        let is_after = |stamp: Stamp| stamp.elapsed + tolerance >= asked.elapsed;
+        let newest = self.newest.iter().flatten();
+        let is_rivalled = newest
+            .into_iter()
+            .any(|(other, since)| *other != number && is_after(*since));
+        let others = self.listeners.iter().filter(|(other, _)| **other != number);
+        let is_told = others.into_iter().any(|(_, other)| other.is_offered);
+        // Its event may be on its way to another.
+        let is_due =
+            |message: &Message| !message.is_refused && message.polled + message.streamed == 0;
+        let is_due = !self.listeners.is_empty() && self.messages.iter().any(is_due);
+        let told = [self.last_told, self.last_lost];
+        is_rivalled || is_told || is_due || told.into_iter().flatten().any(is_after)
+    }
+
+    fn listens(&mut self, number: u64, since: Stamp) {
+        if let [_, Some((newest, at))] = &mut self.newest
+            && *newest == number
+        {
+            *at = since;
+            return;
+        }
+        self.newest = [self.newest[1], Some((number, since))];
+    }
+
     /// The message with a transaction.
     pub fn message(&self, transaction: &str) -> Option<&Message> {
         self.messages
@@ -207,11 +239,9 @@ impl Ledger {
         let is_stream = matches!(exchange.ask, Ask::Stream { .. });
         match &exchange.ask {
             Ask::Poll { .. } | Ask::Stream { .. } => {
-                if !session.listeners.is_empty() {
-                    session.last_shared = Some(exchange.asked);
-                }
                 let asked = exchange.asked;
                 session.has_streamed |= is_stream;
+                session.listens(exchange.number, asked);
                 session.listeners.insert(
                     exchange.number,
                     Listener {
@@ -268,6 +298,17 @@ impl Ledger {
             && let Some(message) = session.messages.last_mut()
         {
             message.acked = Some(exchange.asked);
+        }
+    }
+
+    /// A request that was pipelined has its turn.
+    pub fn begun(&mut self, exchange: &Exchange) {
+        let session = exchange.ask.session();
+        let session = session.and_then(|id| self.sessions.get_mut(&id));
+        if let Some(session) = session
+            && matches!(exchange.ask, Ask::Poll { .. } | Ask::Stream { .. })
+        {
+            session.listens(exchange.number, exchange.begun);
         }
     }
 
@@ -329,6 +370,9 @@ impl Ledger {
                 }
             }
             Ask::Poll { .. } => {
+                if !answer.is_keepalive() {
+                    session.last_told = Some(answer.taken);
+                }
                 for event in answer.events() {
                     if let Some(message) = session.message_of(event) {
                         message.polled += 1;
@@ -418,7 +462,7 @@ impl Ledger {
             && let Some(listener) = session.listeners.remove(&exchange.number)
         {
             if exchange.answer.is_none() {
-                session.last_shared = Some(at);
+                session.last_lost = Some(at);
             }
             if listener.is_stream {
                 session.last_named = Some(at);

@@ -15,8 +15,13 @@ impl Oracle for PollNotEarly {
         &About {
             number: 11,
             id: "poll-not-early",
-            rule: "a keepalive comes no earlier than the poll timeout of the host's monotonic clock, unless another listener took its place or the session ended",
-            kills: &["clock-uptime-keepalive", "deadline-32-bit"],
+            rule: "a keepalive comes no earlier than the poll timeout of the host's monotonic clock, unless a newer listener took its place, another got events, or the session ended",
+            kills: &[
+                "clock-uptime-keepalive",
+                "deadline-32-bit",
+                "poll-older-supersedes",
+                "poll-resumed-twice",
+            ],
         }
     }
 
@@ -36,11 +41,8 @@ impl Oracle for PollNotEarly {
         let tolerance = ledger.tolerance(exchange.asked.sim, offered.sim);
         let is_excused = ledger.draining_since.is_some()
             || ledger.sessions.get(session).is_none_or(|session| {
-                let is_shared = session
-                    .last_shared
-                    .is_some_and(|shared| shared.elapsed + tolerance >= exchange.asked.elapsed);
-                let has_others = session.listeners.keys().any(|&it| it != exchange.number);
-                is_shared || has_others || session.ended_by.is_some()
+                session.may_give_way(exchange.number, exchange.asked, tolerance)
+                    || session.ended_by.is_some()
             });
         if is_excused {
             return Ok(());

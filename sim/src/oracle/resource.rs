@@ -37,7 +37,7 @@ impl Oracle for AnswerPrompt {
             number: 36,
             id: "slow-client-isolated",
             rule: "a request that waits for nothing is answered within a few turns, whatever other clients do",
-            kills: &[],
+            kills: &["ws-blocked-holds-all"],
         }
     }
 

@@ -492,6 +492,7 @@ impl Watch {
         });
         if let Some(next) = tap.exchanges.front_mut() {
             next.begun = stamp;
+            self.ledger.begun(next);
         }
         // Output of the next answer may have been offered together with this one.
         if tap.waiting > 0
