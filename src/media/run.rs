@@ -72,10 +72,12 @@ impl Media {
                 peer: *peer,
                 line: packet.line,
             };
+            let encoding = packet.encoding;
             if packet.facts.keyframe {
-                let encoding = packet.encoding;
                 self.keyframes.seen(EncodingRef { line, encoding });
                 self.refreshes.seen(now, line);
+            } else if !self.keyframes.is_empty() {
+                self.keyframes.heard(now, EncodingRef { line, encoding });
             }
             if self.switch.is_muted(line) {
                 continue;
@@ -157,6 +159,12 @@ impl Media {
         let mut due = std::mem::take(&mut self.due_keyframes);
         self.keyframes.expire(now, &mut due);
         for EncodingRef { line, encoding } in due.drain(..) {
+            let is_remote = self.relays.is_stand_in(line.peer);
+            if is_remote && self.switch.routes_from(line).is_empty() {
+                // Nobody is left who wants it, and nothing comes that could show it.
+                self.keyframes.seen(EncodingRef { line, encoding });
+                continue;
+            }
             if self.relays.ask_keyframe(line, Some(encoding)) {
                 continue;
             }

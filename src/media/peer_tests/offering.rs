@@ -192,6 +192,36 @@ fn a_publisher_that_goes_away_takes_its_routes_on_other_shards_along() {
 }
 
 #[test]
+fn a_key_frame_that_nobody_waits_for_any_more_is_not_asked_for() {
+    let mut pair = Pair::connected();
+    let route = pair.route(1);
+    pair.publish(1, 1);
+    let wait = |pair: &mut Pair| {
+        for _ in 0..40 {
+            pair.subscriber.run(500);
+            pair.exchange();
+            pair.publisher.run(500);
+        }
+        std::mem::take(&mut pair.publisher.client.keyframe_requests)
+    };
+    let ask = |pair: &mut Pair| {
+        let (now, from) = (pair.subscriber.now.monotonic, pair.publisher.line(1));
+        let line = pair.subscriber.media.remote_line(THERE, from);
+        let of = EncodingRef { line, encoding: 0 };
+        pair.subscriber.media.keyframes.want(now, of);
+    };
+    wait(&mut pair);
+    ask(&mut pair);
+    assert!(wait(&mut pair) > 10, "it is asked for until it comes");
+    pair.publish(1, 2);
+    wait(&mut pair);
+    pair.subscriber.media.unroute(route);
+    ask(&mut pair);
+    assert_eq!(wait(&mut pair), 0);
+    assert!(pair.subscriber.media.keyframes.deadline().is_none());
+}
+
+#[test]
 fn a_muted_line_is_silent_on_every_shard() {
     let mut pair = Pair::connected();
     pair.route(0);

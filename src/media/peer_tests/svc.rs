@@ -235,3 +235,24 @@ fn av1_is_told_apart_by_its_descriptors() {
     assert_eq!(passed_on.unwrap().0[..], descriptors::key(0)[..]);
     echo.check();
 }
+
+#[test]
+fn a_sender_that_was_silent_for_long_is_asked_as_soon_as_it_comes_back() {
+    let mut echo = Echo::vp9();
+    echo.picture(true);
+    let now = echo.call.now;
+    echo.call
+        .media
+        .set_route_enabled(now, echo.route, Enabled::No);
+    assert!(echo.picture(false).is_empty());
+    echo.call.run(1_000);
+    let now = echo.call.now;
+    echo.call
+        .media
+        .set_route_enabled(now, echo.route, Enabled::Yes);
+    echo.call.run(29_000);
+    echo.asked();
+    assert!(echo.picture(false).is_empty());
+    assert_eq!(echo.asked(), 1);
+    assert_eq!(echo.picture(true), [0, 1, 2]);
+}

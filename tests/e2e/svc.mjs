@@ -1,0 +1,121 @@
+// Layers of one stream (SVC) with Chromium: node svc.mjs [BINARY]
+//
+// One publishes, one watches and chooses. VP9 is told apart by its payload descriptor where the
+// publisher leaves the dependency descriptor out (`plain`), by that otherwise, as AV1 is.
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import { serve } from '../../examples/serve.mjs';
+import { launch } from './lib/chromium.mjs';
+import { binaryUnderTest, startGateway } from './lib/process.mjs';
+import { Report, checked } from './lib/report.mjs';
+import { Member, manage } from './lib/room.mjs';
+
+const WIDTH = 1280;
+const PATIENCE = 8000;
+
+const report = new Report('svc');
+const gateway = await startGateway(binaryUnderTest(), { shards: 2, name: 'svc' });
+const pages = await serve();
+const context = await launch();
+let room = 7100;
+
+/** A publisher in a mode with so many spatial layers, and somebody who watches. */
+async function pair(codec, mode, options = '') {
+  room += 1;
+  await manage(gateway.base, { request: 'create', room, publishers: 2, videocodec: codec });
+  const publisher = await Member.join(context, pages.url, gateway.ws, room, `&publish&svc=${mode}${options}`);
+  const watcher = await Member.join(context, pages.url, gateway.ws, room, '&watch');
+  const row = async () => (await watcher.received('video'))[0];
+  return {
+    publisher,
+    watcher,
+    row,
+    wide: (width, patience = PATIENCE) => watcher.until(`${width} wide`, row, (seen) => seen?.width === width, patience),
+    ask: async (layers) => watcher.call('adjust', { streams: [{ mid: (await row()).mid, ...layers }] }),
+    told: async () => (await watcher.state()).subscriberEvents,
+    leave: () => Promise.all([publisher.leave(), watcher.leave()]),
+  };
+}
+
+/** The mode that the publisher's encoder has in fact; null if it encodes nothing. */
+async function modeOf(publisher) {
+  const video = async () => (await publisher.call('sent')).find((row) => row.kind === 'video' && row.frames > 0);
+  await publisher.until('pictures sent', video, Boolean, 15000);
+  return (await video())?.scalabilityMode ?? null;
+}
+
+async function layers(name, codec, mode, options) {
+  const call = await pair(codec, mode, options);
+  const encoded = await modeOf(call.publisher);
+  if (encoded !== mode) {
+    report.note(`${name}: this browser makes ${encoded} of it`);
+    await call.leave();
+    return;
+  }
+  const count = Number(mode[1]);
+  const width = (layer) => WIDTH >> (count - 1 - layer);
+  const top = count - 1;
+  await checked(report, `${name}: all layers`, () => call.wide(WIDTH, 15000));
+  for (const layer of [0, top, 0, 1, top]) {
+    await checked(report, `${name}: spatial_layer ${layer}`, async () => {
+      const since = (await call.told()).length;
+      await call.ask({ spatial_layer: layer });
+      const problems = await call.wide(width(layer));
+      const told = (await call.told()).slice(since).map((event) => event.spatial_layer);
+      return told.includes(layer) ? problems : [...problems, `told of ${JSON.stringify(told)}`];
+    });
+  }
+  await checked(report, `${name}: pictures go on in every layer`, async () => {
+    const { freezes } = await call.row();
+    const { video } = await call.watcher.flow(2000);
+    const later = await call.row();
+    return video > 20 && later.freezes === freezes ? [] : [`${video} frames in 2 s, ${later.freezes - freezes} freezes`];
+  });
+  await checked(report, `${name}: two switches within 300 ms`, async () => {
+    await call.ask({ spatial_layer: 0 });
+    await sleep(250);
+    await call.ask({ spatial_layer: 1 });
+    const problems = await call.wide(width(1), 3000);
+    await sleep(500);
+    const { width: still } = await call.row();
+    return still === width(1) ? problems : [...problems, `then ${still} wide`];
+  });
+  await checked(report, `${name}: temporal_layer 0 has fewer pictures, 2 has all`, async () => {
+    await call.ask({ spatial_layer: 0, temporal_layer: 0 });
+    await sleep(500);
+    const few = (await call.watcher.flow(2000)).video;
+    await call.ask({ temporal_layer: 2 });
+    await sleep(1500);
+    const all = (await call.watcher.flow(2000)).video;
+    report.note(`${name}: ${few} and ${all} pictures in 2 s`);
+    return few > 3 && all > 1.6 * few ? [] : [`${few} and ${all} pictures in 2 s`];
+  });
+  await checked(report, `${name}: a picture within 1.5 s after a pause`, async () => {
+    const times = [];
+    for (const pause of [100, 1500]) {
+      await call.watcher.call('pause');
+      await sleep(pause);
+      times.push(await call.watcher.firstFrameAfter('resume'));
+    }
+    return times.filter((time) => time === null || time > 1500).map((time) => `a picture after ${time} ms`);
+  });
+  await call.leave();
+}
+
+for (const part of [
+  () => layers('VP9 by its payload', 'vp9', 'L3T3', '&plain'),
+  () => layers('VP9 described', 'vp9', 'L3T3'),
+  () => layers('VP9 with keyed layers', 'vp9', 'L3T3_KEY'),
+  () => layers('AV1', 'av1', 'L2T2'),
+]) {
+  try {
+    await part();
+  } catch (error) {
+    report.check('a part runs to its end', [error.stack]);
+  }
+}
+
+await context.close();
+await gateway.stop();
+await pages.close();
+report.finish();
