@@ -173,6 +173,10 @@ impl DtlsInstance for Handshake {
         self.inner.handle_packet(packet)
     }
 
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the library says more than is of use here"
+    )]
     fn poll_output<'a>(&mut self, buf: &'a mut [u8]) -> DtlsOutput<'a> {
         let output = self.inner.poll_output(buf);
         match &output {
