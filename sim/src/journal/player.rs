@@ -122,18 +122,17 @@ fn outcome(mut players: Vec<Player<'_>>) -> Outcome {
     let over: Vec<bool> = players.iter().map(|player| player.has_ended).collect();
     let mut outcome = Outcome::default();
     for player in &mut players {
-        let verdict = player
-            .verdict
-            .take()
-            .unwrap_or_else(|| match player.awaited() {
-                Some(_) if is_stopped => Verdict::Stopped,
-                Some(from) if over.get(usize::from(from.0)) == Some(&true) => {
-                    let what =
-                        format!("shard {from} ended and never sent the message that came in");
-                    Verdict::Differs(player.divergence(what))
+        let verdict = player.verdict.take().unwrap_or_else(|| {
+            let awaited = player.awaited();
+            match awaited.and_then(|from| over.get(usize::from(from.0))) {
+                _ if is_stopped => Verdict::Stopped,
+                Some(true) => {
+                    let what = "another shard ended and never sent the message that came in";
+                    Verdict::Differs(player.divergence(what.to_owned()))
                 }
-                _ => Verdict::SameSoFar,
-            });
+                Some(false) | None => Verdict::SameSoFar,
+            }
+        });
         outcome.inputs += player.inputs;
         outcome.turns += player.same_turns;
         outcome.hashes.push(player.outputs.hash().value());

@@ -10,6 +10,9 @@ use serde_json::{Value, json};
 use super::SECRETS;
 use super::server::Server;
 
+/// What a browser offers. Nobody answers its checks, so that no connection comes up.
+const OFFER: &str = include_str!("../../../tests/fixtures/sdp/offers/chrome.sdp");
+
 const ROUNDS: usize = 24;
 
 /// Puts load on a gateway, until all of its clients are content.
@@ -129,18 +132,25 @@ fn browser(to: SocketAddr, number: usize) {
     let poll = format!("{path}?maxev=3&apisecret={}", SECRETS[0]);
     let poller = thread::spawn(move || {
         let mut http = Http::connect(to);
-        let mut events = 0;
+        let (mut events, mut answers) = (0, 0);
         while events < ROUNDS {
             let text = http.get(&poll);
             let got: Value = serde_json::from_str(&text).unwrap();
-            events += got.as_array().unwrap_or_else(|| panic!("{text}")).len();
+            let got = got.as_array().unwrap_or_else(|| panic!("{text}"));
+            let is_answer = |event: &&Value| event["jsep"]["type"] == "answer";
+            answers += got.iter().filter(is_answer).count();
+            events += got.len();
         }
+        assert_eq!(answers, 1);
     });
     let attach = json!({"janus": "attach", "plugin": "janus.plugin.echotest"});
     let handle = id_of(&http.post(&path, &request(attach, number)));
     let of_handle = format!("{path}/{handle}");
     for round in 0..ROUNDS {
         let mut body = json!({"janus": "message", "body": {"audio": round % 2 == 0}});
+        if round == 1 {
+            body["jsep"] = json!({"type": "offer", "sdp": OFFER});
+        }
         if round % 3 == 0 {
             // Another connection is likely to be another shard's.
             http = Http::connect(to);
