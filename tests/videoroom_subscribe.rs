@@ -409,6 +409,48 @@ fn the_end_of_a_feed_is_offered_at_once_or_when_asked() {
 }
 
 #[test]
+fn a_stream_that_is_back_is_offered_where_it_was_offered_as_inactive() {
+    everywhere(|gateway, users| {
+        room(gateway, &users[0], &json!({}));
+        let turn = |gateway: &mut Lockstep, is_off: bool| {
+            let streams = json!([{
+                "type": "video", "mindex": 1, "mid": "1", "codec": "vp8", "disabled": is_off,
+            }]);
+            let update = json!({
+                "request": "update_remote_publisher", "room": 5, "id": 2, "streams": streams,
+            });
+            assert_eq!(users[0].ask(gateway, &update)["videoroom"], "success");
+        };
+        // One has an offer with the stream and needs no other; two have one without it.
+        let (_, offer) = users[0].negotiate(gateway, &watch(json!([{"feed": 2}])), None);
+        start(gateway, &users[0], &offer);
+        turn(gateway, true);
+        let mut patient = watch(json!([{"feed": 2}]));
+        patient["autoupdate"] = false.into();
+        for (user, wish) in [
+            (&users[1], watch(json!([{"feed": 2}]))),
+            (&users[2], patient),
+        ] {
+            let (data, offer) = user.negotiate(gateway, &wish, None);
+            assert_eq!(shown(&data, &["active"]), [json!([true]), json!([false])]);
+            start(gateway, user, &offer);
+        }
+        turn(gateway, false);
+        assert_eq!(users[0].events(gateway), [] as [Value; 0]);
+        let events = users[1].all_events(gateway);
+        assert_eq!(events.len(), 1);
+        let data = &events[0]["plugindata"]["data"];
+        assert_eq!(data["videoroom"], "updated");
+        assert_eq!(shown(data, &["active"]), [json!([true]), json!([true])]);
+        assert_eq!(lines(&events[0]["jsep"], "a=sendonly").len(), 2);
+        assert_eq!(users[2].events(gateway), [] as [Value; 0]);
+        let update = json!({"request": "update", "unsubscribe": [{"feed": 9}]});
+        let (data, _) = users[2].negotiate(gateway, &update, None);
+        assert_eq!(shown(&data, &["active"]), [json!([true]), json!([true])]);
+    });
+}
+
+#[test]
 fn who_is_kicked_loses_the_subscriptions_made_with_its_private_id() {
     everywhere(|gateway, users| {
         room(gateway, &users[0], &json!({"require_pvtid": true}));

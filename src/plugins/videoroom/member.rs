@@ -147,8 +147,10 @@ impl Member {
                 }
             }
             News::FeedChanged(feed) => {
-                if let Role::Subscriber(subscriber) = &mut self.role {
-                    subscriber.feed_changed(cx, handle, &feed);
+                if let Role::Subscriber(subscriber) = &mut self.role
+                    && let Err(fault) = subscriber.feed_changed(cx, handle, &feed)
+                {
+                    debug!(fault = fault.text, "no offer follows the change of a feed");
                 }
             }
             News::FeedGone(feed) => {

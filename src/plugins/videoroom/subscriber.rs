@@ -253,6 +253,9 @@ impl Subscriber {
             .map_err(invalid_sdp)?;
         self.is_offered = true;
         self.is_stale = false;
+        for line in &mut self.lines {
+            line.is_offered_inactive = line.source.is_some() && !line.is_active();
+        }
         self.restart = IceRestart::No;
         self.route_all(cx, handle);
         Ok(JsepOut {
@@ -276,8 +279,18 @@ impl Subscriber {
         self.is_stale && !self.is_offered
     }
 
-    /// A publisher publishes something else.
-    pub(super) fn feed_changed(&mut self, cx: &mut Cx<'_>, handle: HandleRef, feed: &Feed) {
+    /// A publisher publishes something else. A stream that is sent again goes on where the offer
+    /// has a place for it; where the latest one has none, another offer follows.
+    ///
+    /// # Errors
+    ///
+    /// 437 if no offer can be made.
+    pub(super) fn feed_changed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        feed: &Feed,
+    ) -> Result<(), Fault> {
         for line in &mut self.lines {
             let Some(source) = &mut line.source else {
                 continue;
@@ -295,6 +308,13 @@ impl Subscriber {
             }
         }
         self.route_all(cx, handle);
+        let is_back = |line: &Line| line.is_offered_inactive && line.is_active();
+        let changed = cx.peer(handle).is_some() && self.lines.iter().any(is_back);
+        if changed && self.manner.autoupdate {
+            return self.update(cx, handle, None, true);
+        }
+        self.is_stale |= changed;
+        Ok(())
     }
 
     /// A publisher publishes nothing any more.

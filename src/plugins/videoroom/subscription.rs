@@ -29,6 +29,8 @@ pub(super) struct Line {
     pub(super) send: bool,
     /// It was offered and answered.
     pub(super) is_ready: bool,
+    /// The latest offer shows it as inactive, because its stream was disabled.
+    pub(super) is_offered_inactive: bool,
     pub(super) layers: LayerTarget,
     pub(super) delay: Delay,
     pub(super) route: Option<RouteId>,
@@ -81,6 +83,7 @@ impl Line {
             data_feeds: BTreeSet::new(),
             send: true,
             is_ready: false,
+            is_offered_inactive: false,
             layers: LayerTarget::default(),
             delay: Delay::default(),
             route: None,
@@ -98,6 +101,7 @@ impl Line {
             data_feeds: BTreeSet::from([feed]),
             send: true,
             is_ready: false,
+            is_offered_inactive: false,
             layers: LayerTarget::default(),
             delay: Delay::default(),
             route: None,
@@ -151,7 +155,7 @@ impl Line {
         source.is_some_and(|source| source.stream.is_simulcast || source.stream.is_svc)
     }
 
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         let source = self.source.as_ref();
         self.kind == StreamKind::Data || source.is_some_and(|source| !source.stream.is_disabled)
     }
