@@ -53,6 +53,7 @@ counted() {
 
 step 'formatting' 1 cargo fmt --all --check
 step 'lints' 15 cargo clippy --quiet --workspace --all-targets -- -D warnings
+step 'lints of the simulator' 15 cargo clippy --quiet -p bifrons-sim --all-targets --features kernel,mutants -- -D warnings
 step 'library without a runtime' 10 cargo check --quiet --no-default-features --lib
 counted 'rust tests' 20 cargo test --quiet --workspace
 [[ ${1:-} == --quick ]] || step 'simulator' 20 tests/sim.sh

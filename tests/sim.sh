@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The simulator, in a few minutes: the corpus, the mutants, seeds, determinism.
+# The simulator, in a few minutes: the corpus, the mutants, seeds, determinism, and the production
+# driver on turmoil and on the kernel.
 #
 #   tests/sim.sh                what every change must pass; each part has a time limit
 #   tests/sim.sh --long [TIME]  for the night: an hour (or TIME) of fresh seeds, and a hunt for
@@ -16,8 +17,8 @@ part() {
 }
 
 part 8m cargo build --quiet --profile sim -p bifrons-sim --features mutants
-# What decides is the same for every commit: the corpus, and the first seeds. Fresh seeds are the
-# commit's own; what they find becomes a scenario of the corpus.
+# Beside the corpus and the first seeds, which are the same for every commit, each commit has seeds of
+# its own: it explores anew, and can be repeated. What they find becomes a scenario of the corpus.
 commit=$(git rev-parse --short=6 HEAD 2>/dev/null || echo 1)
 own=$((16#$commit * 100000 + 1000000))
 
@@ -28,8 +29,11 @@ if [[ ${1:-} == --long ]]; then
 	exit
 fi
 part 60s "$sim" gate sim/corpus
-part 200s "$sim" run --seeds 20000 --budget 140s --jobs "$jobs"
+part 150s "$sim" run --seeds 20000 --budget 100s --jobs "$jobs"
+part 90s "$sim" run --from "$own" --seeds 6000 --budget 40s --jobs "$jobs"
 part 60s "$sim" determinism --seeds 200
 part 60s "$sim" leaks
-part 4m cargo build --quiet -p bifrons-sim --features mutants
+part 6m cargo build --quiet -p bifrons-sim --features kernel,mutants
 part 2m "$sim" determinism --seeds 200 --against "$debug"
+part 6m cargo test --quiet -p bifrons-sim --features kernel,mutants --test conformance \
+	--test partitions --test turmoil

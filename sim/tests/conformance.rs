@@ -226,9 +226,10 @@ struct Real {
 
 impl Real {
     fn start(runtime: Runtime) -> io::Result<Self> {
-        let mut config = Config::default();
-        config.shards = Some(SHARDS);
-        let config = Arc::new(config);
+        let config = Arc::new(Config {
+            shards: Some(SHARDS),
+            ..Config::default()
+        });
         let certificate = Certificate::generate();
         let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let (mut rest, mut sockets) = (any, any);
@@ -256,7 +257,8 @@ impl Real {
                 (Listener::WebSocket, listen(&mut sockets)?),
             ];
             let senders = senders.clone();
-            threads.push(thread::spawn(move || {
+            let thread = thread::Builder::new().name(format!("shard-{id}"));
+            threads.push(thread.spawn(move || {
                 let over = senders[usize::from(id)].clone();
                 let tell = move |news| match news {
                     News::Alive => {}
@@ -273,7 +275,7 @@ impl Real {
                 let executor = Executor::new(runtime, None).expect("the host was asked");
                 let ran = executor.run(plain, |now| Shard::new(setup, now));
                 ran.expect("the sockets are good");
-            }));
+            })?);
         }
         Ok(Self {
             rest,

@@ -111,10 +111,11 @@ impl Peer {
     /// Asks for something that is answered at once.
     async fn post(&mut self, path: &str, body: Value) -> Result<Value, Failure> {
         self.ask(Request::post(path, body.to_string())).await?;
-        match self.see(Duration::from_secs(5)).await {
-            Seen::Answer(200, body) => Ok(serde_json::from_slice(&body)?),
-            other => Err(format!("{other:?}").into()),
+        let seen = self.see(SHORT).await;
+        if let Seen::Answer(200, body) = &seen {
+            return Ok(serde_json::from_slice(body)?);
         }
+        Err(format!("{seen:?}").into())
     }
 }
 

@@ -50,9 +50,10 @@ pub struct Host {
 /// When a socket cannot be bound.
 pub async fn gateway(host: Host) -> io::Result<()> {
     let key = Key::of_seed(host.seed).named("turmoil");
-    let mut config = Config::default();
-    config.shards = Some(host.shards);
-    let config = Arc::new(config);
+    let config = Arc::new(Config {
+        shards: Some(host.shards),
+        ..Config::default()
+    });
     let certificate = Certificate::generate();
     let mut mask = Mask::new(
         key.named("mask").seed_bytes()[..16]
