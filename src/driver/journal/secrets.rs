@@ -4,7 +4,7 @@
 //! values of header fields that proxies and browsers add. What is found is known by its form
 //! alone, so that the same places are found in a masked text.
 
-use memchr::memchr3;
+use memchr::{memchr2, memchr3};
 
 use super::mask::{Mask, Walk};
 
@@ -135,9 +135,9 @@ impl Place {
             return false;
         }
         let mut from = 0;
-        while let Some(found) = memchr3(b':', b'=', b'\n', &bytes[from..]) {
+        while let Some(found) = memchr2(b':', b'=', &bytes[from..]) {
             let index = from + found;
-            if !matches!(self.look(bytes, index), Found::Nothing | Found::HeadEnd) {
+            if may_end_a_name(bytes, index) && !matches!(self.look(bytes, index), Found::Nothing) {
                 return false;
             }
             from = index + 1;
@@ -156,10 +156,20 @@ impl Place {
             let byte = bytes[index];
             match &mut self.at {
                 At::Text => {
-                    let Some(found) = memchr3(b':', b'=', b'\n', &bytes[index..]) else {
+                    let rest = &bytes[index..];
+                    // Where a line ends matters only where a head does.
+                    let found = match self.is_upgrade {
+                        true => memchr3(b':', b'=', b'\n', rest),
+                        false => memchr2(b':', b'=', rest),
+                    };
+                    let Some(found) = found else {
                         break;
                     };
                     index += found;
+                    if !may_end_a_name(bytes, index) {
+                        index += 1;
+                        continue;
+                    }
                     self.at = match self.look(bytes, index) {
                         Found::Nothing => At::Text,
                         Found::Field => At::Field,
@@ -324,6 +334,27 @@ impl Place {
         self.behind_count -= drop;
         self.behind[self.behind_count..][..bytes.len()].copy_from_slice(bytes);
         self.behind_count += bytes.len();
+    }
+}
+
+/// Whether a colon or equals sign may stand behind a name that is looked for, by the one or two
+/// bytes before it. Most do not, and this is asked of each.
+fn may_end_a_name(bytes: &[u8], at: usize) -> bool {
+    let Some(&[before, last]) = at
+        .checked_sub(2)
+        .and_then(|from| bytes[from..].first_chunk())
+    else {
+        return true; // It begins in the portion before.
+    };
+    match (bytes[at], last) {
+        (b'\n', _) => true,
+        (b'=', _) => matches!(last, b't' | b'T' | b'n' | b'N'),
+        (_, b'"') => matches!(before, b't' | b'n' | b'y' | b'd'),
+        // A blank, or the last letter of a field's name.
+        _ => matches!(
+            last,
+            b' ' | b'\t' | b'\r' | b'\n' | b'n' | b'N' | b'e' | b'E' | b'y' | b'Y'
+        ),
     }
 }
 
