@@ -211,6 +211,11 @@ impl Call {
         self.drain()
     }
 
+    /// Says what time it is when [`Call::write`] follows, and nothing is due.
+    pub const fn set_now(&mut self, now: SimTime) {
+        self.now = now;
+    }
+
     /// Puts a packet into the queue; [`Call::advance`] sends it. `false` if it cannot be sent.
     pub fn write(&mut self, packet: &Outgoing<'_>) -> bool {
         let line = self.lines.iter().find(|line| line.kind == packet.kind);

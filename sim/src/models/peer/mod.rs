@@ -63,6 +63,8 @@ pub struct Peer {
     said: u32,
     /// Sources of pictures, and since when each has no key frame.
     decoding: BTreeMap<(u32, u32, u16, u8), Option<SimTime>>,
+    /// The highest sequence number of each source.
+    newest: BTreeMap<u32, u64>,
     stage: Stage,
     progress: Progress,
 }
@@ -94,6 +96,8 @@ const SOUND_EVERY: Duration = Duration::from_millis(20);
 const SILENCE_WAIT: Duration = Duration::from_secs(75);
 /// How long a decoder waits for a key frame that was asked for by others.
 const KEY_WAIT: Duration = Duration::from_millis(1_500);
+/// So many packets in a row are not sent again.
+const TORN_MIN: u64 = 100;
 /// A subscriber that finds nothing tries again after this.
 const RETRY_AFTER: Duration = Duration::from_millis(700);
 
@@ -123,6 +127,7 @@ impl Peer {
             is_starting: false,
             said: 0,
             decoding: BTreeMap::new(),
+            newest: BTreeMap::new(),
             stage: Stage::Waiting,
             progress: Progress::default(),
         }
@@ -144,6 +149,7 @@ impl Peer {
         self.is_starting = false;
         self.is_retry_due = false;
         self.decoding.clear();
+        self.newest.clear();
         self.wake_at = None;
         if let Some(mut call) = self.call.take() {
             self.calls += 1;
@@ -195,8 +201,12 @@ impl Peer {
         self.arm(world);
     }
 
-    /// A decoder that has pictures and no key frame asks for one, if those before were lost.
-    fn want_key(&mut self, now: SimTime, ssrc: u32, tag: &Tag) {
+    /// A decoder that has pictures and no key frame asks for one, if those before were lost; so
+    /// does one that misses more than retransmissions bring back.
+    fn want_key(&mut self, now: SimTime, ssrc: u32, sequence: u64, tag: &Tag) {
+        let newest = self.newest.entry(ssrc).or_insert(sequence);
+        let is_torn = sequence > *newest + TORN_MIN;
+        *newest = sequence.max(*newest);
         let source = (ssrc, tag.peer, tag.life, tag.encoding);
         if tag.kind == Kind::Audio {
             return;
@@ -206,6 +216,9 @@ impl Peer {
             return;
         }
         let since = self.decoding.entry(source).or_insert(Some(now));
+        if is_torn {
+            since.get_or_insert(now);
+        }
         if since.is_some_and(|since| since + KEY_WAIT < now) {
             *since = Some(now);
             if let Some(call) = &mut self.call {
@@ -220,7 +233,7 @@ impl Peer {
         };
         let peer = self.index;
         let ssrc = *packet.header.ssrc;
-        self.want_key(world.now(), ssrc, &tag);
+        self.want_key(world.now(), ssrc, *packet.seq_no, &tag);
         world.line(Lane::Client(LANES + peer), || {
             let Tag {
                 kind,
@@ -303,8 +316,9 @@ impl Peer {
 
     fn send_all(&mut self, world: &mut Physics, packets: Vec<Packet>) {
         let Some(call) = &mut self.call else { return };
+        call.set_now(world.now());
+        let mut events = Vec::new();
         // The library takes one packet of a stream at a time.
-        let mut events = call.advance(world.now());
         for packet in packets {
             if call.write(&packet.outgoing()) && !self.is_silenced {
                 world.media(&MediaFact::Sent(packet.tag));

@@ -213,6 +213,10 @@ impl Peer {
                 }
             }
             (PeerRole::Subscriber, Some("event")) => {
+                // Its request for other ICE credentials is answered by an offer.
+                if let Some(offer) = offer.filter(|_| self.call.is_some()) {
+                    self.take_offer(world, &offer);
+                }
                 if data.get("started").is_some() {
                     self.is_starting = false;
                     self.tell_watching(world, self.fed_by);
@@ -323,7 +327,9 @@ impl Peer {
                     },
                 );
             }
-            (ActKind::Mute | ActKind::Unmute, PeerRole::Publisher) => {
+            (ActKind::Mute | ActKind::Unmute, PeerRole::Publisher)
+                if self.is_muted != (what == ActKind::Mute) =>
+            {
                 self.is_muted = what == ActKind::Mute;
                 let body = json!({"request": "configure", "video": !self.is_muted});
                 self.message(world, Ask::Later, body, None);
@@ -346,7 +352,7 @@ impl Peer {
                 world.datagrams.rebind(self.index);
                 let now = world.now();
                 let media = &mut world.watch.ledger.media;
-                media.note_block(self.index, now, now + UNTIL_CHECKED);
+                media.note_block(self.index, now, now + UNTIL_FOUND);
                 self.tell(world, Step::Changes);
             }
             (ActKind::Say, _) => self.say(world),
@@ -396,9 +402,10 @@ impl Peer {
     }
 }
 
-/// Until the next check of its side tells the gateway of a peer's new address (RFC 7675 section
-/// 5.1 has them 4 to 6 s apart).
-const UNTIL_CHECKED: Duration = Duration::from_secs(6);
+/// Until the gateway finds a peer at its new address. Its ICE is lite, and its library holds on to
+/// the pair of the former address until no check has come from there for so long; pairs that are
+/// nominated later are no better.
+const UNTIL_FOUND: Duration = Duration::from_secs(15);
 
 /// What rooms let each publisher send, in bit/s.
 pub(crate) const ROOM_BITRATE: u64 = 512_000;

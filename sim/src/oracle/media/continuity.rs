@@ -132,7 +132,10 @@ impl Stream {
             // A burst that was held up is shuffled by a path with a spread.
             let span = packet.at.saturating_since(since);
             let is_whole = media.is_orderly() || media.calm(&peers, since, packet.at) == span;
-            if is_steady && is_whole && !media.may_be_lost(&peers, since) {
+            if is_steady
+                && is_whole
+                && !media.may_be_lost(&peers, media.held_since(since), packet.at)
+            {
                 return Err(format!("number {number} is missing for good"));
             }
         }

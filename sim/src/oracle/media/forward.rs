@@ -81,7 +81,7 @@ impl ForwardComplete {
         let lately = SimTime::from_nanos(ledger.now.as_nanos().saturating_sub(1_000_000_000));
         let is_rough =
             media.calm(&[peer], lately, ledger.now) < ledger.now.saturating_since(lately);
-        if !is_there || is_rough || media.may_be_lost(&[peer], ledger.now) {
+        if !is_there || is_rough || media.may_be_lost(&[peer], lately, ledger.now) {
             *passed = (0, 0);
         } else if passed.0 > 100 + passed.1 * 3 / 2 {
             return Err(format!(
@@ -126,6 +126,9 @@ impl ForwardComplete {
                 return Ok(());
             }
             let tag = queue.pop_front().expect("there is one");
+            // What a fault holds up is under way for longer.
+            let held = at.saturating_since(tag.sent) - media.calm(&[], tag.sent, at);
+            let arrived = tag.sent + TRIP_MAX + held;
             for (receiver, state) in media.peers() {
                 let is_fed = if media.plan(receiver).role == PeerRole::Echo {
                     receiver == tag.peer
@@ -155,7 +158,7 @@ impl ForwardComplete {
                     && (media.plan(tag.peer).video != Video::Simulcast || tag.kind == Kind::Audio);
                 if is_steady
                     && is_due
-                    && !media.may_be_lost(&[receiver, tag.peer], tag.sent)
+                    && !media.may_be_lost(&[receiver, tag.peer], tag.sent, arrived)
                     && !reception
                         .numbers
                         .contains(&(tag.life, tag.encoding, tag.number))

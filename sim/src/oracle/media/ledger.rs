@@ -118,6 +118,8 @@ impl MediaLedger {
                 state.silent.get_or_insert(at);
                 state.watches.clear();
             }
+            // It goes on to talk to the gateway, and is out of its reach.
+            Step::Watches(_) if state.silent.is_some() => state.watches.clear(),
             Step::Watches(mask) => {
                 let is_on = |peer: &u32| mask.checked_shr(*peer).unwrap_or(0) & 1 == 1;
                 state.watches.retain(|peer, _| is_on(peer));
@@ -158,12 +160,26 @@ impl MediaLedger {
         to.saturating_since(from).saturating_sub(rough)
     }
 
-    /// Whether datagrams of these peers that were sent at this time may be lost.
-    pub fn may_be_lost(&self, peers: &[u32], at: SimTime) -> bool {
-        let hits = |(peer, from, to): &(u32, SimTime, SimTime)| {
-            peers.contains(peer) && *from <= at + SETTLE && at <= *to + SETTLE
+    /// Whether datagrams of these peers that were under way in this span may be lost.
+    pub fn may_be_lost(&self, peers: &[u32], from: SimTime, to: SimTime) -> bool {
+        let hits = |(peer, begin, end): &(u32, SimTime, SimTime)| {
+            peers.contains(peer) && *begin <= to && from <= *end + SETTLE
         };
         !self.is_lossless || self.blocks.iter().any(hits)
+    }
+
+    /// Since when what arrives at this time may have been held up: a shard that stands still keeps
+    /// datagrams, and lets them go together.
+    pub fn held_since(&self, at: SimTime) -> SimTime {
+        let mut since = at;
+        let holds = |since| {
+            let mut faults = self.faults.iter();
+            faults.find(|(begin, end)| *begin < since && since <= *end + SETTLE)
+        };
+        while let Some((begin, _)) = holds(since) {
+            since = *begin;
+        }
+        since
     }
 
     /// Whether no datagram is ever lost by chance.
@@ -220,5 +236,22 @@ mod tests {
         assert_eq!(calm(&[], 12, 16), 1);
         assert_eq!(calm(&[2], 28, 40), 12);
         assert_eq!(calm(&[2, 3], 28, 40), 7);
+    }
+
+    #[test]
+    fn what_a_fault_held_up_was_under_way_since_it_began() {
+        let mut ledger = MediaLedger {
+            is_lossless: true,
+            ..MediaLedger::default()
+        };
+        let at = SimTime::from_secs;
+        ledger.note_fault(at(10), at(14));
+        ledger.note_fault(at(8), at(9));
+        ledger.note_block(3, at(15), at(16));
+        assert_eq!(ledger.held_since(at(13)), at(8));
+        assert_eq!(ledger.held_since(at(20)), at(20));
+        assert!(ledger.may_be_lost(&[3], at(9), at(15)));
+        assert!(!ledger.may_be_lost(&[3], at(9), at(14)));
+        assert!(!ledger.may_be_lost(&[2], at(9), at(15)));
     }
 }

@@ -2,6 +2,7 @@
 //! room allows, and sender reports on the time line of their stream.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::faults::media::PeerRole;
 use crate::kernel::time::SimTime;
@@ -45,7 +46,7 @@ impl Oracle for RtcpSane {
                 let since = state.up.unwrap_or(at);
                 let span = at.saturating_since(since);
                 let is_calm = media.calm(&[*peer], since, at) == span && state.changed == since;
-                if is_calm && !media.may_be_lost(&[*peer], at) {
+                if is_calm && !media.may_be_lost(&[*peer], since, at) {
                     return Err(format!(
                         "peer {peer} is told that {count} of its packets are lost"
                     ));
@@ -101,6 +102,10 @@ impl RtcpSane {
         let ticks = i64::from(timestamp.wrapping_sub(before).cast_signed());
         let apart_ms = ticks * 1_000 / i64::from(*rate);
         // The gateway's clock stands while it is suspended; a publisher's does not.
+        // A report that a path has lost packets after is noticed long after it came.
+        let span = Duration::from_millis(passed_ms.max(apart_ms).max(0).unsigned_abs());
+        let sent = SimTime::START + at.saturating_since(SimTime::START).saturating_sub(span);
+        let since = since.min(sent);
         let rough = at
             .saturating_since(since)
             .saturating_sub(media.calm(&[], since, at));
