@@ -85,6 +85,8 @@ else
 		finish capture
 		start videoroom node videoroom.mjs "$binary"
 		finish videoroom
+		start svc node svc.mjs "$binary"
+		finish svc
 		start narrow-link node narrow_link.mjs "$binary"
 		finish narrow-link
 		start cascade node cascade.mjs "$binary"

@@ -190,6 +190,12 @@ impl Line {
         ] {
             extensions.extend(id.map(|_| uri));
         }
+        // Without it, browsers cannot tell the spatial layers of AV1 apart. Encodings have numbers
+        // of their own, so those who are switched between them do better without.
+        let is_described = stream.is_some_and(|stream| !stream.is_simulcast);
+        if is_described && *self.codec == *"av1" {
+            extensions.push(extension::DEPENDENCY_DESCRIPTOR);
+        }
         let has_delay = stream.is_some_and(|stream| stream.playoutdelay_ext_id.is_some());
         if is_video && (has_delay || self.delay.both().is_some()) {
             extensions.push(extension::PLAYOUT_DELAY);

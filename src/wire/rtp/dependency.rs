@@ -493,6 +493,47 @@ pub(crate) mod tests {
         assert_eq!(read(5, 107), ((1, 1), vec![105, 106], vec![]));
     }
 
+    /// What Chromium sent of VP9 with `L3T3` while it had no bandwidth for more than one layer.
+    const CHROMIUM: [&str; 8] = [
+        "c10001c0081485214eafffaaaa863cf0430c10c302afc0aaa0063c00430010c002a000a80006000040001d954926\
+         e082b04a0941b820ac1282503157f974000ca864330e222222eca8655304224230eca87753013f00b3027f016704\
+         ff02cf0380",
+        "c300021a00080000",
+        "c200031a20100000",
+        "c300041200",
+        "c000051a60200000",
+        "c300061a00080000",
+        "c200071a20100000",
+        "c300081200",
+    ];
+
+    #[test]
+    fn what_a_browser_sends_is_read() {
+        let mut reader = DependencyReader::default();
+        let mut found = Vec::new();
+        for (sequence, text) in CHROMIUM.iter().enumerate() {
+            let byte = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+            let bytes: Vec<u8> = (0..text.len()).step_by(2).map(byte).collect();
+            let read = reader.read(sequence as u64, &bytes).unwrap();
+            let references: Vec<u16> = read.frame.references().collect();
+            assert_eq!(read.spatial, 0);
+            assert!(read.begins && read.ends);
+            assert_eq!(targets(read.frame.active), [(0, 0), (0, 1), (0, 2)]);
+            found.push((read.frame.number, read.temporal, references));
+        }
+        let expected = [
+            (1, 0, vec![]),
+            (2, 2, vec![1]),
+            (3, 1, vec![1]),
+            (4, 2, vec![3]),
+            (5, 0, vec![1]),
+            (6, 2, vec![5]),
+            (7, 1, vec![5]),
+            (8, 2, vec![7]),
+        ];
+        assert_eq!(found, expected);
+    }
+
     #[test]
     fn a_frame_may_say_what_is_different() {
         let mut reader = reader();

@@ -123,13 +123,14 @@ const CODECS: [Known; 15] = [
     video("h265", 100, 110, "H265"),
 ];
 
-/// The identifiers of Janus.
-const EXTENSIONS: [(u8, &str); 7] = [
+/// The identifiers of Janus, which offers no dependency descriptors.
+const EXTENSIONS: [(u8, &str); 8] = [
     (1, extension::AUDIO_LEVEL),
     (2, extension::ABS_SEND_TIME),
     (3, extension::TRANSPORT_CC),
     (4, extension::MID),
     (7, extension::ABS_CAPTURE_TIME),
+    (9, extension::DEPENDENCY_DESCRIPTOR),
     (12, extension::PLAYOUT_DELAY),
     (13, extension::ORIENTATION),
 ];
