@@ -113,7 +113,7 @@ fn has_feedback(media: &MediaDescription) -> bool {
 impl Peer {
     /// Makes a peer that is to offer. Its lines follow with [`Peer::offer_lines`].
     pub(crate) fn offering(now: Monotonic, estimates: Enabled, new: NewPeer<'_>) -> Self {
-        let numbers = Numbers::of_our_offers();
+        let numbers = Numbers::of_our_offers(estimates);
         let config = rtc_config(&new.defaults, &numbers, new.is_ice_lite);
         // Its pacer wakes the peer some hundred times a second.
         let first = (estimates == Enabled::Yes).then(|| FIRST_ESTIMATE.into());

@@ -8,6 +8,7 @@ use str0m::format::{Codec, CodecConfig, CodecSpec, FormatParams, PayloadParams};
 use str0m::media::Frequency;
 
 use crate::base::limits::Limits;
+use crate::media::event::Enabled;
 use crate::media::peer_cert::{Certificate, Crypto};
 use crate::media::peer_ext::{self, extension};
 use crate::wire::sdp::{
@@ -50,13 +51,17 @@ impl Numbers {
         numbers
     }
 
-    /// Those of the offers that we make, which are always the same.
-    pub(crate) fn of_our_offers() -> Self {
+    /// Those of the offers that we make, which are always the same. Packets are counted for
+    /// transport-wide feedback only if an estimate is made of it: the count, the notes of what was
+    /// sent when and the reports cost every packet some time and every peer 88 KiB.
+    pub(crate) fn of_our_offers(estimates: Enabled) -> Self {
         let mut numbers = Self::default();
         for media in all_offered() {
             numbers.add_payloads(&media);
             for each in &media.extensions {
-                numbers.add_extension(each.id, &each.uri);
+                if estimates == Enabled::Yes || each.uri != peer_ext::TRANSPORT_CC {
+                    numbers.add_extension(each.id, &each.uri);
+                }
             }
         }
         numbers
