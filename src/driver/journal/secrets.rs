@@ -273,53 +273,15 @@ impl Place {
 
     /// What a colon, an equals sign or a line break ends.
     fn look(&self, bytes: &[u8], at: usize) -> Found {
-        let before = |back: usize| -> u8 {
-            match at.checked_sub(back) {
-                Some(index) => bytes[index],
-                None => {
-                    let index = (self.behind_count + at).checked_sub(back);
-                    index.map_or(b'\n', |index| self.behind[index])
-                }
-            }
-        };
-        let ends = |skip: usize, name: &[u8]| {
-            let mut letters = name.iter().rev().zip(skip + 1..);
-            letters.all(|(letter, back)| before(back).to_ascii_lowercase() == *letter)
-        };
-        match bytes[at] {
-            b'\n' => match before(1) {
-                b'\n' => Found::HeadEnd,
-                b'\r' if before(2) == b'\n' => Found::HeadEnd,
-                _ => Found::Nothing,
-            },
-            b'=' => {
-                let is_it =
-                    |name: &&[u8]| ends(0, name) && matches!(before(name.len() + 1), b'?' | b'&');
-                let kind = PARAMETERS.iter().position(is_it);
-                kind.map_or(Found::Nothing, Found::Parameter)
-            }
-            _ => {
-                let mut blanks = 0;
-                while blanks < 8 && matches!(before(blanks + 1), b' ' | b'\t' | b'\r' | b'\n') {
-                    blanks += 1;
-                }
-                if before(blanks + 1) == b'"' {
-                    let is_it = |name: &[u8]| {
-                        ends(blanks + 1, name) && before(blanks + 2 + name.len()) == b'"'
-                    };
-                    let kind = MEMBERS.iter().position(|name| is_it(name));
-                    return kind.map_or(Found::Nothing, Found::Member);
-                }
-                let is_field = |name: &[u8]| ends(0, name) && before(name.len() + 1) == b'\n';
-                if FIELDS.iter().any(|name| is_field(name)) {
-                    Found::Field
-                } else if is_field(SOCKET_FIELD) {
-                    Found::Upgrade
-                } else {
-                    Found::Nothing
-                }
-            }
+        if let Some(from) = at.checked_sub(BEHIND_MAX) {
+            return found(&bytes[from..at], bytes[at]);
         }
+        // What is before the stream's begin is as good as a line's end.
+        let mut window = [b'\n'; 2 * BEHIND_MAX];
+        let (behind, here) = window.split_at_mut(BEHIND_MAX);
+        behind[BEHIND_MAX - self.behind_count..].copy_from_slice(&self.behind[..self.behind_count]);
+        here[..at].copy_from_slice(&bytes[..at]);
+        found(&window[at..BEHIND_MAX + at], bytes[at])
     }
 
     /// Remembers the end of what was looked at.
@@ -334,6 +296,42 @@ impl Place {
         self.behind_count -= drop;
         self.behind[self.behind_count..][..bytes.len()].copy_from_slice(bytes);
         self.behind_count += bytes.len();
+    }
+}
+
+/// What a byte ends that stands behind `before`.
+fn found(before: &[u8], byte: u8) -> Found {
+    match byte {
+        b'\n' if before.ends_with(b"\n") || before.ends_with(b"\n\r") => Found::HeadEnd,
+        b'\n' => Found::Nothing,
+        b'=' => {
+            let is_it = |name: &&[u8]| {
+                let before = before.strip_suffix(*name).and_then(<[u8]>::last);
+                matches!(before, Some(b'?' | b'&'))
+            };
+            let kind = PARAMETERS.iter().position(|name| is_it(name));
+            kind.map_or(Found::Nothing, Found::Parameter)
+        }
+        _ => {
+            if let Some(named) = before.trim_ascii_end().strip_suffix(b"\"") {
+                let is_it = |name: &&[u8]| {
+                    let before = named.strip_suffix(*name);
+                    before.is_some_and(|before| before.ends_with(b"\""))
+                };
+                let kind = MEMBERS.iter().position(|name| is_it(name));
+                return kind.map_or(Found::Nothing, Found::Member);
+            }
+            let line = before.rsplit(|byte| *byte == b'\n').next();
+            let line = line.filter(|line| line.len() < before.len());
+            let is_field = |name: &[u8]| line.is_some_and(|line| line.eq_ignore_ascii_case(name));
+            if FIELDS.iter().any(|name| is_field(name)) {
+                Found::Field
+            } else if is_field(SOCKET_FIELD) {
+                Found::Upgrade
+            } else {
+                Found::Nothing
+            }
+        }
     }
 }
 
