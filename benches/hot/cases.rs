@@ -15,6 +15,8 @@ use bifrons::base::outbuf::OutBuf;
 use bifrons::base::slab::SlabKey as _;
 use bifrons::base::timers::Timers;
 use bifrons::config::Config;
+use bifrons::driver::journal::{Kind, Mask, Recorder, Recording, ShardStart, Sink, Taken};
+use bifrons::driver::{Core, Counters};
 use bifrons::gateway::reply::Message;
 use bifrons::gateway::request::{Envelope, Path};
 use bifrons::media::{Certificate, LocalSocket};
@@ -33,7 +35,7 @@ pub(crate) struct Case {
 }
 
 /// All of them.
-pub(crate) const CASES: [Case; 15] = [
+pub(crate) const CASES: [Case; 17] = [
     Case {
         name: "chunk",
         operations: 1,
@@ -53,6 +55,11 @@ pub(crate) const CASES: [Case; 15] = [
         name: "event_and_poll",
         operations: 1,
         make: event_and_poll,
+    },
+    Case {
+        name: "event_and_poll_recorded",
+        operations: 1,
+        make: event_and_poll_recorded,
     },
     Case {
         name: "fan_out",
@@ -93,6 +100,11 @@ pub(crate) const CASES: [Case; 15] = [
         name: "ping",
         operations: BATCH as u64,
         make: ping,
+    },
+    Case {
+        name: "ping_recorded",
+        operations: BATCH as u64,
+        make: ping_recorded,
     },
     Case {
         name: "rewriter",
@@ -179,7 +191,14 @@ fn envelope() -> Box<dyn FnMut()> {
 
 /// A message that makes an event, and the poll that takes it.
 fn event_and_poll() -> Box<dyn FnMut()> {
-    let mut scene = Scene::new();
+    events_and_polls(Scene::new())
+}
+
+fn event_and_poll_recorded() -> Box<dyn FnMut()> {
+    events_and_polls(Scene::recorded())
+}
+
+fn events_and_polls<C: Core>(mut scene: Scene<C>) -> Box<dyn FnMut()> {
     let conn = scene.connect();
     let create = post("/janus", r#"{"janus":"create","transaction":"c"}"#);
     let session = id_in(&scene.ask(conn, &create));
@@ -286,7 +305,14 @@ fn route() -> Box<dyn FnMut()> {
 }
 
 fn ping() -> Box<dyn FnMut()> {
-    let mut scene = Scene::new();
+    pings(Scene::new())
+}
+
+fn ping_recorded() -> Box<dyn FnMut()> {
+    pings(Scene::recorded())
+}
+
+fn pings<C: Core>(mut scene: Scene<C>) -> Box<dyn FnMut()> {
     let conns: Vec<_> = (0..BATCH).map(|_| scene.connect()).collect();
     let request = post("/janus", PING);
     assert!(scene.ask(conns[0], &request).contains("\"pong\""));
@@ -320,14 +346,33 @@ fn timers() -> Box<dyn FnMut()> {
 }
 
 /// A shard, and the turn that it is in.
-struct Scene {
-    shard: Shard,
+struct Scene<C = Shard> {
+    shard: C,
     now: Now,
     out: Outbox,
     actions: Vec<(ConnId, TcpAction)>,
     opened: u32,
     taken: Vec<u8>,
     keep: bool,
+    counters: Counters,
+}
+
+/// Takes a journal, and loses it.
+struct Nowhere;
+
+impl Sink for Nowhere {
+    fn put(&mut self, _: Kind, content: Vec<u8>) -> Taken {
+        black_box(content);
+        Taken::Yes
+    }
+
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
+    fn is_panicking(&self) -> bool {
+        false
+    }
 }
 
 impl Scene {
@@ -337,32 +382,36 @@ impl Scene {
 
     /// One of several shards.
     fn of(id: u8, shards: u8) -> Self {
-        let now = Now {
-            monotonic: Monotonic::from_nanos(7_000_000_000_000),
-            boottime: Boottime::from_nanos(900_000_000_000_000),
-            realtime: Realtime::from_unix_micros(1_790_000_000_000_000),
+        let (setup, now) = setup(id, shards);
+        Self::with(Shard::new(setup, now), now)
+    }
+}
+
+impl Scene<Recorder<Shard, Nowhere>> {
+    /// One whose life is written down.
+    fn recorded() -> Self {
+        let (setup, now) = setup(0, 1);
+        let recording = Recording {
+            sink: Nowhere,
+            start: ShardStart::new(&setup, now),
+            media: false,
+            mask: Mask::new([1; 16]),
         };
-        let setup = Setup {
-            id: ShardId(id),
-            shards,
-            config: Arc::new(Config::default()),
-            seed: [1; 32],
-            anchor: Anchor::new(Instant::now(), now.monotonic),
-            sockets: vec![LocalSocket {
-                bound: ([127, 0, 0, 1], 20_000).into(),
-                advertised: Vec::new(),
-            }],
-            certificate: Certificate::generate(),
-            crypto: None,
-        };
+        Self::with(Recorder::new(Shard::new(setup, now), recording), now)
+    }
+}
+
+impl<C: Core> Scene<C> {
+    fn with(shard: C, now: Now) -> Self {
         Self {
-            shard: Shard::new(setup, now),
+            shard,
             now,
             out: Outbox::default(),
             actions: Vec::new(),
             opened: 0,
             taken: Vec::new(),
             keep: false,
+            counters: Counters::default(),
         }
     }
 
@@ -406,6 +455,10 @@ impl Scene {
         }
         self.out.datagrams.clear();
         self.now.monotonic = self.now.monotonic + Duration::from_micros(50);
+        self.now.boottime = self.now.boottime + Duration::from_micros(50);
+        self.now.realtime = self.now.realtime + Duration::from_micros(50);
+        self.counters.turns += 1;
+        self.shard.report(&self.counters);
         black_box(self.shard.deadline());
     }
 
@@ -417,6 +470,28 @@ impl Scene {
         self.keep = false;
         String::from_utf8(std::mem::take(&mut self.taken)).expect("answers are text")
     }
+}
+
+fn setup(id: u8, shards: u8) -> (Setup, Now) {
+    let now = Now {
+        monotonic: Monotonic::from_nanos(7_000_000_000_000),
+        boottime: Boottime::from_nanos(900_000_000_000_000),
+        realtime: Realtime::from_unix_micros(1_790_000_000_000_000),
+    };
+    let setup = Setup {
+        id: ShardId(id),
+        shards,
+        config: Arc::new(Config::default()),
+        seed: [1; 32],
+        anchor: Anchor::new(Instant::now(), now.monotonic),
+        sockets: vec![LocalSocket {
+            bound: ([127, 0, 0, 1], 20_000).into(),
+            advertised: Vec::new(),
+        }],
+        certificate: Certificate::generate(),
+        crypto: None,
+    };
+    (setup, now)
 }
 
 fn post(path: &str, body: &str) -> Vec<u8> {
