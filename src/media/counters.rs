@@ -174,6 +174,8 @@ pub struct MediaCounters {
     pub packets_captured: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
+    /// Packets that were sent again to peers without a format for that.
+    pub packets_resent: u64,
     /// Key frames that receivers asked for.
     pub keyframes_wanted: u64,
     /// Events about lost packets.
@@ -208,6 +210,7 @@ impl MediaCounters {
         metrics.media_exported_packets += self.packets_exported;
         metrics.media_captured_packets += self.packets_captured;
         metrics.media_keyframes_requested += self.keyframes_requested;
+        metrics.media_resent_packets += self.packets_resent;
         metrics.media_keyframes_wanted += self.keyframes_wanted;
         metrics.media_slowlinks += self.slowlinks;
         metrics.media_received_messages += self.messages_received;

@@ -23,6 +23,8 @@ pub(crate) struct Line {
     pub(crate) rtx_ssrc: u32,
     /// The remote takes what we send.
     pub(crate) is_taken: bool,
+    /// The remote takes retransmissions in the format made for them.
+    pub(crate) takes_rtx: bool,
     pub(crate) rewriter: Rewriter,
     /// What arrived of each encoding; always one at least.
     pub(crate) watches: Vec<Watch>,
@@ -199,6 +201,7 @@ impl Line {
             ssrc,
             rtx_ssrc,
             is_taken: true,
+            takes_rtx: true,
             rewriter: Rewriter::new(offer.clock_rate, first),
             watches: vec![Watch::default(); offer.encodings.len()],
             readers: vec![DependencyReader::default(); offer.encodings.len()],

@@ -33,6 +33,7 @@ mod peer_tap;
 mod plain;
 mod refresh;
 mod relay;
+mod resend;
 mod rewriter;
 mod run;
 mod selector;
@@ -93,7 +94,7 @@ pub use statistics::{DataStatistics, LineStatistics, PeerStatistics, Reception, 
 pub use talk::{TalkRule, Talking};
 
 /// A datagram to send.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Datagram {
     /// The socket to send it from.
     pub sock: SockId,
@@ -293,6 +294,7 @@ impl Media {
         self.run(now, peer, |peer, out| {
             peer.receive(now, sock, from, bytes, out)
         });
+        self.resend(now, peer, bytes);
     }
 
     /// Ends a batch: forwards queued media receiver by receiver, expires timers, and appends what

@@ -26,6 +26,7 @@ use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
 use crate::media::peer_keys::Keys;
+use crate::media::resend::Resends;
 use crate::media::rewriter::Vp8Numbers;
 use crate::media::switch::Forwarded;
 use crate::mutant;
@@ -64,6 +65,8 @@ pub(crate) struct Peer {
     pub(super) bitrate: Option<BitrateCap>,
     pub(super) remote_bitrate: Option<u64>,
     pub(super) adaption: Adaption,
+    /// For receivers without a format for retransmissions.
+    pub(super) resends: Resends,
     pub(super) course: Course,
     /// Those of SRTP, once the handshake has ended.
     pub(super) keys: Option<Keys>,
@@ -140,6 +143,8 @@ pub(super) struct Channel {
 pub(super) struct BitrateCap {
     pub(super) bitrate: u64,
     pub(super) due: Monotonic,
+    /// How many of the first steps are left.
+    pub(super) steps: u8,
 }
 
 /// Packets that one call sends; the rest is due at once.
@@ -147,6 +152,10 @@ const ADVANCES_MAX: usize = 64;
 
 /// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
 const RTP_BYTES_MAX: usize = 1_500;
+/// With the first packets of video, the allowed bitrate is told in so many steps: a fourth, a third,
+/// half, all. What Janus does keeps encoders from beginning with a burst.
+pub(super) const BITRATE_STEPS: u8 = 4;
+
 /// A report of the allowed bitrate may be lost; browsers forget none that arrived.
 const BITRATE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -191,6 +200,7 @@ impl Peer {
             bitrate: None,
             remote_bitrate: None,
             adaption: Adaption::default(),
+            resends: Resends::default(),
             course: Course::new(until),
             keys: None,
             dtls_retransmissions: 0,
@@ -256,8 +266,8 @@ impl Peer {
             self.look(now, out);
             self.look_at_estimate(out);
         }
-        if let Some(cap) = self.bitrate.filter(|cap| cap.due <= now) {
-            self.set_bitrate(now, cap.bitrate, out);
+        if self.bitrate.is_some_and(|cap| cap.due <= now) {
+            self.repeat_bitrate(now, out);
         }
     }
 
@@ -297,6 +307,7 @@ impl Peer {
                 None => return false,
             },
         };
+        let has_rtx = line.offer.rtx_pt.is_some() && line.takes_rtx;
         let mut write = RtpWrite::new(
             pt.into(),
             numbers.sequence.into(),
@@ -305,7 +316,7 @@ impl Peer {
             payload,
         )
         .marker(marker)
-        .nackable(line.offer.rtx_pt.is_some())
+        .nackable(has_rtx)
         .ext_vals(
             packet
                 .values
@@ -319,6 +330,9 @@ impl Peer {
             return false;
         };
         stream.write_rtp(write);
+        if line.offer.has_nack && !has_rtx {
+            self.resends.keep(line.ssrc);
+        }
         line.sent.add(packet.payload.len());
         true
     }
@@ -363,35 +377,73 @@ impl Peer {
         true
     }
 
-    /// Tells the remote how much it may send.
+    /// Tells the remote how much it may send: at once, or with the first packets that it sends.
     pub(crate) fn set_bitrate(&mut self, now: Monotonic, bitrate: u64, out: &mut PeerOutput) {
         let is_capped = self.bitrate.is_some();
-        self.bitrate = (bitrate > 0).then(|| BitrateCap {
+        let has_begun = self.has_video();
+        self.bitrate = (bitrate > 0).then_some(BitrateCap {
             bitrate,
-            due: now + BITRATE_INTERVAL,
+            due: now,
+            steps: if has_begun { 0 } else { BITRATE_STEPS },
         });
-        let bitrate = match bitrate {
-            0 if is_capped => BITRATE_UNCAPPED,
-            0 => return,
-            bitrate => bitrate,
+        match bitrate {
+            0 if is_capped => self.tell_bitrate(now, BITRATE_UNCAPPED, out),
+            0 => {}
+            _ => self.repeat_bitrate(now, out),
+        }
+    }
+
+    /// Tells the next step, or again what is allowed.
+    fn repeat_bitrate(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        let has_begun = self.has_video();
+        let Some(cap) = &mut self.bitrate else {
+            return;
         };
-        let mut api = self.rtc.direct_api();
-        for source in &self.sources {
-            let line = self.lines[source.line].as_ref();
-            let is_video = line.is_some_and(|line| line.offer.video.is_some());
-            let stream = api.stream_rx(&source.ssrc.into());
-            if let Some(stream) = stream.filter(|_| is_video) {
-                let told = if mutant!(RembKilobits) {
-                    bitrate / 1_000
-                } else {
-                    bitrate
-                };
-                stream.request_remb(Bitrate::from(told));
-                // The limit is that of the transport, so one report says it all.
-                break;
-            }
+        cap.due = now + BITRATE_INTERVAL;
+        if has_begun {
+            let bitrate = cap.bitrate / u64::from(cap.steps.max(1));
+            cap.steps = cap.steps.saturating_sub(1);
+            self.tell_bitrate(now, bitrate, out);
+        }
+    }
+
+    /// A packet of video came: the next of the first steps is due.
+    pub(super) fn step_bitrate(&mut self, now: Monotonic) {
+        if let Some(cap) = self.bitrate.as_mut().filter(|cap| cap.steps > 0) {
+            cap.due = now;
+        }
+    }
+
+    fn tell_bitrate(&mut self, now: Monotonic, bitrate: u64, out: &mut PeerOutput) {
+        let told = if mutant!(RembKilobits) {
+            bitrate / 1_000
+        } else {
+            bitrate
+        };
+        if let Some(ssrc) = self.video_source()
+            && let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc.into())
+        {
+            stream.request_remb(Bitrate::from(told));
         }
         self.advance(now, out);
+    }
+
+    /// Whether video has come.
+    fn has_video(&self) -> bool {
+        let mut lines = self.lines.iter().flatten();
+        lines.any(|line| {
+            let mut watches = line.watches.iter();
+            line.offer.video.is_some() && watches.any(|watch| watch.received.packets > 0)
+        })
+    }
+
+    /// A source of video. The limit is that of the transport, so one report says it all.
+    fn video_source(&self) -> Option<u32> {
+        let is_video = |source: &&KnownSource| {
+            let line = self.lines[source.line].as_ref();
+            line.is_some_and(|line| line.offer.video.is_some())
+        };
+        self.sources.iter().find(is_video).map(|source| source.ssrc)
     }
 
     /// Opens a data channel.

@@ -28,6 +28,8 @@ struct Taken {
     is_taken: bool,
     /// Redundant audio, too.
     has_red: bool,
+    /// Retransmissions in the format made for them.
+    has_rtx: bool,
 }
 
 /// An answer that can be used.
@@ -72,6 +74,7 @@ impl CheckedAnswer {
             Taken {
                 is_taken: !media.is_rejected() && receives,
                 has_red: media.codec(RED_PT).is_some(),
+                has_rtx: media.codecs.iter().any(|codec| codec.is("rtx")),
             }
         });
         Ok(Self {
@@ -199,6 +202,7 @@ impl Peer {
             if let Some(line) = line {
                 line.is_taken = taken.is_taken;
                 line.offer.red_pt = taken.has_red.then_some(RED_PT);
+                line.takes_rtx = taken.has_rtx;
             }
         }
         self.set_feedback(answer.has_feedback);

@@ -50,11 +50,13 @@ impl Peer {
                     }
                     let bases = &self.settings.bases;
                     let sock = bases.iter().position(|base| *base == transmit.source);
-                    out.datagrams.push(Datagram {
+                    let datagram = Datagram {
                         sock: SockId(sock.unwrap_or(0) as u16),
                         to: transmit.destination,
                         bytes: transmit.contents.into(),
-                    });
+                    };
+                    self.resends.note(now, &datagram);
+                    out.datagrams.push(datagram);
                 }
                 Ok(Output::Event(event)) => self.on_event(now, event, out),
                 Err(error) => {
@@ -212,6 +214,9 @@ impl Peer {
             vp8: vp8.flatten(),
             values: values.delayed(delay),
         });
+        if codec.is_some() {
+            self.step_bitrate(now);
+        }
     }
 
     /// Finds the encoding of a source, with the library's help if it is a new one.

@@ -6,6 +6,7 @@
     reason = "a test looks for one kind of event"
 )]
 
+mod adaptive;
 mod capture;
 mod data;
 mod ending;
@@ -65,6 +66,10 @@ struct Client {
     packets: Vec<RtpPacket>,
     keyframe_requests: usize,
     rembs: Vec<u64>,
+    /// Estimates that it made of feedback on its packets.
+    estimates: Vec<u64>,
+    /// Losses that the server reported.
+    reported: Vec<u64>,
     is_connected: bool,
     channel: Option<ChannelId>,
     messages: Vec<(bool, Vec<u8>)>,
@@ -132,6 +137,8 @@ impl Call {
                 packets: Vec::new(),
                 keyframe_requests: 0,
                 rembs: Vec::new(),
+                estimates: Vec::new(),
+                reported: Vec::new(),
                 is_connected: false,
                 channel: None,
                 messages: Vec::new(),
@@ -311,6 +318,14 @@ impl Client {
                     estimate,
                     ..
                 })) => self.rembs.push(estimate.as_u64()),
+                Output::Event(Event::EgressBitrateEstimate(str0m::bwe::BweKind::Twcc {
+                    estimate,
+                    ..
+                })) => self.estimates.push(estimate.as_u64()),
+                Output::Event(Event::MediaEgressStats(stats)) => {
+                    let lost = stats.remote.map(|remote| remote.packets_lost);
+                    self.reported.extend(lost);
+                }
                 Output::Event(Event::ChannelOpen(id, _)) => self.channel = Some(id),
                 Output::Event(Event::ChannelClose(_)) => self.channels_closed += 1,
                 Output::Event(Event::ChannelData(data)) => {

@@ -127,6 +127,8 @@ metrics! {
     counter media_received_packets,
     /// RTP packets handed over for sending.
     counter media_sent_packets,
+    /// RTP packets sent again to receivers without a format for retransmissions.
+    counter media_resent_packets,
     /// RTP packets and messages that forwards sent to receivers of plain RTP.
     counter media_exported_packets,
     /// RTP and RTCP packets that captures have.

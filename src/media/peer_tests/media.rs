@@ -235,3 +235,152 @@ fn the_allowed_bitrate_is_told_and_repeated() {
     call.run(6_000);
     assert_eq!(call.client.rembs, [128_000, 128_000]);
 }
+
+#[test]
+fn the_first_packets_of_video_are_answered_by_steps_up_to_the_allowed_bitrate() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    let (now, peer) = (call.now, call.peer());
+    call.media.set_bitrate(now, peer, 1_200_000);
+    call.connect();
+    call.run(6_000);
+    assert!(
+        call.client.rembs.is_empty(),
+        "there is nobody to be told yet"
+    );
+    for seq in 1..10 {
+        let payload = vp8_key(seq);
+        call.send(
+            mids[0],
+            None,
+            pt_of(&answer, 0),
+            seq.into(),
+            seq.into(),
+            &payload,
+        );
+        call.run(20);
+    }
+    assert_eq!(call.client.rembs, [300_000, 400_000, 600_000, 1_200_000]);
+    call.run(5_000);
+    assert_eq!(call.client.rembs[4..], [1_200_000]);
+    let now = call.now;
+    call.media.set_bitrate(now, peer, 500_000);
+    call.run(100);
+    assert_eq!(call.client.rembs[5..], [500_000], "later ones at once");
+}
+
+/// A client that takes VP8, with or without retransmissions in a format of their own.
+fn vp8_client(rtx: Option<u8>) -> impl FnOnce(RtcConfig) -> RtcConfig {
+    move |config| {
+        let mut config = config.clear_codecs();
+        config.codec_config().add_config(
+            96.into(),
+            rtx.map(Into::into),
+            str0m::format::Codec::Vp8,
+            str0m::media::Frequency::NINETY_KHZ,
+            None,
+            str0m::format::FormatParams::default(),
+        );
+        config
+    }
+}
+
+/// The sequence number of RTP of this source, in a datagram that is encrypted.
+fn sequence_of(bytes: &[u8], ssrc: u32) -> Option<u16> {
+    let layout = crate::wire::rtp::packet::RtpLayout::read(bytes)?;
+    (layout.header.ssrc == ssrc).then_some(layout.header.sequence)
+}
+
+#[test]
+fn what_a_receiver_misses_is_sent_again_with_a_format_for_that_and_without() {
+    for rtx in [Some(97), None] {
+        let mut call = Call::with(|_, _| {}, vp8_client(rtx));
+        let mut mids = Vec::new();
+        let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+        let ours = answer.media[0].ssrcs[0].id;
+        call.echo(0);
+        call.connect();
+        let lost = std::cell::RefCell::new(Vec::new());
+        for seq in 1..40_u8 {
+            // Every eighth packet on its way to the client is lost, once.
+            let at = call.anchor.instant(call.now.monotonic);
+            let mut api = call.client.rtc.direct_api();
+            let stream = api.stream_tx_by_mid(mids[0], None).unwrap();
+            let write = RtpWrite::new(
+                96.into(),
+                u64::from(seq).into(),
+                seq.into(),
+                at,
+                vp8_key(seq),
+            );
+            stream.write_rtp(write.marker(true));
+            call.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+            call.exchange_filtered(|bytes| match sequence_of(bytes, ours) {
+                Some(sequence) if seq % 8 == 0 && !lost.borrow().contains(&sequence) => {
+                    lost.borrow_mut().push(sequence);
+                    false
+                }
+                _ => true,
+            });
+            call.run(20);
+            // This client asks for nothing again otherwise, if it has no format for that.
+            let mut api = call.client.rtc.direct_api();
+            if let Some(stream) = api.stream_rx(&ours.into()) {
+                stream.suppress_nack(false);
+            }
+        }
+        call.run(500);
+        assert!(lost.borrow().len() >= 4, "{lost:?}");
+        let mut numbers: Vec<u64> = call
+            .client
+            .packets
+            .iter()
+            .map(|each| *each.seq_no)
+            .collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers.len(), 39, "all came, and none twice: {rtx:?}");
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1));
+        let resent = call.media.counters().packets_resent;
+        assert_eq!(resent > 0, rtx.is_none(), "{resent}");
+    }
+}
+
+#[test]
+fn senders_are_told_what_arrived_and_how_fast() {
+    let second = std::time::Duration::from_secs(1);
+    let mut call = Call::with(
+        |_, _| {},
+        |config| {
+            let bwe = str0m::bwe::Bitrate::kbps(300);
+            config
+                .enable_bwe(Some(bwe))
+                .set_stats_interval(Some(second))
+        },
+    );
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| {
+        mids.push(add(api, RtcKind::Audio));
+        mids.push(add(api, RtcKind::Video));
+    });
+    call.connect();
+    let before = call.client.estimates.len();
+    for number in 0..200_u64 {
+        // Every tenth number of the sound is missing.
+        let seq = 100 + number + number / 9;
+        let time = 960 * number as u32;
+        call.send(mids[0], None, pt_of(&answer, 0), seq, time, &[7; 20]);
+        let payload = [vp8_key(number as u8 & 0x7f), vec![7; 900]].concat();
+        let time = 1_800 * number as u32;
+        call.send(mids[1], None, pt_of(&answer, 1), number, time, &payload);
+        call.run(20);
+    }
+    call.run(2_500);
+    let estimates = &call.client.estimates[before..];
+    assert!(
+        estimates.len() > 3,
+        "feedback on every packet: {estimates:?}"
+    );
+    let reported = &call.client.reported;
+    assert_eq!(reported.iter().max(), Some(&22), "{reported:?}");
+}

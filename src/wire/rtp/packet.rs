@@ -166,6 +166,40 @@ pub fn is_rtcp(bytes: &[u8]) -> bool {
 /// The sources of which an RTCP compound asks for a key frame (RFC 4585 section 6.3.1, RFC 5104
 /// section 4.3.1, RFC 2032 section 5.2.1).
 pub fn keyframe_requests(bytes: &[u8], mut each: impl FnMut(u32)) {
+    for_each_report(bytes, |packet| match (packet[1], packet[0] & 0x1f) {
+        (PT_FIR_H261, _) => each(read_u32(packet, 4).unwrap_or(0)),
+        (PT_PAYLOAD_FEEDBACK, FORMAT_PLI) => each(read_u32(packet, 8).unwrap_or(0)),
+        (PT_PAYLOAD_FEEDBACK, FORMAT_FIR) => {
+            let entries = packet.get(12..).unwrap_or_default();
+            for entry in entries.chunks_exact(8) {
+                each(read_u32(entry, 0).unwrap_or(0));
+            }
+        }
+        _ => {}
+    });
+}
+
+/// The packets that an RTCP compound says are missing, by source and sequence number (RFC 4585
+/// section 6.2.1).
+pub fn missing_packets(bytes: &[u8], mut each: impl FnMut(u32, u16)) {
+    for_each_report(bytes, |packet| {
+        if (packet[1], packet[0] & 0x1f) != (PT_TRANSPORT_FEEDBACK, FORMAT_NACK) {
+            return;
+        }
+        let ssrc = read_u32(packet, 8).unwrap_or(0);
+        for entry in packet.get(12..).unwrap_or_default().chunks_exact(4) {
+            let first = u16::from_be_bytes([entry[0], entry[1]]);
+            let others = u16::from_be_bytes([entry[2], entry[3]]);
+            each(ssrc, first);
+            for bit in (0..16).filter(|bit| others >> bit & 1 == 1) {
+                each(ssrc, first.wrapping_add(bit + 1));
+            }
+        }
+    });
+}
+
+/// Calls `each` with the packets of a compound, of four bytes at least.
+fn for_each_report(bytes: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = bytes;
     for _ in 0..COMPOUND_MAX {
         if !is_rtcp(rest) {
@@ -178,24 +212,16 @@ pub fn keyframe_requests(bytes: &[u8], mut each: impl FnMut(u32)) {
         let Some(packet) = rest.get(..size) else {
             return;
         };
-        match (packet[1], packet[0] & 0x1f) {
-            (PT_FIR_H261, _) => each(read_u32(packet, 4).unwrap_or(0)),
-            (PT_PAYLOAD_FEEDBACK, FORMAT_PLI) => each(read_u32(packet, 8).unwrap_or(0)),
-            (PT_PAYLOAD_FEEDBACK, FORMAT_FIR) => {
-                let entries = packet.get(12..).unwrap_or_default();
-                for entry in entries.chunks_exact(8) {
-                    each(read_u32(entry, 0).unwrap_or(0));
-                }
-            }
-            _ => {}
-        }
+        each(packet);
         rest = &rest[size..];
     }
 }
 
 const PT_FIR_H261: u8 = 192;
 const PT_RECEIVER_REPORT: u8 = 201;
+const PT_TRANSPORT_FEEDBACK: u8 = 205;
 const PT_PAYLOAD_FEEDBACK: u8 = 206;
+const FORMAT_NACK: u8 = 1;
 const FORMAT_PLI: u8 = 1;
 const FORMAT_FIR: u8 = 4;
 
@@ -330,6 +356,7 @@ mod tests {
                 layout.unpadded(&bytes[layout.payload.clone()]);
             }
             keyframe_requests(&bytes, |_| {});
+            missing_packets(&bytes, |_, _| {});
         }
 
         #[test]

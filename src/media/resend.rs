@@ -1,0 +1,266 @@
+//! Packets that are sent again to peers without a format for retransmissions (RFC 4588): the same
+//! datagram, on the same source.
+//!
+//! The WebRTC library answers negative acknowledgements with that format only. What went out is kept
+//! here for those who did not negotiate it, encrypted as it was, because the same number may not
+//! encrypt anything else; what they miss is read from a copy of their RTCP.
+//!
+//! Invariant: what is kept of a peer is bounded in bytes and in time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::base::clock::Monotonic;
+use crate::base::id::PeerId;
+use crate::media::Datagram;
+use crate::media::Media;
+use crate::media::peer_keys::Sender;
+use crate::media::peer_open::Opener;
+use crate::wire::rtp::packet::{RtpLayout, is_rtcp, missing_packets};
+
+/// What one peer may be sent again.
+#[derive(Default)]
+pub(super) struct Resends {
+    /// Sources whose receiver says what it misses, and knows no format for it.
+    sources: Vec<u32>,
+    sent: VecDeque<Sent>,
+    bytes: usize,
+    opener: Option<Opener>,
+}
+
+struct Sent {
+    at: Monotonic,
+    ssrc: u32,
+    sequence: u16,
+    datagram: Datagram,
+    resent_at: Option<Monotonic>,
+    resent_count: u8,
+}
+
+/// Who asks later than this has no use for it: players wait less.
+const AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Half a second of 8 Mbit/s.
+const BYTES_MAX: usize = 512 * 1024;
+const PACKETS_MAX: usize = 1_024;
+
+/// A packet is sent again after so long at the earliest, twice as long after each time.
+const PAUSE: Duration = Duration::from_millis(40);
+
+/// Packets that one report has sent again.
+const RESENT_MAX: usize = 64;
+
+/// Packets that one report is looked up for.
+const MISSING_MAX: usize = 256;
+
+impl Resends {
+    /// Keeps the packets of a source from now on.
+    pub(super) fn keep(&mut self, ssrc: u32) {
+        if !self.sources.contains(&ssrc) {
+            self.sources.push(ssrc);
+        }
+    }
+
+    /// Notes a datagram that goes out.
+    pub(super) fn note(&mut self, now: Monotonic, datagram: &Datagram) {
+        if self.sources.is_empty() || is_rtcp(&datagram.bytes) {
+            return;
+        }
+        let Some(layout) = RtpLayout::read(&datagram.bytes) else {
+            return;
+        };
+        let header = layout.header;
+        if !self.sources.contains(&header.ssrc) {
+            return;
+        }
+        self.bytes += datagram.bytes.len();
+        self.sent.push_back(Sent {
+            at: now,
+            ssrc: header.ssrc,
+            sequence: header.sequence,
+            datagram: datagram.clone(),
+            resent_at: None,
+            resent_count: 0,
+        });
+        let is_old = |sent: &Sent| now.saturating_since(sent.at) > AGE_MAX;
+        while self.bytes > BYTES_MAX
+            || self.sent.len() > PACKETS_MAX
+            || self.sent.front().is_some_and(is_old)
+        {
+            let Some(oldest) = self.sent.pop_front() else {
+                break;
+            };
+            self.bytes -= oldest.datagram.bytes.len();
+        }
+    }
+
+    /// What is to be sent again of what a plain report says is missing.
+    fn answer(&mut self, now: Monotonic, report: &[u8]) -> Vec<Datagram> {
+        let mut out = Vec::new();
+        let mut missing_count = 0;
+        missing_packets(report, |ssrc, sequence| {
+            missing_count += 1;
+            if missing_count > MISSING_MAX {
+                return;
+            }
+            let mut newest_first = self.sent.iter_mut().rev();
+            let known = newest_first.find(|sent| sent.ssrc == ssrc && sent.sequence == sequence);
+            let Some(sent) = known.filter(|sent| now.saturating_since(sent.at) <= AGE_MAX) else {
+                return;
+            };
+            let pause = PAUSE * (1 << sent.resent_count.min(5)) / 2;
+            let is_due = |at: Monotonic| now.saturating_since(at) >= pause;
+            if sent.resent_at.is_none_or(is_due) && out.len() < RESENT_MAX {
+                sent.resent_at = Some(now);
+                sent.resent_count = sent.resent_count.saturating_add(1);
+                out.push(sent.datagram.clone());
+            }
+        });
+        out
+    }
+}
+
+impl Media {
+    /// Sends again what a peer misses, by its report.
+    pub(super) fn resend(&mut self, now: Monotonic, id: PeerId, bytes: &[u8]) {
+        let provider = self.setup.provider();
+        let Some(peer) = self.peers.get_mut(id) else {
+            return;
+        };
+        if peer.resends.sources.is_empty() || !is_rtcp(bytes) {
+            return;
+        }
+        let theirs = if peer.is_dtls_client() {
+            Sender::Server
+        } else {
+            Sender::Client
+        };
+        let Some(keys) = &peer.keys else {
+            return;
+        };
+        let opener = peer
+            .resends
+            .opener
+            .get_or_insert_with(|| Opener::new(&provider, keys.suite, keys.of(theirs)));
+        let mut report = Vec::new();
+        if !opener.open(bytes, &mut report) {
+            return;
+        }
+        for datagram in peer.resends.answer(now, &report) {
+            self.counters.packets_resent += 1;
+            self.datagrams.push(datagram);
+        }
+    }
+}
+
+impl std::fmt::Debug for Resends {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resends")
+            .field("bytes", &self.bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::id::SockId;
+    use crate::wire::rtp::packet::{HEADER_SIZE, RtpHeader, write_header};
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_nanos(millis * 1_000_000)
+    }
+
+    fn datagram(ssrc: u32, sequence: u16, size: usize) -> Datagram {
+        let header = RtpHeader {
+            pt: 96,
+            sequence,
+            ssrc,
+            ..RtpHeader::default()
+        };
+        let mut bytes = Vec::new();
+        write_header(&header, &[], &mut bytes);
+        bytes.resize(HEADER_SIZE + size, 7);
+        Datagram {
+            sock: SockId(0),
+            to: ([192, 0, 2, 1], 5_000).into(),
+            bytes,
+        }
+    }
+
+    /// A report that says that one packet is missing, and others by the bits.
+    fn report(ssrc: u32, sequence: u16, bits: u16) -> Vec<u8> {
+        let mut bytes = vec![0x81, 205, 0, 3, 0, 0, 0, 1];
+        bytes.extend(ssrc.to_be_bytes());
+        bytes.extend(sequence.to_be_bytes());
+        bytes.extend(bits.to_be_bytes());
+        bytes
+    }
+
+    fn sequences(datagrams: &[Datagram]) -> Vec<u16> {
+        let sequence = |each: &Datagram| RtpLayout::read(&each.bytes).unwrap().header.sequence;
+        datagrams.iter().map(sequence).collect()
+    }
+
+    #[test]
+    fn what_is_missing_is_sent_again_as_it_was() {
+        let mut resends = Resends::default();
+        resends.keep(5);
+        for sequence in [65_534, 65_535, 0, 1] {
+            resends.note(at(0), &datagram(5, sequence, 100));
+            resends.note(at(0), &datagram(6, sequence, 100));
+        }
+        let again = resends.answer(at(10), &report(5, 65_535, 0b10));
+        assert_eq!(sequences(&again), [65_535, 1]);
+        assert_eq!(again[0].bytes, datagram(5, 65_535, 100).bytes);
+        assert!(resends.answer(at(10), &report(6, 65_535, 0)).is_empty());
+        assert!(resends.answer(at(10), &report(5, 9, 0)).is_empty());
+    }
+
+    #[test]
+    fn the_same_packet_is_sent_again_ever_more_rarely() {
+        let mut resends = Resends::default();
+        resends.keep(5);
+        resends.note(at(0), &datagram(5, 1, 100));
+        let mut times = Vec::new();
+        for millis in (0..1_200).step_by(10) {
+            if !resends.answer(at(millis), &report(5, 1, 0)).is_empty() {
+                times.push(millis);
+            }
+        }
+        assert_eq!(times, [0, 40, 120, 280, 600]);
+    }
+
+    #[test]
+    fn what_is_kept_is_bounded_in_bytes_and_in_time() {
+        let mut resends = Resends::default();
+        resends.keep(5);
+        for sequence in 0..1_000 {
+            resends.note(at(0), &datagram(5, sequence, 1_000));
+        }
+        assert!(resends.bytes <= BYTES_MAX);
+        assert!(resends.answer(at(0), &report(5, 400, 0)).is_empty());
+        assert_eq!(resends.answer(at(0), &report(5, 999, 0)).len(), 1);
+        for sequence in 0..2_000 {
+            resends.note(at(0), &datagram(5, sequence, 10));
+        }
+        assert_eq!(resends.sent.len(), PACKETS_MAX);
+        resends.note(at(1_001), &datagram(5, 1_000, 1_000));
+        assert_eq!(resends.sent.len(), 1);
+        assert_eq!(resends.bytes, 1_000 + HEADER_SIZE);
+    }
+
+    #[test]
+    fn one_report_has_so_many_sent_again_and_no_more() {
+        let mut resends = Resends::default();
+        resends.keep(5);
+        let mut all = Vec::new();
+        for sequence in (0..170).step_by(17) {
+            for each in 0..17 {
+                resends.note(at(0), &datagram(5, sequence + each, 10));
+            }
+            all.extend(report(5, sequence, u16::MAX));
+        }
+        assert_eq!(resends.answer(at(1), &all).len(), RESENT_MAX);
+    }
+}
