@@ -309,7 +309,7 @@ fn found(before: &[u8], byte: u8) -> Found {
                 let before = before.strip_suffix(*name).and_then(<[u8]>::last);
                 matches!(before, Some(b'?' | b'&'))
             };
-            let kind = PARAMETERS.iter().position(|name| is_it(name));
+            let kind = PARAMETERS.iter().position(is_it);
             kind.map_or(Found::Nothing, Found::Parameter)
         }
         _ => {
@@ -318,7 +318,7 @@ fn found(before: &[u8], byte: u8) -> Found {
                     let before = named.strip_suffix(*name);
                     before.is_some_and(|before| before.ends_with(b"\""))
                 };
-                let kind = MEMBERS.iter().position(|name| is_it(name));
+                let kind = MEMBERS.iter().position(is_it);
                 return kind.map_or(Found::Nothing, Found::Member);
             }
             let line = before.rsplit(|byte| *byte == b'\n').next();
