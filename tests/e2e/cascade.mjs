@@ -16,6 +16,8 @@ import { Report, checked } from './lib/report.mjs';
 import { Member, Session, manage } from './lib/room.mjs';
 
 const HANDLES = 300;
+const PUBLISHERS = 5;
+const SUBSCRIBERS = 50;
 
 const report = new Report('cascade');
 const binary = binaryUnderTest();
@@ -70,32 +72,92 @@ async function toOther(publisher, id) {
   return problems;
 }
 
+/** PeerConnections in a page, with sound only, so that a hundred of them are little work. */
+async function connections() {
+  const page = await context.newPage();
+  await page.goto(`${pages.url}/videoroom/`);
+  await page.evaluate(async () => {
+    const sound = await navigator.mediaDevices.getUserMedia({ audio: true });
+    const all = [];
+    const described = async (pc, description) => {
+      await pc.setLocalDescription(description);
+      while (pc.iceGatheringState !== 'complete') await new Promise((resolve) => setTimeout(resolve, 20));
+      const { type, sdp } = pc.localDescription;
+      return { type, sdp };
+    };
+    window.ends = {
+      async offer() {
+        const pc = new RTCPeerConnection();
+        all.push(pc);
+        pc.addTrack(sound.getTracks()[0], sound);
+        return { index: all.length - 1, jsep: await described(pc, await pc.createOffer()) };
+      },
+      answered: (index, jsep) => all[index].setRemoteDescription(jsep),
+      async answer(jsep) {
+        const pc = new RTCPeerConnection();
+        all.push(pc);
+        await pc.setRemoteDescription(jsep);
+        return { index: all.length - 1, jsep: await described(pc, await pc.createAnswer()) };
+      },
+      /** How many packets each one has received; -1 for one that is not connected. */
+      received: () => Promise.all(all.map(async (pc) => {
+        if (pc.connectionState !== 'connected') return -1;
+        const rows = [...(await pc.getStats()).values()].filter((row) => row.type === 'inbound-rtp');
+        return rows.reduce((sum, row) => sum + row.packetsReceived, 0);
+      })),
+    };
+  });
+  const call = (name, ...args) => page.evaluate(([what, given]) => window.ends[what](...given), [name, args]);
+  return { call, close: () => page.close() };
+}
+
 // One session for everybody, a handle for each end of a stream, a room for each stream.
 async function manyHandles() {
+  const began = performance.now();
   const session = await Session.open(gateway.base);
-  const numbers = Array.from({ length: HANDLES }, (_, index) => index);
-  const rooms = numbers.map((index) => 9000 + index);
-  await pool(rooms, 8, async (room) => {
+  const rooms = Array.from({ length: HANDLES }, (_, index) => 9000 + index);
+  const handles = await pool(rooms, 8, async (room) => {
     const handle = await session.attach();
     await session.ask(handle, { request: 'create', room, publishers: 1 });
     const joined = await session.ask(handle, { request: 'join', ptype: 'publisher', room, id: room });
     if (joined.videoroom !== 'joined') throw new Error(JSON.stringify(joined));
+    return handle;
   });
-  const wide = rooms[HANDLES - 1];
-  const publisher = await join(gateway.ws, 7600, '&publish');
-  const { id } = await publisher.state();
-  const problems = await publisher.until('published', () => publisher.state(), ({ isUp }) => isUp);
-  const offers = await pool(numbers.slice(0, 50), 8, async () => {
+  const ends = await connections();
+  const published = rooms.slice(0, PUBLISHERS);
+  await pool(published, 4, async (room) => {
+    const { index, jsep } = await ends.call('offer');
+    const { jsep: answer } = await session.ask(handles[room - rooms[0]], { request: 'publish' }, jsep);
+    await ends.call('answered', index, answer);
+  });
+  const isPublished = async () => (await ends.call('received')).every((packets) => packets >= 0);
+  await until(isPublished, 20000);
+  const subscriptions = published.flatMap((room) => Array(SUBSCRIBERS / PUBLISHERS).fill(room));
+  await pool(subscriptions, 8, async (room) => {
     const handle = await session.attach();
-    const attached = await session.ask(handle, { request: 'join', ptype: 'subscriber', room: 7600, streams: [{ feed: id, mid: '1' }] });
-    return attached.videoroom === 'attached' && attached.streams.length === 1 && attached.jsep?.type === 'offer';
+    const streams = [{ feed: room, mid: '0' }];
+    const { jsep: offer } = await session.ask(handle, { request: 'join', ptype: 'subscriber', room, streams });
+    const { jsep } = await ends.call('answer', offer);
+    const { started } = await session.ask(handle, { request: 'start', room }, jsep);
+    if (started !== 'ok') throw new Error(`not started in room ${room}`);
   });
-  if (!offers.every(Boolean)) problems.push(`${offers.filter((each) => !each).length} subscribers without an offer`);
-  const { exists } = await manage(gateway.base, { request: 'exists', room: wide });
-  if (!exists) problems.push(`no room ${wide}`);
+  const flows = async () => (await ends.call('received')).slice(PUBLISHERS).filter((packets) => packets > 20).length;
+  await until(async () => await flows() === SUBSCRIBERS, 30000);
+  const problems = [];
+  const heard = await flows();
+  if (heard !== SUBSCRIBERS) problems.push(`${heard} of ${SUBSCRIBERS} subscribers hear their publisher`);
+  const { exists } = await manage(gateway.base, { request: 'exists', room: rooms[HANDLES - 1] });
+  if (!exists) problems.push(`no room ${rooms[HANDLES - 1]}`);
   await session.close();
-  await publisher.leave();
-  return problems;
+  await ends.close();
+  const took = performance.now() - began;
+  report.note(`${HANDLES + SUBSCRIBERS} handles and ${PUBLISHERS + SUBSCRIBERS} connections in ${(took / 1000).toFixed(1)} s`);
+  return took < 90000 ? problems : [...problems, 'it took more than 90 s'];
+}
+
+async function until(holds, patience) {
+  const limit = performance.now() + patience;
+  while (!await holds() && performance.now() < limit) await sleep(100);
 }
 
 await manage(gateway.base, { request: 'create', room: 7600, publishers: 10 });
@@ -107,7 +169,7 @@ if (installed('ffmpeg')) await checked(report, 'ffmpeg writes a playable file', 
 else report.skip('ffmpeg writes a playable file', 'ffmpeg is not installed');
 await checked(report, 'a publisher of another gateway is seen', () => toOther(publisher, id));
 await publisher.leave();
-await checked(report, `one session, ${HANDLES} handles, a room for each stream`, manyHandles);
+await checked(report, `one session, ${HANDLES} handles, a room for each stream, ${SUBSCRIBERS} who hear one`, manyHandles);
 
 await context.close();
 await gateway.stop();

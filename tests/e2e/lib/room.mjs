@@ -41,10 +41,10 @@ export class Session {
   }
 
   /** Sends a request; resolves to its answer, which may come as an event. */
-  async ask(handle, body, patience = 15000) {
+  async ask(handle, body, jsep, patience = 15000) {
     const name = transaction();
     const event = new Promise((resolve) => this.waiting.set(name, resolve));
-    const answer = await this.post(`/${this.id}/${handle}`, { janus: 'message', transaction: name, body });
+    const answer = await this.post(`/${this.id}/${handle}`, { janus: 'message', transaction: name, body, ...(jsep && { jsep }) });
     const data = answer.janus === 'ack'
       ? await Promise.race([event, sleep(patience, { error: 'no answer' }, { ref: false })])
       : answer.plugindata.data;
