@@ -293,6 +293,7 @@ impl Peer {
         Forwarded {
             numbers,
             vp8,
+            frame,
             marker,
         }: Forwarded,
     ) -> bool {
@@ -320,7 +321,7 @@ impl Peer {
         .ext_vals(
             packet
                 .values
-                .filtered(line.offer.values, line.playout_delay),
+                .filtered(line.offer.values, line.playout_delay, frame),
         );
         if let Some(patch) = vp8_patch(&packet.payload, vp8) {
             write = write.vp8_patch(patch);

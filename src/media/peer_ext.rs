@@ -7,6 +7,7 @@ use str0m::rtp::{Extension, ExtensionSerializer, ExtensionValues};
 
 use crate::media::event::PlayoutDelay;
 use crate::media::packet::PacketLevel;
+use crate::wire::rtp::renumber;
 
 /// The values of a packet's header extensions that are passed on. Those that belong to one hop,
 /// such as send times, are not among them.
@@ -69,11 +70,13 @@ impl HeaderValues {
         self
     }
 
-    /// What goes to a line. A delay of its own takes the place of the sender's.
+    /// What goes to a line. A delay of its own takes the place of the sender's, and so does another
+    /// number of the frame that is described.
     pub(crate) fn filtered(
         &self,
         filter: ValueFilter,
         delay: Option<PlayoutDelay>,
+        frame: Option<u16>,
     ) -> ExtensionValues {
         let values = &self.0;
         let mut out = ExtensionValues::default();
@@ -86,6 +89,11 @@ impl HeaderValues {
         }
         if filter.dependencies {
             out.user_values = values.user_values.clone();
+            if let (Some(number), Some(bytes)) = (frame, self.dependencies()) {
+                let mut bytes: Box<[u8]> = bytes.into();
+                renumber(&mut bytes, number);
+                out.user_values.set_arc(Arc::new(Dependencies(bytes)));
+            }
         }
         if filter.orientation {
             out.video_orientation = values.video_orientation;

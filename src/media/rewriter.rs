@@ -1,5 +1,5 @@
-//! Continuous sequence numbers, timestamps and VP8 picture numbers on an outgoing stream, whatever
-//! sources feed it.
+//! Continuous sequence numbers, timestamps, and numbers of VP8 pictures and described frames on an
+//! outgoing stream, whatever sources feed it.
 //!
 //! Invariant: a sequence number is given out once. Invariant: what was skipped on purpose leaves no
 //! gap, what was lost leaves one.
@@ -41,6 +41,7 @@ pub struct Rewriter {
     sent: Option<Sent>,
     source: Option<Source>,
     vp8: Vp8State,
+    frames: FrameState,
 }
 
 /// The packet sent last, by its place in the stream.
@@ -69,6 +70,12 @@ struct Vp8State {
     tl0_offset: u8,
 }
 
+#[derive(Debug, Default)]
+struct FrameState {
+    newest: Option<u16>,
+    offset: u16,
+}
+
 /// Late packets are told from skipped ones as far back as this many skips.
 const SHIFTS_MAX: usize = 64;
 
@@ -81,6 +88,7 @@ impl Rewriter {
             sent: None,
             source: None,
             vp8: Vp8State::default(),
+            frames: FrameState::default(),
         }
     }
 
@@ -195,6 +203,21 @@ impl Rewriter {
             picture_id,
             tl0_index,
         }
+    }
+
+    /// Maps the number of a frame that a dependency descriptor says, as [`Rewriter::map_vp8`] does:
+    /// receivers take a lower one for a frame that came late.
+    pub(crate) fn map_frame(&mut self, number: u16, switched: bool, is_newest: bool) -> u16 {
+        let state = &mut self.frames;
+        if switched {
+            let next = state.newest.map_or(number, |newest| newest.wrapping_add(1));
+            state.offset = next.wrapping_sub(number);
+        }
+        let number = number.wrapping_add(state.offset);
+        if is_newest {
+            state.newest = Some(number);
+        }
+        number
     }
 
     /// The source that fed the last packet.
@@ -340,6 +363,17 @@ mod tests {
         );
         assert_eq!(map(vp8(40, 9), true, true), numbers(0, 0));
         assert_eq!(map(vp8(41, 10), false, true), numbers(1, 1));
+    }
+
+    #[test]
+    fn frame_numbers_continue_across_a_switch_and_wrap() {
+        let mut rewriter = Rewriter::new(90_000, 0);
+        assert_eq!(rewriter.map_frame(65_534, true, true), 65_534);
+        assert_eq!(rewriter.map_frame(65_535, false, true), 65_535);
+        assert_eq!(rewriter.map_frame(65_533, false, false), 65_533, "late");
+        assert_eq!(rewriter.map_frame(400, true, true), 0);
+        assert_eq!(rewriter.map_frame(403, false, true), 3);
+        assert_eq!(rewriter.map_frame(9, true, true), 4);
     }
 
     proptest! {

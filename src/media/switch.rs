@@ -40,6 +40,8 @@ pub(crate) struct Route {
 pub(crate) struct Forwarded {
     pub(crate) numbers: Rewritten,
     pub(crate) vp8: Vp8Numbers,
+    /// In place of that in the dependency descriptor.
+    pub(crate) frame: Option<u16>,
     pub(crate) marker: bool,
 }
 
@@ -260,6 +262,10 @@ impl Route {
         let forwarded = numbers.map(|numbers| Forwarded {
             numbers,
             marker: packet.marker || ends_picture,
+            frame: packet.facts.frame_number().and_then(|number| {
+                let mapped = rewriter.map_frame(number, switched, numbers.is_newest);
+                (mapped != number).then_some(mapped)
+            }),
             vp8: packet.vp8.map_or_else(Vp8Numbers::default, |descriptor| {
                 let vp8 = rewriter.map_vp8(&descriptor, switched, numbers.is_newest);
                 let as_it_is = Vp8Numbers {

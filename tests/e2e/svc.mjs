@@ -106,6 +106,32 @@ async function layers(name, codec, mode, options) {
   await call.leave();
 }
 
+/** A line of AV1 is fed by one publisher and the other in turns: frames are numbered by each. */
+async function switched() {
+  const call = await pair('av1', 'L2T2');
+  await call.gets(1, 15000);
+  const second = await Member.join(context, pages.url, gateway.ws, room, '&publish&svc=L2T2');
+  await checked(report, 'AV1: pictures go on when a line is switched to and fro', async () => {
+    const problems = await call.watcher.sees(2);
+    const ids = [(await second.state()).id, (await call.publisher.state()).id];
+    const line = (await call.watcher.received('video')).find((row) => row.feed === ids[1]).mid;
+    for (const feed of [...ids, ...ids]) {
+      await call.watcher.page.evaluate((streams) => new Promise((success, error) => {
+        window.room.subscriber.send({ message: { request: 'switch', streams }, success, error });
+      }), [{ feed, mid: '1', sub_mid: line }]);
+      const before = (await call.watcher.received('video')).find((row) => row.mid === line);
+      await sleep(2500);
+      const after = (await call.watcher.received('video')).find((row) => row.mid === line);
+      if (after.frames - before.frames < 10 || after.keyframes === before.keyframes) {
+        problems.push(`fed by ${feed}: ${after.frames - before.frames} pictures, ${after.keyframes - before.keyframes} keyframes`);
+      }
+    }
+    return problems;
+  });
+  await call.leave();
+  await second.leave();
+}
+
 /** Without being asked for, all layers come once the way is known to carry them. */
 async function adaptive() {
   const call = await pair('vp9', 'L3T3', { adaptive: true });
@@ -122,6 +148,7 @@ for (const part of [
   () => layers('VP9 described', 'vp9', 'L3T3'),
   () => layers('VP9 with keyed layers', 'vp9', 'L3T3_KEY'),
   () => layers('AV1', 'av1', 'L2T2'),
+  switched,
   adaptive,
 ]) {
   try {

@@ -91,6 +91,13 @@ enum Indication {
     Required,
 }
 
+/// Puts another number into a descriptor. All else in it is relative to that.
+pub fn renumber(descriptor: &mut [u8], number: u16) {
+    if let Some(place) = descriptor.get_mut(1..3) {
+        place.copy_from_slice(&number.to_be_bytes());
+    }
+}
+
 impl Targets {
     /// Adds the target with these highest layers.
     pub fn insert(&mut self, spatial: u8, temporal: u8) {
@@ -591,6 +598,19 @@ pub(crate) mod tests {
             None,
             "before the first one"
         );
+    }
+
+    #[test]
+    fn another_number_takes_the_place_of_that_which_is_there() {
+        for descriptor in [key(100), delta(1, 100)] {
+            let mut other = descriptor.clone();
+            renumber(&mut other, 65_000);
+            let found = reader().read(11, &other).unwrap();
+            assert_eq!(found.frame.number, 65_000);
+            renumber(&mut other, 100);
+            assert_eq!(other, descriptor);
+        }
+        renumber(&mut [1, 2], 7);
     }
 
     #[test]

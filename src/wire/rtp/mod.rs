@@ -13,7 +13,7 @@ mod vp9;
 
 #[cfg(test)]
 pub(crate) use dependency::tests as descriptors;
-pub use dependency::{Dependencies, DependencyReader, FrameNeeds, Targets};
+pub use dependency::{Dependencies, DependencyReader, FrameNeeds, Targets, renumber};
 pub use vp8::{PictureId, Vp8Descriptor};
 
 /// A codec whose payload is read.
@@ -113,6 +113,14 @@ impl LayerFacts {
             },
             VideoCodec::Vp8 => vp8::facts(payload),
             VideoCodec::Vp9 => vp9::facts(payload),
+        }
+    }
+
+    /// The number of the frame, if a dependency descriptor says it.
+    pub fn frame_number(&self) -> Option<u16> {
+        match self.layered.as_ref()?.needs {
+            LayerNeeds::Frames(needs) => Some(needs.number),
+            LayerNeeds::Kinds { .. } => None,
         }
     }
 
