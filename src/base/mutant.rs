@@ -45,6 +45,8 @@ mutants! {
     BodyWithHead = "body-with-head-assumed",
     /// Janus issue 3405 as a clock reads it: a poll's deadline is on the boot-time clock.
     BoottimeDeadline = "clock-boottime-deadline",
+    /// Who does not answer any more is not given up.
+    ConsentKept = "consent-never-lost",
     /// The media of a shard runs on the wall clock.
     ConsentWall = "consent-on-wall-clock",
     /// Output has no high-water mark: pipelined requests are all taken on.
@@ -83,8 +85,12 @@ mutants! {
     InterestForever = "interest-never-ends",
     /// Key frames are asked for a hundred times a second.
     KeyframeAlways = "keyframe-asked-always",
+    /// A key frame is asked for once, whatever becomes of the request.
+    KeyframeOnce = "keyframe-asked-once",
     /// Who is kicked is told so, and goes on publishing.
     KickStays = "kick-leaves-track",
+    /// Other layers that are wanted while a change of layers is under way are forgotten.
+    LayersForgotten = "layer-switch-forgotten",
     /// `maxev` is not looked at.
     MaxevIgnored = "maxev-ignored",
     /// Of too many polls the newest is let go, not the oldest.
@@ -108,6 +114,8 @@ mutants! {
     RembKilobits = "remb-in-kilobits",
     /// Nobody asks for a key frame when a paused stream goes on.
     ResumeNoKeyframe = "resume-asks-no-keyframe",
+    /// How often sequence numbers have begun anew is forgotten when another source feeds a stream.
+    RolloverLost = "srtp-rollover-lost",
     /// Packets are forwarded to whoever is fed by a line of the same number.
     RoomLeak = "room-leak",
     /// The gauge of sessions is not decremented when one times out.

@@ -107,6 +107,9 @@ impl Keyframes {
         }
         self.next_due = None;
         self.requests.retain(|of, request| {
+            if mutant!(KeyframeOnce) && request.is_wanted && request.asked_count == 1 {
+                return true;
+            }
             let due = request.due();
             if due.is_some_and(|due| due > now) {
                 self.next_due = self.next_due.into_iter().chain(due).min();

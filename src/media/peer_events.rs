@@ -156,6 +156,7 @@ impl Peer {
                 }
             }
             Stage::Lost { .. } if is_connected => self.stage = Stage::Up,
+            Stage::Up if state.is_disconnected() && mutant!(ConsentKept) => {}
             Stage::Up if state.is_disconnected() && self.settings.has_consent => {
                 self.stage = Stage::Lost {
                     until: now + self.settings.failure_grace,

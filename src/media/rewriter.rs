@@ -82,6 +82,12 @@ const SHIFTS_MAX: usize = 64;
 impl Rewriter {
     /// Starts a stream whose first packet follows the sequence number `before`.
     pub fn new(clock_rate: u32, before: u16) -> Self {
+        // The mutant begins near the end, which one stream in a hundred would reach in a minute.
+        let before = if mutant!(RolloverLost) {
+            before | 0xff80
+        } else {
+            before
+        };
         Self {
             clock_rate,
             sent_highest: u64::from(before),
@@ -226,6 +232,9 @@ impl Rewriter {
     }
 
     fn switch(&mut self, now: Monotonic, key: SourceKey, sequence: u64, timestamp: u32) {
+        if mutant!(RolloverLost) {
+            self.sent_highest &= u64::from(u16::MAX);
+        }
         let next = self.sent_highest + 1;
         let begin = match self.sent {
             None => timestamp,

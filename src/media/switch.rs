@@ -176,6 +176,9 @@ impl Route {
     }
 
     pub(crate) fn set_target(&mut self, now: Monotonic, target: LayerTarget) {
+        if mutant!(LayersForgotten) && self.wanted(now).is_some() {
+            return;
+        }
         self.selector.set_target(now, target);
     }
 

@@ -26,7 +26,7 @@ static ABOUT: About = About {
     number: 46,
     id: "ice-consent",
     rule: "silent peers are given up in time, by the monotonic clock, and others are not",
-    kills: &["consent-on-wall-clock"],
+    kills: &["consent-never-lost", "consent-on-wall-clock"],
 };
 
 impl Oracle for IceConsent {
@@ -54,7 +54,14 @@ impl Oracle for IceConsent {
                 }
             }
             MediaFact::Ended { peer } => {
-                self.silent.remove(peer);
+                let since = self.silent.remove(peer);
+                if let Some(since) = since
+                    && media.calm(&[], since, at) > SILENCE_MAX
+                {
+                    return Err(format!(
+                        "peer {peer} was silent since {since} s and not given up when it went"
+                    ));
+                }
             }
             _ => {}
         }

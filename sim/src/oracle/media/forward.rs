@@ -40,7 +40,11 @@ static ABOUT: About = About {
     number: 39,
     id: "rtp-forward-complete",
     rule: "each packet reaches each who watches its sender once; over links without loss, all do",
-    kills: &["relay-duplicates-batch", "relay-keeps-last"],
+    kills: &[
+        "relay-duplicates-batch",
+        "relay-keeps-last",
+        "srtp-rollover-lost",
+    ],
 };
 
 impl Oracle for ForwardComplete {

@@ -30,7 +30,11 @@ static ABOUT: About = About {
     number: 43,
     id: "keyframe-on-join",
     rule: "who begins to watch, or wants another layer, sees a key frame within a bound",
-    kills: &["resume-asks-no-keyframe"],
+    kills: &[
+        "keyframe-asked-once",
+        "layer-switch-forgotten",
+        "resume-asks-no-keyframe",
+    ],
 };
 
 impl Oracle for KeyframeOnJoin {
