@@ -22,6 +22,7 @@ use bifrons::platform::{Clocks, Executor, Links, Mesh, Plain, Sender, inbox, see
 use bifrons::shard::{Control, Listener, Setup, Shard};
 use bifrons_sim::conformance::{Act, Conversation, Line};
 use bifrons_sim::faults::scenario::{ClientPlan, Role, Scenario};
+use bifrons_sim::journal::Memory;
 use bifrons_sim::kernel::clock::{ClockModel, ClockOrigins};
 use bifrons_sim::kernel::key::Key;
 use bifrons_sim::kernel::trace::Trace;
@@ -200,6 +201,7 @@ fn on_turmoil(seed: u64, io_max: u64) -> Transcript {
         mesh_max: Duration::from_millis(20),
         buggify: Buggify::seeded(seed),
         port: PORT,
+        journal: Memory::default(),
         socket_port: SOCKET_PORT,
     };
     sim.host("gateway", move || {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bifrons::driver::Buggify;
+use bifrons_sim::journal::Memory;
 use bifrons_sim::kernel::clock::{ClockModel, ClockOrigins};
 use bifrons_sim::kernel::key::Key;
 use bifrons_sim::models::decode::{Asked, Decoder, FramingError, Piece};
@@ -189,6 +190,7 @@ fn simulation(seed: u64, io_max: u64) -> turmoil::Sim<'static> {
         mesh_max: Duration::from_millis(20),
         buggify: Buggify::seeded(seed),
         port: PORT,
+        journal: Memory::default(),
         socket_port: 8188,
     };
     sim.host("gateway", move || {
