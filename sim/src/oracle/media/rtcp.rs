@@ -52,10 +52,8 @@ impl Oracle for RtcpSane {
                     ));
                 }
             }
-            // The report holds 18 bits and a power of two.
             MediaFact::Remb { peer, bitrate }
-                if media.plan(*peer).role == PeerRole::Publisher
-                    && bitrate.abs_diff(ROOM_BITRATE) > ROOM_BITRATE / 100 =>
+                if media.plan(*peer).role == PeerRole::Publisher && !is_allowed(*bitrate) =>
             {
                 return Err(format!(
                     "peer {peer} may send {bitrate} bit/s in a room of {ROOM_BITRATE}"
@@ -71,6 +69,12 @@ impl Oracle for RtcpSane {
         }
         Ok(())
     }
+}
+
+/// What a publisher may be told: at the beginning a fourth, a third and a half of what the room
+/// allows, then all of it. The report holds 18 bits and a power of two.
+fn is_allowed(bitrate: u64) -> bool {
+    (1..=4).any(|part| (bitrate * part).abs_diff(ROOM_BITRATE) <= ROOM_BITRATE / 100)
 }
 
 impl RtcpSane {
