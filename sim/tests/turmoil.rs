@@ -326,7 +326,8 @@ fn tungstenite_hears_what_hyper_hears() {
             [const { Verdict::Same }; 2],
             "seed {seed}"
         );
-        assert!(outcome.inputs > 40, "{outcome:?}");
+        // Each request and answer is one at least; the smaller the portions, the more there are.
+        assert!(outcome.inputs > 20, "{outcome:?}");
     }
 }
 
