@@ -36,7 +36,7 @@ if [[ ${1:-} == --long ]]; then
 fi
 part 60s "$sim" gate sim/corpus
 part 150s "$sim" run --seeds 20000 --budget 100s --jobs "$jobs"
-part 90s "$sim" run --from "$own" --seeds 6000 --budget 40s --jobs "$jobs"
+part 90s "$sim" run --from "$own" --seeds 3000 --budget 40s --jobs "$jobs"
 # Calls and rooms with media: so many of the first thousand seeds as the time is enough for.
 part 60s "$sim" run --scenario media --seeds 1000 --budget 30s --jobs "$jobs"
 part 90s "$sim" run --scenario videoroom --seeds 1000 --budget 50s --jobs "$jobs"
