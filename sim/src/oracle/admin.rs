@@ -49,13 +49,13 @@ pub struct AdminComplete;
 impl AdminComplete {
     /// Whether a session was there all the time from the question to the answer.
     fn was_there(ledger: &Ledger, exchange: &Exchange, session: &Session) -> bool {
-        let (Some(created), Some(alive)) = (session.created, session.last_alive) else {
+        let (Some(created_after), Some(alive)) = (session.created_after, session.last_alive) else {
             return false;
         };
         let at = exchange.offered.unwrap_or(exchange.asked);
         let is_alive =
             at.since(alive) + ledger.tolerance(alive.sim, at.sim) < ledger.plan.session_timeout;
-        created.elapsed <= exchange.asked.elapsed
+        exchange.number > created_after
             && is_alive
             && session.ended_by.is_none()
             && session.orphaned.is_none()

@@ -39,6 +39,8 @@ pub struct Ledger {
     pub now: SimTime,
     /// What is known of calls.
     pub media: MediaLedger,
+    /// The number of the last request that was whole.
+    latest: u64,
     delays: Vec<Delay>,
     freezes: Vec<(u8, SimTime, SimTime)>,
 }
@@ -71,8 +73,9 @@ pub struct Session {
     /// Its end was asked for, or another owner; or the socket that owned it is gone, and none may
     /// claim it.
     pub ended_by: Option<Stamp>,
-    /// When the reply to its creation was taken.
-    pub created: Option<Stamp>,
+    /// The last request, by its number, that was whole when the reply to its creation was taken.
+    /// Whatever is asked after that one finds it: at one moment many things happen in turn.
+    pub created_after: Option<u64>,
     /// The WebSocket that owns it, and since when.
     pub owner: Option<(Socket, Stamp)>,
     /// When the WebSocket that owned it ended, until it is claimed.
@@ -173,6 +176,7 @@ impl Ledger {
             ping_interval: Config::default().ws.ping_interval,
             now: SimTime::START,
             media: MediaLedger::new(&scenario.media),
+            latest: 0,
             delays: Vec::new(),
             freezes: Vec::new(),
         }
@@ -231,6 +235,7 @@ impl Ledger {
 
     /// Takes in a request.
     pub fn asked(&mut self, exchange: &Exchange) {
+        self.latest = exchange.number;
         let Some(id) = exchange.ask.session() else {
             return;
         };
@@ -282,6 +287,7 @@ impl Ledger {
         if !is_claim {
             return self.asked(exchange);
         }
+        self.latest = exchange.number;
         if let Some(id) = exchange.ask.session() {
             let session = self.sessions.entry(id).or_default();
             session.last_named = Some(exchange.asked);
@@ -341,7 +347,7 @@ impl Ledger {
             let session = self.sessions.entry(id).or_default();
             session.last_alive = Some(exchange.asked);
             session.last_named = Some(exchange.asked);
-            session.created = Some(answer.taken);
+            session.created_after = Some(self.latest);
             return;
         }
         let Some(session) = exchange
