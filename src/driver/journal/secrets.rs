@@ -134,13 +134,8 @@ impl Place {
         if !matches!(self.at, At::Text) || self.is_upgrade {
             return false;
         }
-        let mut from = 0;
-        while let Some(found) = memchr2(b':', b'=', &bytes[from..]) {
-            let index = from + found;
-            if may_end_a_name(bytes, index) && !matches!(self.look(bytes, index), Found::Nothing) {
-                return false;
-            }
-            from = index + 1;
+        if self.next(bytes, 0).is_some() {
+            return false;
         }
         self.keep(bytes);
         true
@@ -156,21 +151,11 @@ impl Place {
             let byte = bytes[index];
             match &mut self.at {
                 At::Text => {
-                    let rest = &bytes[index..];
-                    // Where a line ends matters only where a head does.
-                    let found = match self.is_upgrade {
-                        true => memchr3(b':', b'=', b'\n', rest),
-                        false => memchr2(b':', b'=', rest),
-                    };
-                    let Some(found) = found else {
+                    let Some((found_at, found)) = self.next(bytes, index) else {
                         break;
                     };
-                    index += found;
-                    if !may_end_a_name(bytes, index) {
-                        index += 1;
-                        continue;
-                    }
-                    self.at = match self.look(bytes, index) {
+                    index = found_at;
+                    self.at = match found {
                         Found::Nothing => At::Text,
                         Found::Field => At::Field,
                         Found::Member(kind) => At::Member {
@@ -186,12 +171,11 @@ impl Place {
                             self.is_upgrade = true;
                             At::Text
                         }
-                        Found::HeadEnd if self.is_upgrade => {
+                        Found::HeadEnd => {
                             self.is_upgrade = false;
                             head_end = Some(index + 1);
                             break;
                         }
-                        Found::HeadEnd => At::Text,
                     };
                 }
                 At::Field if matches!(byte, b'\r' | b'\n') => {
@@ -271,6 +255,26 @@ impl Place {
         head_end
     }
 
+    /// The next place from some byte on that ends what is looked for.
+    fn next(&self, bytes: &[u8], mut from: usize) -> Option<(usize, Found)> {
+        loop {
+            let rest = &bytes[from..];
+            // Where a line ends matters only where a head does.
+            let next = match self.is_upgrade {
+                true => memchr3(b':', b'=', b'\n', rest),
+                false => memchr2(b':', b'=', rest),
+            };
+            let at = from + next?;
+            if may_end_a_name(bytes, at) {
+                let found = self.look(bytes, at);
+                if !matches!(found, Found::Nothing) {
+                    return Some((at, found));
+                }
+            }
+            from = at + 1;
+        }
+    }
+
     /// What a colon, an equals sign or a line break ends.
     fn look(&self, bytes: &[u8], at: usize) -> Found {
         if let Some(from) = at.checked_sub(BEHIND_MAX) {
@@ -335,24 +339,29 @@ fn found(before: &[u8], byte: u8) -> Found {
     }
 }
 
-/// Whether a colon or equals sign may stand behind a name that is looked for, by the one or two
-/// bytes before it. Most do not, and this is asked of each.
+/// Whether a colon or equals sign may stand behind a name that is looked for, by the last letters
+/// before it. Most do not, and this is asked of each.
 fn may_end_a_name(bytes: &[u8], at: usize) -> bool {
-    let Some(&[before, last]) = at
-        .checked_sub(2)
-        .and_then(|from| bytes[from..].first_chunk())
-    else {
+    let Some(&[first, ref rest @ ..]) = bytes[..at].last_chunk::<5>() else {
         return true; // It begins in the portion before.
     };
-    match (bytes[at], last) {
+    let letters = |four: &[u8; 4]| u32::from_le_bytes(*four);
+    let is_any = |of: [&[u8; 4]; 7]| of.into_iter().any(|it| letters(it) == letters(rest));
+    // The names of fields are the same in capitals.
+    let small = letters(rest) | letters(&[0x20; 4]);
+    match (bytes[at], rest[3]) {
         (b'\n', _) => true,
-        (b'=', _) => matches!(last, b't' | b'T' | b'n' | b'N'),
-        (_, b'"') => matches!(before, b't' | b'n' | b'y' | b'd'),
-        // A blank, or the last letter of a field's name.
-        _ => matches!(
-            last,
-            b' ' | b'\t' | b'\r' | b'\n' | b'n' | b'N' | b'e' | b'E' | b'y' | b'Y'
-        ),
+        (b'=', _) => matches!(rest, b"cret" | b"oken"),
+        (_, b'"') => is_any([
+            b"ret\"", b"ken\"", b"pin\"", b"key\"", b"wed\"", b"pwd\"", b"ord\"",
+        ]),
+        (_, b' ' | b'\t' | b'\r' | b'\n' | 0x0c) => true,
+        _ => match first | 0x20 {
+            b'a' => small == letters(b"tion"),
+            b'o' => small == letters(b"okie"),
+            b't' => small == letters(b"-key"),
+            _ => false,
+        },
     }
 }
 

@@ -93,6 +93,29 @@ fn a_secret_that_is_written_otherwise_is_the_same_secret() {
 }
 
 #[test]
+fn each_name_that_is_a_secret_is_found() {
+    for name in MEMBERS.iter().map(|name| str::from_utf8(name).unwrap()) {
+        let text = format!(r#"{{"janus":"info","{name}":"abc-9","{name}" : "d"}}"#);
+        let wanted = text.replace("abc-9", &mask("abc-9"));
+        let wanted = wanted.replace(r#""d""#, &format!("\"{}\"", mask("d")));
+        assert_eq!(masked(&text), wanted);
+    }
+    for name in PARAMETERS.iter().map(|name| str::from_utf8(name).unwrap()) {
+        let text = format!("GET /janus/info?{name}=abc-9&{name}=d HTTP/1.1\r\n\r\n");
+        let wanted = text.replace("abc-9", &mask("abc-9"));
+        let wanted = wanted.replace("=d", &format!("={}", mask("d")));
+        assert_eq!(masked(&text), wanted);
+    }
+    for name in FIELDS.iter().map(|name| str::from_utf8(name).unwrap()) {
+        for name in [name.to_owned(), name.to_uppercase()] {
+            let text = format!("GET / HTTP/1.1\r\n{name}: abc-9\r\n{name}:d\r\n\r\n");
+            let wanted = text.replace("abc-9", "xxx-x").replace(":d", ":x");
+            assert_eq!(masked(&text), wanted);
+        }
+    }
+}
+
+#[test]
 fn header_fields_of_proxies_are_blanked() {
     let head =
         "GET / HTTP/1.1\r\nAuthorization: Basic YWxhZGRpbg==\r\nCookie: a=b; token=7\r\n\r\n";
