@@ -373,6 +373,10 @@ impl Sink for Nowhere {
     fn is_panicking(&self) -> bool {
         false
     }
+
+    fn lost_bytes(&self) -> u64 {
+        0
+    }
 }
 
 impl Scene {

@@ -25,4 +25,4 @@ pub use buggify::Buggify;
 pub use platform::{
     Arrival, HandlerCounts, Io, MeshIo, News, Platform, Received, TcpAccept, TcpIo, UdpIo,
 };
-pub use pump::{Counters, run};
+pub use pump::{Counters, JournalCounts, run};

@@ -58,6 +58,20 @@ pub struct Counters {
     pub handlers: HandlerCounts,
     /// Lines of the process's log that were not written. One shard tells of them.
     pub log_drops: LogDrops,
+    /// What became of the shard's journal, where there is one.
+    pub journal: JournalCounts,
+}
+
+/// What is in a shard's journal and what is not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct JournalCounts {
+    /// Bytes that were handed over to be written.
+    pub written_bytes: u64,
+    /// Bytes of those that were not written, and of those that nobody took. One shard tells of
+    /// all that were handed over and lost.
+    pub lost_bytes: u64,
+    /// Turns after the end of the journal.
+    pub lost_turns: u64,
 }
 
 impl Counters {
@@ -76,6 +90,9 @@ impl Counters {
         metrics.events_delivered_reports = self.handlers.delivered;
         metrics.events_failed_deliveries = self.handlers.failed;
         metrics.log_dropped_lines = self.log_drops;
+        metrics.journal_written_bytes = self.journal.written_bytes;
+        metrics.journal_lost_bytes = self.journal.lost_bytes;
+        metrics.journal_lost_turns = self.journal.lost_turns;
     }
 }
 

@@ -187,6 +187,14 @@ metrics! {
 
     /// Log lines that were not written.
     counter log_dropped_lines: LogDrops,
+
+    /// Bytes handed over to the journal.
+    counter journal_written_bytes,
+    /// Bytes handed over to the journal that are not in it, because it is full, or the disk fails
+    /// or is too slow.
+    counter journal_lost_bytes,
+    /// Turns that are in no journal, because it has ended. It cannot be replayed beyond its end.
+    counter journal_lost_turns,
 }
 
 family!(reason: ConnectionRefusals {

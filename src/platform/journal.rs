@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::driver::journal::{Kind, MAGIC, Mask, PROCESS, ProcessStart, Sink, Tak
 
 /// Bytes that wait for the disk, at most: a second of a very busy process. Beyond it the journal
 /// ends, because what would be missing could not be made up for.
-const WAITING_BYTES_MAX: usize = 64 << 20;
+const WAITING_BYTES_MAX: u64 = 64 << 20;
 
 /// How long shards may take to hand over what they have when the process fails.
 const HURRY: Duration = Duration::from_millis(300);
@@ -41,8 +41,12 @@ pub(super) struct Journal {
 
 #[derive(Debug, Default)]
 struct Shared {
-    waiting_bytes: AtomicUsize,
+    handed_bytes: AtomicU64,
+    written_bytes: AtomicU64,
+    /// No more is taken.
     is_over: AtomicBool,
+    /// No more is written.
+    is_done: AtomicBool,
     is_urgent: AtomicBool,
 }
 
@@ -160,13 +164,13 @@ impl Journal {
 impl Sink for ShardSink {
     fn put(&mut self, kind: Kind, content: Vec<u8>) -> Taken {
         let shared = &self.shared;
+        let size = content.len() as u64;
+        let handed = shared.handed_bytes.fetch_add(size, Ordering::Relaxed);
         if shared.is_over.load(Ordering::Relaxed) {
             return Taken::No;
         }
-        let waiting = shared
-            .waiting_bytes
-            .fetch_add(content.len(), Ordering::Relaxed);
-        if waiting > WAITING_BYTES_MAX {
+        let written = shared.written_bytes.load(Ordering::Relaxed);
+        if handed.saturating_sub(written) > WAITING_BYTES_MAX {
             if !shared.is_over.swap(true, Ordering::Relaxed) {
                 tracing::warn!("the disk is too slow for the journal, which ends");
                 let _ = self.queue.send(Message::End("the disk was too slow"));
@@ -192,6 +196,16 @@ impl Sink for ShardSink {
     fn is_panicking(&self) -> bool {
         thread::panicking()
     }
+
+    fn lost_bytes(&self) -> u64 {
+        // Before, what is not written may yet be.
+        if self.owner != 0 || !self.shared.is_done.load(Ordering::Acquire) {
+            return 0;
+        }
+        let written = self.shared.written_bytes.load(Ordering::Relaxed);
+        let handed = self.shared.handed_bytes.load(Ordering::Relaxed);
+        handed.saturating_sub(written)
+    }
 }
 
 #[derive(Debug)]
@@ -206,6 +220,7 @@ impl Writer {
     fn run(&mut self, messages: &mpsc::Receiver<Message>) {
         let written = self.write_all(messages);
         self.shared.is_over.store(true, Ordering::Relaxed);
+        self.shared.is_done.store(true, Ordering::Release);
         if let Err(error) = written {
             let path = self.path.display();
             tracing::error!(%error, %path, "the journal ends, it cannot be written");
@@ -220,8 +235,6 @@ impl Writer {
                 Ok(Message::End(why)) => break why,
                 Ok(Message::Block(head, content)) => {
                     let size = (head.len() + content.len()) as u64;
-                    let waiting = &self.shared.waiting_bytes;
-                    waiting.fetch_sub(content.len(), Ordering::Relaxed);
                     let Some(left) = self.left.checked_sub(size) else {
                         let path = self.path.display();
                         tracing::warn!(%path, "the journal is full, and ends");
@@ -230,6 +243,8 @@ impl Writer {
                     self.left = left;
                     self.file.write_all(&head)?;
                     self.file.write_all(&content)?;
+                    let written = &self.shared.written_bytes;
+                    written.fetch_add(content.len() as u64, Ordering::Relaxed);
                 }
             }
         };
@@ -380,6 +395,8 @@ mod tests {
         let file = fs::read(&files(&folder)[0]).unwrap();
         assert!(file.len() <= (64 << 10) + 100, "{}", file.len());
         let all = blocks(&file).unwrap();
+        let written = all.iter().filter(|block| block.1 == Kind::Entries).count();
+        assert_eq!(sink.lost_bytes(), (put + 1 - written) as u64 * 10_000);
         assert_eq!(all.last().unwrap().2, b"it was full");
         assert!(all.len() < put + 2 && all.len() > 3);
         fs::remove_dir_all(&folder).unwrap();

@@ -62,4 +62,8 @@ impl Sink for MemorySink {
     fn is_panicking(&self) -> bool {
         std::thread::panicking()
     }
+
+    fn lost_bytes(&self) -> u64 {
+        0
+    }
 }

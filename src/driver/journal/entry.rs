@@ -11,7 +11,7 @@ use crate::base::clock::Now;
 use crate::base::id::{ConnId, ShardId, SockId};
 use crate::base::slab::SlabKey as _;
 use crate::driver::platform::HandlerCounts;
-use crate::driver::pump::Counters;
+use crate::driver::pump::{Counters, JournalCounts};
 use crate::gateway::outside::{FileId, LookupId, Written};
 use crate::metrics::names::{ByHandler, LogDrops};
 use crate::shard::Listener;
@@ -144,7 +144,7 @@ const LISTENERS: [Listener; 8] = [
     Listener::WebSocketTls,
 ];
 
-const COUNTERS: usize = 18;
+const COUNTERS: usize = 21;
 
 /// Writes or reads the entries of one shard, in order.
 #[derive(Clone, Debug, Default)]
@@ -361,6 +361,9 @@ impl Coder {
         let counters = flat(counters);
         let mut latest = std::mem::replace(&mut self.counters, counters);
         latest[TURNS] = latest[TURNS].wrapping_add(1);
+        if counters == latest {
+            return put(into, 0);
+        }
         let pairs = || counters.iter().zip(&latest).enumerate();
         let changed = pairs().filter(|(_, (a, b))| a != b);
         put(into, changed.fold(0, |mask, (index, _)| mask | 1 << index));
@@ -417,6 +420,7 @@ fn flat(counters: &Counters) -> [u64; COUNTERS] {
                 refused,
             },
         log_drops,
+        journal,
     } = *counters;
     [
         turns,
@@ -437,6 +441,9 @@ fn flat(counters: &Counters) -> [u64; COUNTERS] {
         log_drops.queue_full,
         log_drops.rate,
         log_drops.sink,
+        journal.written_bytes,
+        journal.lost_bytes,
+        journal.lost_turns,
     ]
 }
 
@@ -460,6 +467,9 @@ fn whole(counters: [u64; COUNTERS]) -> Counters {
         queue_full,
         rate,
         sink,
+        written_bytes,
+        lost_bytes,
+        lost_turns,
     ] = counters;
     Counters {
         tcp_accepted,
@@ -487,6 +497,11 @@ fn whole(counters: [u64; COUNTERS]) -> Counters {
             queue_full,
             rate,
             sink,
+        },
+        journal: JournalCounts {
+            written_bytes,
+            lost_bytes,
+            lost_turns,
         },
     }
 }

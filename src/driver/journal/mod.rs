@@ -28,7 +28,7 @@ use crate::base::clock::{Monotonic, Now};
 use crate::base::id::ConnId;
 use crate::base::slab::SlabKey as _;
 use crate::driver::core::Core;
-use crate::driver::pump::Counters;
+use crate::driver::pump::{Counters, JournalCounts};
 use crate::gateway::outside::Content;
 use crate::gateway::tweaks::HandlerSettings;
 use crate::media::SocketAct;
@@ -61,6 +61,9 @@ pub trait Sink: 'static {
 
     /// Whether the thread is unwinding.
     fn is_panicking(&self) -> bool;
+
+    /// Bytes of blocks that are not in the journal. One shard tells of those of all.
+    fn lost_bytes(&self) -> u64;
 }
 
 /// What became of a block.
@@ -90,15 +93,25 @@ pub struct Recording<S> {
 pub struct Recorder<C, S: Sink> {
     core: C,
     tape: Option<Tape<S>>,
+    /// Where blocks went, when the journal has ended.
+    ended: Option<S>,
+    counts: JournalCounts,
 }
 
 impl<C: Core, S: Sink> Recorder<C, S> {
     /// Records `core` from its beginning.
     pub fn new(core: C, mut recording: Recording<S>) -> Self {
         let start = serde_json::to_vec(&recording.start).expect("it is plain data");
-        let taken = recording.sink.put(Kind::Start, start);
-        let tape = (taken == Taken::Yes).then(|| Tape::new(recording));
-        Self { core, tape }
+        let (tape, ended) = match recording.sink.put(Kind::Start, start) {
+            Taken::Yes => (Some(Tape::new(recording)), None),
+            Taken::No => (None, Some(recording.sink)),
+        };
+        Self {
+            core,
+            tape,
+            ended,
+            counts: JournalCounts::default(),
+        }
     }
 }
 
@@ -141,11 +154,26 @@ impl<C: Core, S: Sink> Core for Recorder<C, S> {
     }
 
     fn report(&mut self, counters: &Counters) {
+        match (&self.tape, &self.ended) {
+            (Some(tape), _) => {
+                self.counts.written_bytes = tape.written_bytes;
+                self.counts.lost_bytes = tape.sink.lost_bytes();
+            }
+            (None, Some(sink)) => {
+                self.counts.lost_bytes = sink.lost_bytes();
+                self.counts.lost_turns += 1;
+            }
+            (None, None) => {}
+        }
+        let counters = &Counters {
+            journal: self.counts,
+            ..*counters
+        };
         self.core.report(counters);
         if let Some(tape) = &mut self.tape
             && tape.end_turn(counters) == Taken::No
         {
-            self.tape = None;
+            self.ended = self.tape.take().map(|tape| tape.sink);
         }
     }
 }
@@ -168,6 +196,7 @@ struct Tape<S> {
     block: Vec<u8>,
     now: Option<Now>,
     handed_over: Option<Monotonic>,
+    written_bytes: u64,
     /// Streams of clients, by the slots of their connections.
     streams: Vec<Stream>,
     outputs: Outputs,
@@ -191,6 +220,7 @@ impl<S: Sink> Tape<S> {
             media,
             coder: Coder::default(),
             block: Vec::new(),
+            written_bytes: 0,
             now: None,
             handed_over: None,
             streams: Vec::new(),
@@ -325,6 +355,7 @@ impl<S: Sink> Tape<S> {
     fn hand_over(&mut self) -> Taken {
         let room = Vec::with_capacity(self.block.len().min(2 * BLOCK_BYTES));
         let block = std::mem::replace(&mut self.block, room);
+        self.written_bytes += block.len() as u64;
         self.sink.put(Kind::Entries, block)
     }
 
@@ -502,5 +533,131 @@ const fn number_of(action: TcpAction) -> u64 {
         TcpAction::ResumeRead => 4,
         TcpAction::ShutdownWrite => 5,
         TcpAction::Write => 6,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::clock::{Boottime, Realtime};
+
+    /// Does nothing but remember what it was told of the journal.
+    #[derive(Default)]
+    struct Idle(JournalCounts);
+
+    impl Core for Idle {
+        fn handle(&mut self, _: Now, _: Input<'_>, _: &mut Outbox) {}
+
+        fn flush(&mut self, _: Now, _: &mut Outbox) {}
+
+        fn pending(&self, _: ConnId) -> &[u8] {
+            &[]
+        }
+
+        fn deadline(&self) -> Option<Monotonic> {
+            None
+        }
+
+        fn is_drained(&self) -> bool {
+            false
+        }
+
+        fn report(&mut self, counters: &Counters) {
+            self.0 = counters.journal;
+        }
+    }
+
+    /// Takes so many blocks, and loses the others.
+    struct Room {
+        blocks: usize,
+        lost_bytes: u64,
+    }
+
+    impl Sink for Room {
+        fn put(&mut self, _: Kind, content: Vec<u8>) -> Taken {
+            match self.blocks.checked_sub(1) {
+                Some(left) => {
+                    self.blocks = left;
+                    Taken::Yes
+                }
+                None => {
+                    self.lost_bytes += content.len() as u64;
+                    Taken::No
+                }
+            }
+        }
+
+        fn is_urgent(&self) -> bool {
+            false
+        }
+
+        fn is_panicking(&self) -> bool {
+            false
+        }
+
+        fn lost_bytes(&self) -> u64 {
+            self.lost_bytes
+        }
+    }
+
+    fn now(turn: u64) -> Now {
+        Now {
+            monotonic: Monotonic::from_nanos(turn * 200_000_000),
+            boottime: Boottime::from_nanos(turn * 200_000_000),
+            realtime: Realtime::from_unix_micros(0),
+        }
+    }
+
+    /// What a shard shows of its journal after each of so many turns.
+    fn shown(blocks: usize, turns: u64) -> Vec<JournalCounts> {
+        let recording = Recording {
+            sink: Room {
+                blocks,
+                lost_bytes: 0,
+            },
+            start: ShardStart {
+                seed: [0; 32],
+                now: now(0).into(),
+                anchor: 0,
+                sockets: Vec::new(),
+                certificate: Vec::new(),
+            },
+            media: false,
+            mask: Mask::new([0; 16]),
+        };
+        let mut recorder = Recorder::new(Idle::default(), recording);
+        let turn = |number| {
+            recorder.flush(now(number), &mut Outbox::default());
+            recorder.report(&Counters::default());
+            recorder.core.0
+        };
+        (1..=turns).map(turn).collect()
+    }
+
+    #[test]
+    fn a_shard_shows_what_its_journal_has_and_lacks() {
+        // The start is a block, and each of these turns is one.
+        let shown = shown(3, 6);
+        let lost: Vec<_> = shown.iter().map(|counts| counts.lost_turns).collect();
+        assert_eq!(lost, [0, 0, 0, 1, 2, 3]);
+        let written: Vec<_> = shown.iter().map(|counts| counts.written_bytes).collect();
+        assert_eq!(
+            written[0], 0,
+            "nothing was handed over before the first turn"
+        );
+        assert!(written[1] > 10 && written[2] > written[1], "{written:?}");
+        assert!(
+            shown[2].lost_bytes == 0 && shown[3].lost_bytes > 10,
+            "{shown:?}"
+        );
+        assert_eq!(shown[5].lost_bytes, shown[3].lost_bytes);
+    }
+
+    #[test]
+    fn a_journal_that_never_began_loses_all_turns() {
+        let shown = shown(0, 2);
+        assert_eq!(shown[1].lost_turns, 2);
+        assert_eq!(shown[1].written_bytes, 0);
+        assert!(shown[0].lost_bytes > 0);
     }
 }
