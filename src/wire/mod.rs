@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod http;
+pub mod mjr;
 pub mod pem;
 pub mod rtp;
 pub mod sdp;
