@@ -129,6 +129,10 @@ pub struct Limits {
     pub forwards_count: usize,
     /// Streams of one publisher that are sent as plain RTP. Beyond it: error 499.
     pub publisher_forwards_count: usize,
+    /// Streams that one shard records. Beyond it they are not, and their clients are told.
+    pub recordings_count: usize,
+    /// Bytes of recordings of one shard that wait for the disk. More is dropped and counted.
+    pub recordings_bytes: usize,
     /// Rooms of one plugin; each shard that is the home of some has its share. Beyond it: error 499.
     pub rooms_count: usize,
     /// People in one room, who publish or may. Beyond it: error 432.
@@ -196,6 +200,8 @@ impl Default for Limits {
             plain_sockets_count: 512,
             forwards_count: 4_096,
             publisher_forwards_count: 64,
+            recordings_count: 1_024,
+            recordings_bytes: 64 * MIB,
             rooms_count: 10_000,
             room_people_count: 1_000,
             lookups_count: 64,

@@ -146,7 +146,7 @@ limits! {
         stream_replay_count transaction_bytes mesh_requests_count sdp_bytes sdp_lines_count
         sdp_media_count sdp_codecs_count candidates_count data_channels_count data_message_bytes
         data_buffered_bytes resend_packets_count datagrams_count plain_sockets_count
-        forwards_count publisher_forwards_count rooms_count room_people_count lookups_count ws_message_bytes
+        forwards_count publisher_forwards_count recordings_count recordings_bytes rooms_count room_people_count lookups_count ws_message_bytes
         ws_fragments_count ws_batch_count ws_requests_count ws_out_messages_count
         ws_messages_rate_count ws_pings_rate_count;
     times: first_byte_timeout head_timeout body_timeout idle_timeout write_timeout linger_timeout

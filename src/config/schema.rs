@@ -24,6 +24,7 @@ pub struct Config {
     pub event_stream: EventStreamConfig,
     pub events: EventsConfig,
     pub journal: JournalConfig,
+    pub recordings: RecordingsConfig,
     pub limits: Limits,
     pub echotest: EchoTestConfig,
     pub videoroom: VideoRoomConfig,
@@ -303,6 +304,16 @@ pub struct JournalConfig {
     pub media: bool,
 }
 
+/// Recordings of media.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordingsConfig {
+    /// Folders that they may be written to, and below; none is nowhere. Those without a folder of
+    /// their own go to the first.
+    pub folders: Vec<PathBuf>,
+    /// What their names end with while they are open; `None` is nothing.
+    pub tmp_ext: Option<String>,
+}
+
 /// The EchoTest plugin.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EchoTestConfig {
@@ -351,6 +362,7 @@ impl Default for Config {
             event_stream: EventStreamConfig::default(),
             events: EventsConfig::default(),
             journal: JournalConfig::default(),
+            recordings: RecordingsConfig::default(),
             limits: Limits::default(),
             echotest: EchoTestConfig::default(),
             videoroom: VideoRoomConfig::default(),

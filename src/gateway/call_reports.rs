@@ -232,6 +232,7 @@ impl Gateway {
             | PeerEvent::DataOpen { .. }
             | PeerEvent::Hangup { .. }
             | PeerEvent::Layers { .. }
+            | PeerEvent::RecordingFailed { .. }
             | PeerEvent::Remb { .. }
             | PeerEvent::Talking { .. } => {}
         }

@@ -357,6 +357,7 @@ impl Gateway {
                 | PeerEvent::DataClose { .. }
                 | PeerEvent::DataOpen { .. }
                 | PeerEvent::Layers { .. }
+                | PeerEvent::RecordingFailed { .. }
                 | PeerEvent::Remb { .. }
                 | PeerEvent::Talking { .. } => None,
             };

@@ -21,6 +21,7 @@ pub mod outside;
 mod owners;
 pub mod plugin;
 mod queries;
+pub mod recordings;
 pub mod reply;
 pub mod reports;
 pub mod request;
@@ -535,7 +536,18 @@ impl Gateway {
         for id in ids {
             self.end_session(now, id, SessionEnd::Shutdown, metrics);
         }
+        self.media.stop_recordings();
         self.report_shutdown(now);
+    }
+
+    /// Whether files of recordings are open.
+    pub fn has_recordings(&self) -> bool {
+        self.media.has_recordings()
+    }
+
+    /// Waits no longer for the files of recordings.
+    pub fn abandon_recordings(&mut self) {
+        self.media.abandon_recordings();
     }
 
     /// Uses another configuration from here on. Sessions keep the timeout that they began with.

@@ -12,6 +12,7 @@ use crate::base::clock::Now;
 use crate::base::id::HandleRef;
 use crate::gateway::Gateway;
 use crate::gateway::admin_later::AdminAsked;
+use crate::gateway::recordings::file_write;
 use crate::metrics::Metrics;
 
 /// A lookup, by which its answer is known. Numbers are not used again.
@@ -87,6 +88,8 @@ pub struct FileWrite {
 pub enum Content {
     /// At the end of what is there.
     More(Vec<u8>),
+    /// Nothing: the file is to have this name, unless there is such a file.
+    Named(PathBuf),
     /// Into a file that is not there yet; its folder is made if it is not there either.
     New(Vec<u8>),
     /// In place of what is there: whoever opens the file finds the old text or the new one.
@@ -97,6 +100,7 @@ impl std::fmt::Debug for Content {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (name, size) = match self {
             Self::More(bytes) => ("More", bytes.len()),
+            Self::Named(_) => ("Named", 0),
             Self::New(bytes) => ("New", bytes.len()),
             Self::Whole(text) => ("Whole", text.len()),
         };
@@ -231,11 +235,19 @@ impl Gateway {
 
     /// Files that are to be written. [`Gateway::written`] must follow for each.
     pub fn take_writes(&mut self) -> Vec<FileWrite> {
-        std::mem::take(&mut self.files.out)
+        let mut writes = std::mem::take(&mut self.files.out);
+        while let Some(write) = self.media.next_recording_write() {
+            writes.push(file_write(write));
+        }
+        writes
     }
 
     /// Takes in what became of a write.
     pub fn written(&mut self, now: Now, id: FileId, written: Written, metrics: &mut Metrics) {
+        if let Some(id) = id.recording() {
+            self.media.recording_written(id, written == Written::Yes);
+            return;
+        }
         match self.files.under_way.remove(&id) {
             None => {}
             Some(FileOwner::Capture(handle)) => self.capture_written(now, handle, written),

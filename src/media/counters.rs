@@ -38,6 +38,10 @@ pub enum DropReason {
     PlainUnknown,
     /// SRTP that fails its integrity check, or comes twice.
     PlainUntrusted,
+    /// A packet or message for a recording that was not written out fast enough.
+    RecordingFull,
+    /// A message that is too long for the format of recordings.
+    RecordingTooBig,
     /// A source that no signalling named, beyond the limit of one peer.
     SourceLimit,
     /// A STUN message that names no peer of ours, or fails its integrity check.
@@ -100,7 +104,7 @@ impl PeerEnd {
 
 impl DropReason {
     /// All of them, in order.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::BatchFull,
         Self::CaptureFull,
         Self::CaptureSealed,
@@ -116,6 +120,8 @@ impl DropReason {
         Self::Oversized,
         Self::PlainUnknown,
         Self::PlainUntrusted,
+        Self::RecordingFull,
+        Self::RecordingTooBig,
         Self::SourceLimit,
         Self::StunUnknown,
         Self::Unvalidated,
@@ -142,6 +148,8 @@ impl DropReason {
             Self::Oversized => &mut datagrams.oversized,
             Self::PlainUnknown => &mut datagrams.plain_unknown,
             Self::PlainUntrusted => &mut datagrams.plain_untrusted,
+            Self::RecordingFull => &mut metrics.media_dropped_recordings.full,
+            Self::RecordingTooBig => &mut metrics.media_dropped_recordings.too_big,
             Self::SourceLimit => &mut datagrams.source_limit,
             Self::StunUnknown => &mut datagrams.stun_unknown,
             Self::Unvalidated => &mut datagrams.unvalidated,
@@ -172,6 +180,12 @@ pub struct MediaCounters {
     pub packets_exported: u64,
     /// Packets that captures have.
     pub packets_captured: u64,
+    /// Recordings that were begun.
+    pub recordings: u64,
+    /// Recordings whose files could not be written.
+    pub recordings_failed: u64,
+    /// Packets and messages that recordings have.
+    pub frames_recorded: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
     /// Packets that were sent again to peers without a format for that.
@@ -209,6 +223,9 @@ impl MediaCounters {
         metrics.media_sent_packets += self.packets_forwarded;
         metrics.media_exported_packets += self.packets_exported;
         metrics.media_captured_packets += self.packets_captured;
+        metrics.media_recordings += self.recordings;
+        metrics.media_recordings_failed += self.recordings_failed;
+        metrics.media_recorded_packets += self.frames_recorded;
         metrics.media_keyframes_requested += self.keyframes_requested;
         metrics.media_resent_packets += self.packets_resent;
         metrics.media_keyframes_wanted += self.keyframes_wanted;
@@ -231,6 +248,7 @@ impl MediaCounters {
             | PeerEvent::Hangup { .. }
             | PeerEvent::Layers { .. }
             | PeerEvent::Media { .. }
+            | PeerEvent::RecordingFailed { .. }
             | PeerEvent::Remb { .. }
             | PeerEvent::Statistics(_)
             | PeerEvent::Talking { .. }

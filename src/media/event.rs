@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::base::id::{HandleId, PeerId, SessionId};
 use crate::base::slab::SlabKey;
+use crate::media::recording::RecordingId;
 use crate::media::statistics::PeerStatistics;
 use crate::media::talk::Talking;
 use crate::wire::sdp::{Candidate, RidOrder, SessionDescription, Trickle};
@@ -249,6 +250,13 @@ pub enum PeerEvent {
         substream: Option<u8>,
         /// How long nothing has arrived, if it does not.
         seconds: Option<u64>,
+    },
+    /// A recording of the peer ended, because its file could not be written.
+    RecordingFailed {
+        /// The recording.
+        id: RecordingId,
+        /// The line.
+        line: usize,
     },
     /// The estimate that the peer made of what it can receive, in bit/s.
     Remb {

@@ -12,14 +12,14 @@ use std::time::Duration;
 use crate::base::clock::Monotonic;
 use crate::base::id::{PeerId, SockId};
 use crate::base::slab::{Slab, SlabKey};
+use crate::media::best::Best;
 use crate::media::counters::DropReason;
-use crate::media::event::{DataForm, LayerTarget, LineRef, MediaError};
+use crate::media::event::{DataForm, LineRef, MediaError};
 use crate::media::keyframes::EncodingRef;
 use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::peer_srtp::{Srtp, SrtpKeys};
-use crate::media::rewriter::{Rewriter, Rewritten, Vp8Numbers};
-use crate::media::selector::{LayerSelector, Verdict};
+use crate::media::rewriter::{Rewritten, Vp8Numbers};
 use crate::media::{Datagram, Media};
 use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
@@ -99,17 +99,12 @@ struct Forward {
     messages_count: u16,
 }
 
-/// How the best encoding is picked.
-#[derive(Debug)]
-struct Best {
-    selector: LayerSelector,
-    rewriter: Rewriter,
-}
-
 /// The numbers of a publisher's line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LineNumbers {
     pub(super) plain: u8,
+    /// Of packets with copies of earlier ones.
+    pub(super) red: Option<u8>,
     pub(super) clock_rate: u32,
     pub(super) ids: ExtensionIds,
 }
@@ -179,10 +174,7 @@ impl Media {
                 .numbers(spec.line)
                 .map_or(VIDEO_CLOCK, |numbers| numbers.clock_rate);
             let first = self.setup.rng.next_u64() as u16;
-            Box::new(Best {
-                selector: LayerSelector::new(LayerTarget::default()),
-                rewriter: Rewriter::new(clock_rate, first),
-            })
+            Box::new(Best::new(clock_rate, first))
         });
         let line = spec.line;
         let forward = Forward {
@@ -320,13 +312,14 @@ impl Media {
         }
     }
 
-    fn numbers(&self, line: LineRef) -> Option<LineNumbers> {
+    pub(super) fn numbers(&self, line: LineRef) -> Option<LineNumbers> {
         if let Some(numbers) = self.sources.numbers(line) {
             return Some(numbers);
         }
         let offer = &self.peers.get(line.peer)?.line(line.line)?.offer;
         Some(LineNumbers {
             plain: offer.pt,
+            red: offer.red_pt,
             clock_rate: offer.clock_rate,
             ids: offer.extension_ids,
         })
@@ -358,26 +351,7 @@ impl Forward {
             }
             (ForwardWhat::Messages | ForwardWhat::WrappedMessages, _) => return (None, None),
         };
-        let Best { selector, rewriter } = &mut **best;
-        let verdict = selector.judge(now, packet).verdict;
-        let wanted = selector.wanted(now);
-        match verdict {
-            Verdict::Forward => {}
-            Verdict::Other => return (None, wanted),
-            Verdict::Skip => {
-                rewriter.skip(packet.source, packet.sequence);
-                return (None, wanted);
-            }
-        }
-        let switched = rewriter.source() != Some(packet.source);
-        let numbers = rewriter.map(now, packet.source, packet.sequence, packet.timestamp);
-        let numbered = numbers.map(|numbers| {
-            let vp8 = packet.vp8.map_or_else(Vp8Numbers::default, |descriptor| {
-                rewriter.map_vp8(&descriptor, switched, numbers.is_newest)
-            });
-            (numbers, vp8)
-        });
-        (numbered, wanted)
+        best.pass(now, packet)
     }
 
     /// Puts a packet into a datagram. `None` if it cannot be read or encrypted.
@@ -474,7 +448,7 @@ impl Forward {
         match self.spec.what {
             ForwardWhat::Best => {
                 let best = self.best.as_ref();
-                best.and_then(|best| best.selector.substream()).unwrap_or(0)
+                best.and_then(|best| best.encoding()).unwrap_or(0)
             }
             ForwardWhat::Encoding(encoding) => encoding,
             ForwardWhat::Messages | ForwardWhat::WrappedMessages => 0,

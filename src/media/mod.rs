@@ -7,6 +7,7 @@
 //! PeerConnection from reaching the others, and carries out what the call caused.
 
 mod bandwidth;
+mod best;
 mod counters;
 mod demux;
 mod event;
@@ -31,6 +32,7 @@ mod peer_plain;
 mod peer_srtp;
 mod peer_tap;
 mod plain;
+mod recording;
 mod refresh;
 mod relay;
 mod resend;
@@ -61,6 +63,7 @@ use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
 use crate::media::peer_tap::{Heard, Tap};
 use crate::media::plain::PlainSockets;
+use crate::media::recording::Recorders;
 use crate::media::refresh::Refreshes;
 use crate::media::relay::Relays;
 use crate::media::run::FanOut;
@@ -86,6 +89,7 @@ pub use peer_plain::ExtensionIds;
 pub use peer_srtp::{MASTER_SIZE, SrtpKeys, SrtpSuite};
 pub use peer_tap::TapSpec;
 pub use plain::{PlainEvent, PlainOwner, SOCKETS_MAX, SocketAct};
+pub use recording::{RecordingAct, RecordingId, RecordingSpec, RecordingWrite};
 pub use relay::Relay;
 pub use rewriter::{Rewriter, Rewritten, SourceKey};
 pub use setup::{LocalSocket, MediaSetup};
@@ -165,6 +169,7 @@ pub struct Media {
     due_shares: BTreeSet<PeerId>,
     plain: PlainSockets,
     forwards: Forwards,
+    recorders: Recorders,
     sources: Sources,
     keyframes: Keyframes,
     refreshes: Refreshes,
@@ -206,6 +211,7 @@ impl Media {
             rates: Rates::default(),
             due_shares: BTreeSet::new(),
             forwards: Forwards::default(),
+            recorders: Recorders::default(),
             sources: Sources::default(),
             keyframes: Keyframes::default(),
             refreshes: Refreshes::default(),
@@ -313,6 +319,7 @@ impl Media {
         self.refresh_lines(now);
         self.ask_keyframes(now);
         self.latch_forwards(now);
+        self.write_recordings(now);
         for datagram in self.datagrams.drain(..) {
             if out.len() >= self.setup.limits.datagrams_count {
                 self.counters.dropped(DropReason::LaneFull);
@@ -332,6 +339,7 @@ impl Media {
             self.keyframes.deadline(),
             self.refreshes.deadline(),
             self.forwards.deadline(),
+            self.recorders.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }

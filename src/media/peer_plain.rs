@@ -39,6 +39,24 @@ impl ExtensionIds {
     }
 }
 
+impl ExtensionIds {
+    /// The numbers with what they stand for, as far as they fit into the one-byte form.
+    pub(crate) fn named(self) -> Vec<(u8, &'static str)> {
+        let mut named: Vec<(u8, &'static str)> = [
+            (self.audio_level, AUDIO_LEVEL),
+            (self.dependencies, DEPENDENCIES),
+            (self.orientation, ORIENTATION),
+            (self.playout_delay, PLAYOUT_DELAY),
+        ]
+        .into_iter()
+        .filter_map(|(id, uri)| Some((id?, uri)))
+        .filter(|(id, _)| (1..=15).contains(id))
+        .collect();
+        named.sort_unstable();
+        named
+    }
+}
+
 impl HeaderValues {
     /// Calls `write` with the values that have a number, as they are on the wire.
     pub(crate) fn with_plain<R>(

@@ -15,6 +15,7 @@ mod layers;
 mod media;
 mod offering;
 mod offers;
+mod recording;
 mod rooms;
 mod svc;
 

@@ -92,6 +92,9 @@ impl Media {
             if !self.forwards.is_empty() {
                 self.forward_plain(now, line, packet);
             }
+            if !self.recorders.is_empty() {
+                self.record_packet(now, line, packet);
+            }
             let routes = self.switch.routes_from(line);
             // Layers are known before the first who is to choose among them comes.
             if packet.is_simulcast || !routes.is_empty() {
@@ -294,6 +297,7 @@ impl Media {
         self.switch.forget(id);
         self.relays.forget(id);
         self.forwards.forget(id);
+        self.recorders.end_peer(id);
         self.batch.retain(|(peer, _)| *peer != id);
     }
 }

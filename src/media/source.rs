@@ -103,6 +103,7 @@ impl Sources {
         let spec = source.spec.lines.get(line.line)?;
         Some(LineNumbers {
             plain: source.pts.get(line.line).copied().unwrap_or_default(),
+            red: None,
             clock_rate: match spec.kind {
                 Some(TrackKind::Audio) => 48_000,
                 Some(TrackKind::Video) | None => 90_000,
@@ -188,6 +189,7 @@ impl Media {
         self.switch.forget(peer);
         self.relays.forget(peer);
         self.forwards.forget(peer);
+        self.recorders.end_peer(peer);
         self.batch.retain(|(from, _)| *from != peer);
     }
 

@@ -135,6 +135,14 @@ metrics! {
     counter media_captured_packets,
     /// RTP and RTCP packets that captures lack.
     counter media_dropped_captures: CaptureDrops,
+    /// Recordings begun.
+    counter media_recordings,
+    /// Recordings that ended because their files could not be written.
+    counter media_recordings_failed,
+    /// RTP packets and messages that recordings have.
+    counter media_recorded_packets,
+    /// RTP packets and messages that recordings lack.
+    counter media_dropped_recordings: RecordingDrops,
     /// RTP packets that were received and not looked at, or not sent.
     counter media_dropped_packets: PacketDrops,
     /// Key frames asked of senders.
@@ -337,6 +345,11 @@ family!(reason: PeerEnds {
 family!(reason: CaptureDrops {
     full = "full",
     sealed = "sealed",
+});
+
+family!(reason: RecordingDrops {
+    full = "full",
+    too_big = "too_big",
 });
 
 family!(reason: CandidateDrops {

@@ -1,5 +1,6 @@
 //! Files: those that are written whole stand beside the old one first, are synced, and put in its
-//! place; others grow. On a thread of their own, because disks block and shards must not.
+//! place; others grow. On threads of their own, because disks block and shards must not: one for all
+//! recordings of a shard, which are many and grow often, and one for each other write.
 //!
 //! Invariant: whoever opens a file that is replaced finds the old text or the new one, never a part.
 
@@ -7,9 +8,11 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::io::Errno;
 
 use super::Sender;
 use crate::driver::Arrival;
@@ -19,6 +22,8 @@ use crate::gateway::outside::{Content, FileWrite, Written};
 #[derive(Clone, Debug)]
 pub struct Files {
     shard: Sender<Arrival>,
+    /// The way to the thread for recordings, once there is one.
+    recordings: Arc<Mutex<Option<mpsc::Sender<FileWrite>>>>,
 }
 
 /// What is not known of an old file: its secrets are for the owner.
@@ -27,33 +32,84 @@ const MODE: u32 = 0o640;
 impl Files {
     /// For the shard with this inbox.
     pub fn new(shard: Sender<Arrival>) -> Self {
-        Self { shard }
+        let recordings = Arc::default();
+        Self { shard, recordings }
     }
 
     /// See [`Platform::write_file`](crate::driver::Platform::write_file).
     pub fn begin(&self, write: FileWrite) {
-        let (shard, id) = (self.shard.clone(), write.id);
-        let tell = move |written| shard.send(Arrival::Written { id, written });
-        let answer = tell.clone();
-        let body = move || {
-            let done = match &write.content {
-                Content::Whole(text) => replace(&write.path, text.as_bytes()),
-                Content::New(bytes) => make(&write.path, bytes),
-                Content::More(bytes) => append(&write.path, bytes),
-            };
-            let written = match done {
-                Ok(()) => Written::Yes,
-                Err(error) => {
-                    tracing::error!(%error, path = %write.path.display(), "a file was not written");
-                    Written::No
-                }
-            };
-            answer(written);
+        let id = write.id;
+        let begun = if write.id.is_recording() {
+            self.begin_recording(write)
+        } else {
+            let shard = self.shard.clone();
+            let body = move || carry_out(&shard, &write);
+            let thread = thread::Builder::new().name("files".to_owned());
+            thread.spawn(body).map(|_| ())
         };
-        if let Err(error) = thread::Builder::new().name("files".to_owned()).spawn(body) {
+        if let Err(error) = begun {
             tracing::error!(%error, "no thread to write a file");
-            tell(Written::No);
+            let written = Written::No;
+            self.shard.send(Arrival::Written { id, written });
         }
+    }
+
+    /// The queue is as long as there are recordings, because each waits for its last write.
+    fn begin_recording(&self, write: FileWrite) -> io::Result<()> {
+        let mut queue = self
+            .recordings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let refused = match &*queue {
+            Some(sender) => match sender.send(write) {
+                Ok(()) => return Ok(()),
+                Err(refused) => refused.0,
+            },
+            None => write,
+        };
+        let (sender, writes) = mpsc::channel();
+        let shard = self.shard.clone();
+        let body = move || {
+            for write in writes {
+                carry_out(&shard, &write);
+            }
+        };
+        let thread = thread::Builder::new().name("recordings".to_owned());
+        thread.spawn(body)?;
+        let _ = sender.send(refused);
+        *queue = Some(sender);
+        Ok(())
+    }
+}
+
+fn carry_out(shard: &Sender<Arrival>, write: &FileWrite) {
+    let id = write.id;
+    let done = match &write.content {
+        Content::Whole(text) => replace(&write.path, text.as_bytes()),
+        Content::Named(name) => rename(&write.path, name),
+        Content::New(bytes) => make(&write.path, bytes),
+        Content::More(bytes) => append(&write.path, bytes),
+    };
+    let written = match done {
+        Ok(()) => Written::Yes,
+        // Who asked knows what to do about it.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Written::No,
+        Err(error) => {
+            tracing::error!(%error, path = %write.path.display(), "a file was not written");
+            Written::No
+        }
+    };
+    shard.send(Arrival::Written { id, written });
+}
+
+/// Nothing is lost that has the name already.
+fn rename(path: &Path, name: &Path) -> io::Result<()> {
+    match renameat_with(CWD, path, CWD, name, RenameFlags::NOREPLACE) {
+        // File systems that cannot tell leave a moment between looking and renaming.
+        Err(Errno::INVAL | Errno::NOSYS) if fs::symlink_metadata(name).is_err() => {
+            fs::rename(path, name)
+        }
+        done => Ok(done?),
     }
 }
 
@@ -129,6 +185,24 @@ mod tests {
         std::os::unix::fs::symlink(&path, folder.join("link")).unwrap();
         assert!(append(&folder.join("link"), b"x").is_err());
         assert_eq!(fs::read(&path).unwrap(), b"begin end");
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn a_file_gets_its_name_unless_that_is_taken() {
+        let folder = std::env::temp_dir().join(format!("bifrons-rename-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (open, name) = (folder.join("a.mjr.tmp"), folder.join("a.mjr"));
+        fs::write(&open, "new").unwrap();
+        fs::write(&name, "old").unwrap();
+        assert_eq!(
+            rename(&open, &name).unwrap_err().kind(),
+            io::ErrorKind::AlreadyExists
+        );
+        assert_eq!(fs::read(&name).unwrap(), b"old");
+        rename(&open, &folder.join("b.mjr")).unwrap();
+        assert_eq!(fs::read(folder.join("b.mjr")).unwrap(), b"new");
+        assert!(!open.exists());
         fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -16,7 +16,8 @@ use crate::shard::secure::Identities;
 use crate::shard::{Control, Key, Outbox, Shard, TcpAction, cors};
 use crate::wire::http::Cors;
 
-/// How long connections have to take what is due to them after the sessions ended.
+/// How long connections have to take what is due to them after the sessions ended, and the disk to
+/// take the rest of recordings.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// How far a shard is with stopping.
@@ -107,6 +108,7 @@ impl Shard {
         match self.phase {
             Phase::Draining | Phase::Empty => self.begin_closing(now, out),
             Phase::Closing => {
+                self.gateway.abandon_recordings();
                 let conns: Vec<ConnId> = self.clients.keys().collect();
                 for conn in conns {
                     out.tcp.push((conn, TcpAction::Abort));
@@ -146,7 +148,8 @@ impl Shard {
         if self.phase == Phase::Empty && self.emptied == self.shards {
             self.begin_closing(now, out);
         }
-        if self.phase == Phase::Closing && self.clients.is_empty() {
+        let is_done = self.clients.is_empty() && !self.gateway.has_recordings();
+        if self.phase == Phase::Closing && is_done {
             self.phase = Phase::Stopped;
             self.timers.cancel(Key::Drain);
             info!(shard = %self.id, "stopped");

@@ -313,8 +313,8 @@ impl Shard {
         out.sockets
             .extend(self.gateway.media_mut().take_socket_acts());
         out.lookups.extend(self.gateway.take_lookups());
-        out.writes.extend(self.gateway.take_writes());
         self.drain_on(now, out);
+        out.writes.extend(self.gateway.take_writes());
         self.tell_disconnected(now);
         let dropped = self.gateway.take_reports(&mut out.reports);
         self.metrics.events_dropped_reports.turn_full += dropped;

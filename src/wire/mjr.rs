@@ -216,7 +216,11 @@ mod tests {
 
     fn begun(info: &MjrInfo) -> Vec<u8> {
         let mut file = MAGIC.to_vec();
-        info.write(at(1_795_327_491_371_958), at(1_795_327_491_386_951), &mut file);
+        info.write(
+            at(1_795_327_491_371_958),
+            at(1_795_327_491_386_951),
+            &mut file,
+        );
         file
     }
 

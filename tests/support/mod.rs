@@ -66,6 +66,10 @@ pub struct Lockstep {
     pub sockets: BTreeMap<(usize, SockId), SocketAddr>,
     /// Files that were written.
     pub files: BTreeMap<PathBuf, String>,
+    /// Recordings that were written, as they are on the disk.
+    pub recordings: BTreeMap<PathBuf, Vec<u8>>,
+    /// Nothing is heard any more of what is to be written.
+    pub is_disk_stuck: bool,
     /// Whether files can be written.
     pub disk: Written,
 }
@@ -129,6 +133,8 @@ impl Lockstep {
             datagrams: Vec::new(),
             sockets: BTreeMap::new(),
             files: BTreeMap::new(),
+            recordings: BTreeMap::new(),
+            is_disk_stuck: false,
             disk: Written::Yes,
         }
     }
@@ -317,8 +323,15 @@ impl Lockstep {
                 self.shards[shard].handle(self.now, Input::LookedUp { id, address }, out);
             }
             for write in std::mem::take(&mut out.writes) {
-                let (id, written) = (write.id, self.disk);
-                if written == Written::Yes {
+                if self.is_disk_stuck {
+                    continue;
+                }
+                let (id, mut written) = (write.id, self.disk);
+                if id.is_recording() {
+                    if written == Written::Yes {
+                        written = self.write_recording(write.path, write.content);
+                    }
+                } else if written == Written::Yes {
                     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
                     match write.content {
                         Content::More(bytes) => {
@@ -327,6 +340,7 @@ impl Lockstep {
                                 .or_default()
                                 .push_str(&text(&bytes));
                         }
+                        Content::Named(_) => unreachable!("only recordings are renamed"),
                         Content::New(bytes) => {
                             self.files.insert(write.path, text(&bytes));
                         }
@@ -361,6 +375,25 @@ impl Lockstep {
                 self.act(shard, conn, action, out);
             }
         }
+    }
+
+    /// What is there stays.
+    fn write_recording(&mut self, path: PathBuf, content: Content) -> Written {
+        let files = &mut self.recordings;
+        match content {
+            Content::More(bytes) => files.get_mut(&path).expect("it was made").extend(bytes),
+            Content::Named(name) if files.contains_key(&name) => return Written::No,
+            Content::Named(name) => {
+                let file = files.remove(&path).expect("it was made");
+                files.insert(name, file);
+            }
+            Content::New(_) if files.contains_key(&path) => return Written::No,
+            Content::New(bytes) => {
+                files.insert(path, bytes);
+            }
+            Content::Whole(_) => unreachable!("recordings grow"),
+        }
+        Written::Yes
     }
 
     fn act(&mut self, shard: usize, conn: ConnId, action: TcpAction, out: &mut Outbox) {

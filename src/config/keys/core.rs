@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::special::{
     debug_level, local_address, log_level, log_rotate_sig, plugins_disable, port_range,
-    transports_disable,
+    recordings_folders, recordings_tmp_ext, transports_disable,
 };
 use super::{Act, DAY, Key, SECOND, other, set};
 use crate::config::read::Unit;
@@ -16,7 +16,6 @@ use crate::config::value::{HostPattern, Secret};
 const BUILT_IN: Act = Act::Ignore("everything is built in; nothing is loaded from a folder");
 const SERVICE: Act = Act::Ignore("bifrons runs in the foreground; a service manager does this");
 const LOG_SHAPE: Act = Act::Ignore("log lines have one shape, with time stamp and level");
-const NO_RECORDING: Act = Act::NotServed("recordings are not made yet");
 const NO_STUN: Act = Act::NotServed(
     "own reflexive candidates are not gathered; name the public \
      address with nat_1_1_mapping",
@@ -119,7 +118,16 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     ),
-    other("core/general.recordings_tmp_ext", NO_RECORDING),
+    set(
+        "core/general.recordings_folders",
+        "recordings.folders",
+        recordings_folders,
+    ),
+    set(
+        "core/general.recordings_tmp_ext",
+        "recordings.tmp_ext",
+        recordings_tmp_ext,
+    ),
     set("core/general.event_loops", "", |d, s| {
         let count = s.number(0..=255u8)?;
         d.config.shards = (count > 0).then_some(count);
@@ -148,7 +156,7 @@ pub(super) const KEYS: &[Key] = &[
         "core/general.no_webrtc_encryption",
         Act::NotServed("media is always encrypted"),
     ),
-    // Nothing is written anywhere, so every folder is protected.
+    // Nothing is written but to folders that are named for it.
     other("core/general.protected_folders", Act::Accept),
     // Certificates of DTLS.
     set(

@@ -1,5 +1,7 @@
 //! Settings that need more than a field and a range.
 
+use std::path::PathBuf;
+
 use crate::base::json::Form;
 use crate::config::load::{Draft, Listener};
 use crate::config::read::Setting;
@@ -54,6 +56,43 @@ pub(super) fn origin(setting: &Setting<'_>) -> Result<Option<String>, ConfigErro
         return Err(setting.fail("must be one origin, like https://app.example"));
     }
     Ok(text)
+}
+
+pub(super) fn recordings_folders(
+    draft: &mut Draft,
+    setting: &Setting<'_>,
+) -> Result<(), ConfigError> {
+    let folders = setting.list()?.into_iter().map(PathBuf::from);
+    let folders: Vec<PathBuf> = folders.collect();
+    // Where a process was started should not decide on where it writes.
+    if let Some(relative) = folders.iter().find(|folder| !folder.is_absolute()) {
+        let message = format!(
+            "`{}` must be an absolute path; write it like /var/recordings",
+            relative.display()
+        );
+        return Err(setting.fail(message));
+    }
+    draft.config.recordings.folders = folders;
+    Ok(())
+}
+
+pub(super) fn recordings_tmp_ext(
+    draft: &mut Draft,
+    setting: &Setting<'_>,
+) -> Result<(), ConfigError> {
+    let text = setting.filled()?;
+    let is_ending = |text: &String| {
+        text.len() <= 16
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    };
+    if let Some(text) = text.as_ref().filter(|text| !is_ending(text)) {
+        let message = format!("`{text}` is no ending of a file; write it like tmp");
+        return Err(setting.fail(message));
+    }
+    draft.config.recordings.tmp_ext = text;
+    Ok(())
 }
 
 pub(super) fn interface(

@@ -473,8 +473,9 @@ impl Outputs {
             self.hash.bytes(lookup.name.as_bytes());
         }
         for write in &out.writes[before.writes..] {
-            // What grows is media, which may be missing in the replay.
-            if matches!(write.content, Content::More(_)) && !self.media {
+            // What grows is media, which may be missing in the replay, and with it when the file ends.
+            let is_media = matches!(write.content, Content::More(_) | Content::Named(_));
+            if is_media && !self.media {
                 continue;
             }
             self.hash.number(write.id.0);
@@ -482,6 +483,7 @@ impl Outputs {
             // What is in it may hold secrets, in a form of its own.
             let (how, size) = match &write.content {
                 Content::More(bytes) => (0, bytes.len()),
+                Content::Named(path) => (3, path.as_os_str().len()),
                 Content::New(bytes) => (1, bytes.len()),
                 Content::Whole(text) => (2, text.len()),
             };

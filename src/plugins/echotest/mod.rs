@@ -4,6 +4,7 @@
 //! Every answer is an event. Wire contract: that of Janus' `janus.plugin.echotest`.
 
 mod plan;
+mod recording;
 mod settings;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,8 @@ use crate::gateway::plugin::{
 use crate::media::{
     DataForm, Enabled, LayerForm, LayerTarget, LineRef, Media, PeerEvent, RouteId, TrackKind,
 };
+use crate::wire::sdp::LinePlan;
+use recording::Recording;
 use settings::Settings;
 
 /// The package that clients attach to.
@@ -57,6 +60,7 @@ struct Echo {
     layers: LayerTarget,
     /// The lines that are echoed, by position in the session description.
     routes: BTreeMap<usize, EchoRoute>,
+    recording: Recording,
     /// Messages of the peer's lost packets.
     slowlinks: u64,
 }
@@ -76,6 +80,7 @@ impl Default for Echo {
             bitrate: 0,
             layers: LayerTarget::default(),
             routes: BTreeMap::new(),
+            recording: Recording::default(),
             slowlinks: 0,
         }
     }
@@ -117,9 +122,14 @@ impl Plugin for EchoTest {
         let echo = self.echoes.entry(handle).or_default();
         let done = Settings::read(&body, jsep.is_some()).and_then(|settings| {
             echo.apply(cx, handle, &settings)?;
-            let Some(jsep) = jsep else { return Ok(None) };
+            let Some(jsep) = jsep else {
+                echo.record(cx, handle);
+                return Ok(None);
+            };
             let e2ee = jsep.e2ee;
             let sdp = echo.negotiate(cx, handle, &settings, &jsep)?;
+            echo.recording.is_encrypted = e2ee;
+            echo.record(cx, handle);
             Ok(Some(JsepOut {
                 kind: JsepKind::Answer,
                 sdp,
@@ -161,6 +171,7 @@ impl Plugin for EchoTest {
                 ..
             } => {
                 let Some(peer) = cx.peer(handle) else { return };
+                echo.recording.message(cx, peer, bytes);
                 let answer = match form {
                     DataForm::Binary => bytes.clone(),
                     DataForm::Text => [b"Janus EchoTest here! You wrote: ", &bytes[..]].concat(),
@@ -197,6 +208,11 @@ impl Plugin for EchoTest {
                     data[rate] = (*temporal).into();
                 }
                 cx.push(handle, None, data, None);
+            }
+            PeerEvent::RecordingFailed { id, .. } => {
+                if let Some(medium) = echo.recording.failed(*id) {
+                    cx.push(handle, None, recording::failure(medium), None);
+                }
             }
             PeerEvent::SlowLink { kind, uplink, .. } => {
                 echo.slowlinks += 1;
@@ -242,7 +258,7 @@ impl Plugin for EchoTest {
             let route = echo.routes.values().find(|route| route.kind == kind);
             route.map(|route| route.codec.as_str())
         };
-        json!({
+        let mut shown = json!({
             "audio_active": echo.audio == Enabled::Yes,
             "video_active": echo.video == Enabled::Yes,
             "audio_codec": codec(TrackKind::Audio),
@@ -254,7 +270,11 @@ impl Plugin for EchoTest {
             "slowlink_count": echo.slowlinks,
             "hangingup": false,
             "destroyed": false,
-        })
+        });
+        if let Some(recording) = echo.recording.shown() {
+            shown["recording"] = recording;
+        }
+        shown
     }
 }
 
@@ -274,9 +294,11 @@ impl Echo {
         handle: HandleRef,
         settings: &Settings,
     ) -> Result<(), Fault> {
-        if settings.record == Some(true) {
+        if settings.record == Some(true) && !cx.can_record() {
             return Err(Fault::element("Recording is not available"));
         }
+        let filename = settings.filename.as_deref();
+        self.recording.wish(settings.record, filename);
         if let Some(audio) = settings.audio {
             self.audio = audio;
             self.switch(cx, TrackKind::Audio, audio);
@@ -306,6 +328,14 @@ impl Echo {
         }
         self.tell_current(cx, handle, settings);
         Ok(())
+    }
+
+    /// Records what is to be recorded.
+    fn record(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        let Some(peer) = cx.peer(handle) else { return };
+        for medium in self.recording.settle(cx, handle, peer, &self.routes) {
+            cx.push(handle, None, recording::failure(medium), None);
+        }
     }
 
     /// Confirms a layer that is asked for and delivered already, as Janus does.
@@ -361,6 +391,8 @@ impl Echo {
         jsep: &crate::gateway::plugin::Jsep,
     ) -> Result<crate::wire::sdp::SessionDescription, Fault> {
         let (plan, tracks) = plan::echo(&jsep.sdp, settings);
+        let is_data = |line: &LinePlan| matches!(line, LinePlan::Application { .. });
+        self.recording.messages = plan.lines.iter().position(is_data);
         let answer = cx
             .accept_offer(handle, &jsep.sdp, &plan, jsep.options)
             .map_err(|fault| Fault {

@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) temporal: Option<u8>,
     pub(super) fallback: Option<Duration>,
     pub(super) record: Option<bool>,
+    pub(super) filename: Option<String>,
     pub(super) audio_codec: Option<String>,
     pub(super) video_codec: Option<String>,
     pub(super) video_profile: Option<String>,
@@ -60,12 +61,12 @@ impl Settings {
             temporal: layer(&fields, "temporal")?.or(layer(&fields, "temporal_layer")?),
             fallback: typed(fields.may_u64("fallback"))?.map(Duration::from_micros),
             record: typed(fields.may_bool("record"))?,
+            filename: typed(fields.may_str("filename"))?.map(str::to_owned),
             audio_codec: typed(fields.may_str("audiocodec"))?.map(str::to_owned),
             video_codec: typed(fields.may_str("videocodec"))?.map(str::to_owned),
             video_profile: typed(fields.may_str("videoprofile"))?.map(str::to_owned),
             opus_red: typed(fields.may_bool("opusred"))?.unwrap_or(false),
         };
-        typed(fields.may_str("filename"))?;
         typed(fields.may_bool("svc"))?;
         typed(fields.may_i64("min_delay"))?;
         typed(fields.may_i64("max_delay"))?;

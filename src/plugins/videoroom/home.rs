@@ -24,6 +24,7 @@ use crate::plugins::videoroom::messages::{
     Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
 };
 use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::recording::Recording;
 use crate::plugins::videoroom::remote::Arrivals;
 use crate::plugins::videoroom::stream::StreamInfo;
 use crate::plugins::videoroom::told::tell_handlers;
@@ -66,6 +67,8 @@ struct Participant {
     /// Its lines on which somebody talks.
     talking: BTreeSet<usize>,
     exported: Exported,
+    /// What is recorded of a publisher of another gateway; those of this one know themselves.
+    recording: Recording,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

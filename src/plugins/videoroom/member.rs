@@ -160,6 +160,13 @@ impl Member {
                     debug!(fault = fault.text, "no offer follows the end of a feed");
                 }
             }
+            News::Recording(room) => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.refresh(cx, room);
+                    publisher.recording.follow_room();
+                    publisher.settle_recording(cx, handle);
+                }
+            }
             News::Room(room) => {
                 if let Role::Publisher(publisher) = &mut self.role {
                     publisher.refresh(cx, room);
@@ -181,6 +188,9 @@ impl Member {
             }
             (Role::Publisher(publisher), PeerEvent::Talking { line, talking }) => {
                 publisher.talking(cx, *line, *talking);
+            }
+            (Role::Publisher(publisher), PeerEvent::RecordingFailed { id, line }) => {
+                publisher.recording_failed(cx, handle, *id, *line);
             }
             (Role::Subscriber(_), PeerEvent::SlowLink { uplink: true, .. }) => {
                 cx.push(handle, None, json!({"videoroom": "slow_link"}), None);

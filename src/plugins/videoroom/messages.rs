@@ -179,6 +179,8 @@ pub(super) enum News {
     MayPublish { room: Arc<RoomOptions> },
     /// A stream of it is muted by a moderator, or not any more.
     Moderated { mid: Box<str>, mute: bool },
+    /// The room is recorded from here on, or not any more.
+    Recording(Arc<RoomOptions>),
     /// What it wanted cannot be.
     Refused(Fault),
     /// The room is another than before.

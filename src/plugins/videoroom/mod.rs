@@ -22,6 +22,7 @@ mod messages;
 mod options;
 mod plan;
 mod publisher;
+mod recording;
 mod remote;
 mod resolving;
 mod stream;
@@ -231,6 +232,7 @@ impl VideoRoom {
                     | News::FeedGone(_)
                     | News::MayPublish { .. }
                     | News::Moderated { .. }
+                    | News::Recording(_)
                     | News::Refused(_)
                     | News::Room(_) => return,
                 };
@@ -299,6 +301,7 @@ impl Plugin for VideoRoom {
             | PeerEvent::IceFailed
             | PeerEvent::Layers { .. }
             | PeerEvent::Media { .. }
+            | PeerEvent::RecordingFailed { .. }
             | PeerEvent::Remb { .. }
             | PeerEvent::SlowLink { .. }
             | PeerEvent::Statistics(_)

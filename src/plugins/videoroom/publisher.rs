@@ -8,15 +8,16 @@ use serde_json::{Map, Value, json};
 use crate::base::id::{HandleRef, PeerId};
 use crate::config::VideoRoomConfig;
 use crate::gateway::plugin::{Cx, Jsep, JsepKind, JsepOut};
-use crate::media::{DataForm, Enabled, Media, PlayoutDelay, Talking};
+use crate::media::{DataForm, Enabled, LineRef, Media, PlayoutDelay, RecordingId, Talking};
 use crate::plugins::videoroom::data::Message;
 use crate::plugins::videoroom::delay::{Delay, DelayWish};
 use crate::plugins::videoroom::fault::{Code, Fault};
-use crate::plugins::videoroom::fields::Fields;
+use crate::plugins::videoroom::fields::{Fields, Shown};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{HomeAct, Joined, Msg, News, Place, TalkWish};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::plan::{Forced, PublishWish, locate, publication};
+use crate::plugins::videoroom::recording::{Recording, Subject, failure};
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, own_codecs};
 
 /// Bitrates below it are raised to it, in bit/s.
@@ -49,6 +50,7 @@ pub(super) struct Publisher {
     /// Those who get its messages.
     pub(super) audience: Vec<Place>,
     pub(super) is_up: bool,
+    pub(super) recording: Recording,
 }
 
 /// What is to be said of a stream.
@@ -66,6 +68,10 @@ pub(super) struct Settings {
     display: Option<Box<str>>,
     metadata: Option<Value>,
     talk: TalkWish,
+    record: Option<bool>,
+    filename: Option<Box<str>>,
+    /// Shown for recordings, where the room is locked.
+    secret: Option<Shown>,
     descriptions: Vec<Description>,
     streams: Vec<StreamSettings>,
     audio: Option<bool>,
@@ -104,8 +110,9 @@ impl Settings {
             }),
             ..Self::default()
         };
-        fields.may_flag("record")?;
-        fields.may_text("filename")?;
+        settings.record = fields.may_flag("record")?;
+        settings.filename = fields.may_text("filename")?.map(Box::from);
+        settings.secret = Some(fields.shown("secret"));
         settings.display = fields.may_label("display")?.map(Box::from);
         settings.metadata = fields.may_metadata()?;
         settings.talk = TalkWish::read(&fields)?;
@@ -233,6 +240,7 @@ impl Publisher {
             delays: BTreeMap::new(),
             audience: Vec::new(),
             is_up: false,
+            recording: Recording::default(),
         }
     }
 
@@ -317,6 +325,63 @@ impl Publisher {
             }
         }
         self.describe(cx, std::mem::take(&mut settings.descriptions));
+        if self.may_record(settings) {
+            let filename = settings.filename.take();
+            self.recording.wish(settings.record, filename);
+        }
+        // Streams may have come or gone.
+        self.settle_recording(cx, handle);
+    }
+
+    /// Whether it may decide on its recordings. If not, what it says of them is passed over.
+    fn may_record(&self, settings: &Settings) -> bool {
+        let asks = settings.record.is_some() || settings.filename.is_some();
+        let lock = self.lock();
+        let shown = settings.secret.as_ref();
+        asks && shown.is_none_or(|secret| secret.check(lock).is_ok())
+    }
+
+    /// What those must know who decide on recordings.
+    fn lock(&self) -> Option<&str> {
+        let secret = self.options.secret.as_deref();
+        secret.filter(|_| self.options.lock_record)
+    }
+
+    /// Records what is to be recorded.
+    pub(super) fn settle_recording(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
+        if !self.is_up || self.is_out {
+            return;
+        }
+        let subject = Subject {
+            room: &self.room,
+            user: &self.id,
+            options: &self.options,
+            streams: &self.streams,
+            e2ee: self.e2ee,
+        };
+        for mindex in self.recording.settle(cx, subject) {
+            self.tell_unrecorded(cx, handle, mindex);
+        }
+    }
+
+    /// The file of one of its recordings could not be written.
+    pub(super) fn recording_failed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        id: RecordingId,
+        line: usize,
+    ) {
+        self.recording.failed(id);
+        self.tell_unrecorded(cx, handle, line);
+    }
+
+    fn tell_unrecorded(&self, cx: &mut Cx<'_>, handle: HandleRef, mindex: usize) {
+        let stream = self.streams.iter().find(|stream| stream.mindex == mindex);
+        // Where recordings are locked it would tell whether a secret was the right one.
+        if let Some(stream) = stream.filter(|_| self.lock().is_none()) {
+            cx.push(handle, None, failure(&self.room, &self.id, stream), None);
+        }
     }
 
     fn describe(&mut self, cx: &mut Cx<'_>, descriptions: Vec<Description>) {
@@ -523,20 +588,26 @@ impl Publisher {
         let user = self.id.clone();
         self.tell_home(cx, HomeAct::Up { user });
         self.tell_published(cx, handle, "published");
+        self.settle_recording(cx, handle);
     }
 
     /// Whose messages they are, if neither it nor a moderator has muted them.
     pub(super) fn peer_of_messages(&self) -> Option<PeerId> {
+        self.line_of_messages().map(|line| line.peer)
+    }
+
+    fn line_of_messages(&self) -> Option<LineRef> {
         let is_data = |stream: &&StreamInfo| stream.kind == StreamKind::Data;
         let stream = self.streams.iter().find(is_data)?;
-        (self.passes(stream) && !self.is_out).then_some(stream.line.peer)
+        (self.passes(stream) && !self.is_out).then_some(stream.line)
     }
 
     /// It has sent a message.
     pub(super) fn relay(&self, cx: &mut Cx<'_>, form: DataForm, bytes: &[u8]) {
-        if self.peer_of_messages().is_none() {
+        let Some(line) = self.line_of_messages() else {
             return;
-        }
+        };
+        cx.media.record_message(cx.now, line, bytes);
         let message = Message {
             form,
             bytes: bytes.into(),
@@ -556,6 +627,7 @@ impl Publisher {
         self.is_up = false;
         self.muted.clear();
         self.delays.clear();
+        self.recording.clear();
         if !std::mem::take(&mut self.streams).is_empty() && !self.is_out {
             let user = self.id.clone();
             self.tell_home(cx, HomeAct::Unpublish { user });
@@ -580,6 +652,9 @@ impl Publisher {
             }
             if stream.audiolevel_ext_id.is_some() {
                 shown["talking"] = media.talks(stream.line).into();
+            }
+            if let Some(file) = self.recording.file(stream.mindex) {
+                shown["recording"] = file.into();
             }
             if stream.is_moderated {
                 shown["moderated"] = true.into();

@@ -127,7 +127,10 @@ impl Home {
                 return Ok(kept(cx, permanent, keep, answer));
             }
             RoomAction::EnableRecording(record) => {
-                Arc::make_mut(&mut room.options).record = record;
+                if room.options.record != record {
+                    Arc::make_mut(&mut room.options).record = record;
+                    room.record_all(cx, &id);
+                }
                 Ok(json!({"videoroom": "success", "record": record}))
             }
             RoomAction::Exists => {
@@ -260,6 +263,15 @@ impl Room {
         person.end_feed(cx, user);
         person.tell_of_end(cx, id, user, "kicked");
         Ok(json!({"videoroom": "success"}))
+    }
+
+    /// Has everybody recorded as the room says, whatever was said of somebody before.
+    fn record_all(&mut self, cx: &mut Cx<'_>, id: &Id) {
+        for (user, person) in &mut self.people {
+            tell(cx, person.place, News::Recording(Arc::clone(&self.options)));
+            person.recording.follow_room();
+            person.record_remote(cx, id, user, &self.options);
+        }
     }
 
     fn participants(&self, id: &Id) -> Value {

@@ -13,6 +13,7 @@ use crate::plugins::videoroom::home::{Participant, Publishing, Room, tell};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{Feed, News, Place, TalkWish, TokenShown};
 use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::recording::Recording;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind, first_codec};
 use crate::plugins::videoroom::told::tell_handlers;
 use crate::plugins::videoroom::{PACKAGE, dummy};
@@ -164,7 +165,7 @@ pub(super) fn said<'a>(
 
 impl Participant {
     /// Somebody who does nothing yet.
-    pub(super) const fn at(place: Place) -> Self {
+    pub(super) fn at(place: Place) -> Self {
         Self {
             place,
             private_id: 0,
@@ -178,6 +179,7 @@ impl Participant {
             e2ee: false,
             talking: BTreeSet::new(),
             exported: Exported::new(),
+            recording: Recording::default(),
         }
     }
 

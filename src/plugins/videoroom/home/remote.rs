@@ -16,6 +16,7 @@ use crate::plugins::videoroom::home::{Home, Participant, Publishing, Room, no_ro
 use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::{Managed, Msg, News, Place, TalkWish};
 use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::recording::Subject;
 use crate::plugins::videoroom::remote::{Opened, Opening, RemoteStream, UpdateRemote};
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 
@@ -100,7 +101,7 @@ impl Home {
         for (position, stream) in add.streams.iter().enumerate() {
             streams.push(admitted(stream.at(peer, position), &room.options));
         }
-        let person = Participant {
+        let mut person = Participant {
             display: add.display,
             metadata: add.metadata,
             publishing: Publishing::Yes,
@@ -109,6 +110,7 @@ impl Home {
             ..Participant::at(Place::nobody(cx.shard))
         };
         person.watch_remote(cx, &room.options);
+        person.record_remote(cx, &id, &user, &room.options);
         room.people.insert(user.clone(), person);
         room.tell_publishers(cx, &id, &user);
         self.remotes.insert(peer, (id, user));
@@ -167,8 +169,11 @@ impl Home {
         }
         if is_other {
             self.streams(cx, id, &user, streams, false);
-            if let Some(room) = self.rooms.get(id) {
+            if let Some(room) = self.rooms.get_mut(id) {
                 room.watch_remotes(cx);
+                if let Some(person) = room.people.get_mut(&user) {
+                    person.record_remote(cx, id, &user, &options);
+                }
             }
         }
         Ok(json!({"videoroom": "success"}))
@@ -217,6 +222,7 @@ impl Home {
         if stream.is_none_or(|stream| stream.is_moderated || stream.is_disabled) {
             return false;
         }
+        cx.media.record_message(cx.now, line, bytes);
         let message = Message {
             form,
             bytes: bytes.into(),
@@ -287,6 +293,27 @@ impl Participant {
     pub(super) fn close_remote(&self, cx: &mut Cx<'_>) {
         if let Some(peer) = self.remote {
             cx.media.close_source(peer);
+        }
+    }
+
+    /// Records it as it is to be, if it is one.
+    pub(super) fn record_remote(
+        &mut self,
+        cx: &mut Cx<'_>,
+        room: &Id,
+        user: &Id,
+        options: &RoomOptions,
+    ) {
+        if self.is_remote() {
+            let subject = Subject {
+                room,
+                user,
+                options,
+                streams: &self.streams,
+                e2ee: self.e2ee,
+            };
+            // Its client is at another gateway; the log has what failed.
+            self.recording.settle(cx, subject);
         }
     }
 
