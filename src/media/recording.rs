@@ -82,6 +82,10 @@ const WRITE_BYTES: usize = 256 << 10;
 /// What may wait of one recording: seconds of the best video.
 const WAITING_BYTES: usize = 4 << 20;
 
+/// How long pictures are left out that need others before them. Key frames are asked for meanwhile;
+/// what has none by then is recorded as it is.
+const KEYFRAME_WAIT: Duration = Duration::from_secs(10);
+
 /// Recordings that are written out in one turn.
 const EXPIRE_MAX: usize = 128;
 
@@ -122,6 +126,8 @@ struct Recorder {
     /// Bytes of the write that is under way.
     writing: Option<usize>,
     stage: Stage,
+    /// Nothing was recorded that can be shown by itself.
+    needs_keyframe: bool,
     /// What waits is to be written when the write that is under way is done.
     is_due: bool,
     /// Nothing is to follow.
@@ -342,6 +348,8 @@ impl Media {
         let names = Names::new(base, open_ending, now.realtime.unix_micros());
         info!(path = %names.closed().display(), "a recording begins");
         let is_video = info.kind == MjrKind::Video;
+        // Payloads that are encrypted do not say what they are.
+        let needs_keyframe = is_video && !info.is_encrypted;
         let recorder = Recorder {
             line,
             info,
@@ -353,6 +361,7 @@ impl Media {
             waiting: Vec::new(),
             writing: None,
             stage: Stage::Opening,
+            needs_keyframe,
             is_due: false,
             is_ending: false,
             frames: 0,
@@ -478,6 +487,13 @@ impl Media {
         let Some(recorder) = self.recorders.recorders.get_mut(&id) else {
             return;
         };
+        if recorder.needs_keyframe && !packet.facts.keyframe {
+            let (since, _) = recorder.since;
+            if now.saturating_since(since) < KEYFRAME_WAIT {
+                return;
+            }
+        }
+        recorder.needs_keyframe = false;
         let (passed, wanted) = recorder.best.pass(now, packet);
         if let Some(encoding) = wanted {
             self.keyframes.want(now, EncodingRef { line, encoding });

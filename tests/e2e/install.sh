@@ -13,6 +13,7 @@ want ffmpeg
 want tshark
 want unshare util-linux
 want ip iproute2
+want janus-pp-rec janus-tools
 want janus # for its sample files; the tests can also be tried out against it
 want cc gcc
 want node nodejs

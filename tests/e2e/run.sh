@@ -91,6 +91,8 @@ else
 		finish narrow-link
 		start cascade node cascade.mjs "$binary"
 		finish cascade
+		start recordings node recordings.mjs "$binary"
+		finish recordings
 		start timeline node timeline.mjs
 		finish timeline
 	else

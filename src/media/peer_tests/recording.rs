@@ -99,6 +99,8 @@ fn a_file_has_the_packets_of_a_line_with_numbers_from_one_on() {
         call.client.keyframe_requests > before,
         "it begins with a key frame"
     );
+    // It cannot be shown without the pictures before.
+    call.send(mids[0], None, pt, 799, 47_000, &vp8_delta(1));
     let began = call.now;
     for (index, payload) in [vp8_key(2), vp8_delta(3), vp8_delta(4)].iter().enumerate() {
         call.send(
@@ -297,6 +299,28 @@ fn a_taken_name_gets_the_time_behind_it_and_a_refusal_is_told_once() {
     call.run(10);
     let told = |event: &PeerEvent| matches!(event, PeerEvent::RecordingFailed { .. });
     assert_eq!(call.count(told), 1, "nobody asks for it any more");
+}
+
+#[test]
+fn pictures_without_a_key_frame_are_left_out_for_some_seconds() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    call.connect();
+    let (line, mut disk) = (call.line(0), Disk::default());
+    call.media
+        .record(call.now, spec(line, MjrKind::Video, "vp8"))
+        .unwrap();
+    for second in 0..13 {
+        let pt = pt_of(&answer, 0);
+        let time = 90_000 * second as u32;
+        call.send(mids[0], None, pt, second, time, &vp8_delta(second as u8));
+        call.run(1_000);
+        disk.take(&mut call);
+    }
+    call.media.stop_recordings();
+    disk.take(&mut call);
+    assert_eq!(packets(&disk.read()).len(), 3);
 }
 
 #[test]
