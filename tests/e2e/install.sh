@@ -14,6 +14,7 @@ want tshark
 want unshare util-linux
 want ip iproute2
 want janus-pp-rec janus-tools
+[[ -f /usr/share/janus/demos/videoroomtest.html ]] || missing+=(janus-demos)
 want janus # for its sample files; the tests can also be tried out against it
 want cc gcc
 want node nodejs

@@ -91,6 +91,8 @@ else
 		finish narrow-link
 		start cascade node cascade.mjs "$binary"
 		finish cascade
+		start demos node demos.mjs "$binary"
+		finish demos
 		start recordings node recordings.mjs "$binary"
 		finish recordings
 		start timeline node timeline.mjs
