@@ -41,14 +41,14 @@ struct Claim {
     former: u8,
 }
 
-/// What a peer is given, and what it would take to give it more, in bit/s.
+/// What a peer is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Share {
     /// The highest encoding of each line.
     limits: Vec<u8>,
-    /// What the next step up takes, all in all.
-    next: u64,
-    /// What everything that was asked for takes.
+    /// Something that was asked for does not fit.
+    is_short: bool,
+    /// What everything that was asked for takes, in bit/s.
     desired: u64,
 }
 
@@ -61,6 +61,9 @@ const STALE: Duration = Duration::from_secs(2);
 /// Going up takes more than staying, in percent, so that an estimate on the brink does not make the
 /// picture flicker. Encoders overshoot by about as much.
 const HEADROOM_PERCENT: u64 = 120;
+
+/// So much of what goes out the estimate must be, in percent, to let it go out a little longer.
+const BORNE_PERCENT: u64 = 80;
 
 /// Sound and headers, which are not worth measuring, in bit/s.
 const OTHERS: u64 = 40_000;
@@ -137,9 +140,10 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
         let rates = claims.iter().zip(limits);
         OTHERS + rates.map(|(claim, limit)| claim.rate(*limit)).sum::<u64>()
     };
-    let mut next = None;
+    let mut is_short;
     loop {
         let mut has_moved = false;
+        is_short = false;
         for index in 0..claims.len() {
             let claim = &claims[index];
             let above = limits[index] + 1..=claim.wanted;
@@ -158,7 +162,7 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
                 limits = tried;
                 has_moved = true;
             } else {
-                next = Some(next.unwrap_or(u64::MAX).min(needed));
+                is_short = true;
             }
         }
         if !has_moved {
@@ -167,15 +171,33 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
     }
     let tops: Vec<u8> = claims.iter().map(Claim::top).collect();
     Share {
-        next: next.unwrap_or(0),
+        is_short,
         desired: rate_at(&tops) * HEADROOM_PERCENT / 100,
         limits,
+    }
+}
+
+impl Share {
+    /// Whether any of those who have something gets less, and all of them have something.
+    fn takes_away(&self, claims: &[Claim]) -> bool {
+        let kept: Option<Vec<u8>> = claims.iter().map(Claim::kept).collect();
+        kept.is_some_and(|kept| {
+            self.limits
+                .iter()
+                .zip(kept)
+                .any(|(limit, kept)| *limit < kept)
+        })
     }
 }
 
 impl Claim {
     fn rate(&self, encoding: u8) -> u64 {
         self.rates.get(usize::from(encoding)).copied().unwrap_or(0)
+    }
+
+    /// What it has until now, unless it is new.
+    fn kept(&self) -> Option<u8> {
+        (self.former != u8::MAX).then(|| self.former.min(self.top()))
     }
 
     /// The highest encoding that was asked for and is there.
@@ -201,6 +223,33 @@ impl Media {
         }
     }
 
+    /// Shares an estimate. If it has just fallen a little below what goes out, all stays as it is.
+    fn share_or_bear(
+        &mut self,
+        now: Monotonic,
+        id: PeerId,
+        estimate: u64,
+        claims: &[Claim],
+    ) -> Share {
+        let shared = share(estimate, claims);
+        let is_tight = shared.takes_away(claims);
+        let may_bear = self
+            .peers
+            .get_mut(id)
+            .is_some_and(|peer| peer.may_bear(now, is_tight));
+        let nearly = estimate * 100 / BORNE_PERCENT;
+        if !is_tight || !may_bear || share(nearly, claims).takes_away(claims) {
+            return shared;
+        }
+        Share {
+            limits: claims
+                .iter()
+                .map(|claim| claim.kept().unwrap_or(0))
+                .collect(),
+            ..shared
+        }
+    }
+
     fn share_of(&mut self, now: Monotonic, id: PeerId) {
         let Some(peer) = self.peers.get(id) else {
             return;
@@ -223,7 +272,7 @@ impl Media {
             }
         }
         let shared = match estimate {
-            Some(estimate) => share(estimate, &claims),
+            Some(estimate) => self.share_or_bear(now, id, estimate, &claims),
             None => Share {
                 limits: vec![u8::MAX; claims.len()],
                 ..Share::default()
@@ -242,7 +291,7 @@ impl Media {
         }
         if estimate.is_some() {
             self.run(now, id, |peer, _| {
-                peer.seek_bitrate(shared.next, shared.desired)
+                peer.seek_bitrate(shared.desired, shared.is_short)
             });
         }
     }
@@ -277,7 +326,9 @@ mod tests {
     fn going_up_takes_more_than_staying() {
         assert_eq!(limits(560_000, &[claim(0)]), [0]);
         assert_eq!(limits(560_000, &[claim(1)]), [1]);
-        assert_eq!(share(560_000, &[claim(0)]).next, 648_000);
+        assert!(share(560_000, &[claim(0)]).is_short);
+        assert!(share(560_000, &[claim(1)]).is_short);
+        assert!(!share(2_500_000, &[claim(2)]).is_short);
     }
 
     #[test]

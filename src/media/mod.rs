@@ -308,6 +308,8 @@ impl Media {
     /// the rest of the media is due at once: [`Media::deadline`] says so.
     pub fn flush(&mut self, now: Now, out: &mut Vec<Datagram>) {
         let now = now.monotonic;
+        // Before media goes out, so that a new receiver does not begin with more than it can take.
+        self.share_bandwidth(now);
         self.forward(now, FLUSH_DATAGRAMS.saturating_sub(out.len()));
         for _ in 0..EXPIRE_MAX {
             let Some(peer) = self.timers.expire(now) else {
@@ -360,6 +362,7 @@ impl Media {
             self.relays.want(from);
         }
         let route = self.switch.route(from, to);
+        self.due_shares.insert(to.peer);
         self.request_keyframe(now, from);
         Some(route)
     }
@@ -375,6 +378,7 @@ impl Media {
             return;
         };
         let changes = changed.set_enabled(enabled);
+        self.due_shares.insert(changed.to.peer);
         if changes && enabled == Enabled::Yes && !mutant!(ResumeNoKeyframe) {
             let from = changed.from;
             self.request_keyframe(now, from);
@@ -395,6 +399,7 @@ impl Media {
             return;
         };
         route.set_target(now.monotonic, target);
+        self.due_shares.insert(route.to.peer);
         if let Some(encoding) = route.wanted(now.monotonic) {
             let line = route.from;
             self.keyframes

@@ -138,6 +138,7 @@ impl Peer {
         peer.is_controlling = !new.is_ice_lite;
         peer.is_ice_lite = new.is_ice_lite;
         peer.stage = Stage::Offered;
+        peer.set_estimator(estimates);
         peer
     }
 

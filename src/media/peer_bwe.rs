@@ -1,7 +1,10 @@
 //! How much a peer can receive: the estimate of the WebRTC library, and what it is made with.
 
+use std::time::Duration;
+
 use str0m::bwe::Bitrate;
 
+use crate::base::clock::Monotonic;
 use crate::media::event::Enabled;
 use crate::media::peer::{Peer, PeerOutput};
 
@@ -11,14 +14,24 @@ pub(super) struct Adaption {
     is_wanted: bool,
     /// The remote reports on what it gets.
     has_feedback: bool,
+    /// The library makes estimates for this peer.
+    has_estimator: bool,
     /// In bit/s.
     estimate: Option<u64>,
     /// The estimate is more than the first guess.
     is_known: bool,
     /// Seconds since the first guess.
     guesses: u8,
-    /// What the library was told last to keep up and to look for.
-    sought: Option<(u64, u64)>,
+    /// A second has passed since the library was told what to look for.
+    is_seeking_due: bool,
+    /// What is looked for is a step higher in every other second.
+    is_rising: bool,
+    /// What the library was told last to look for, in bit/s.
+    sought: u64,
+    /// When the estimate became less than what goes out.
+    tight_since: Option<Monotonic>,
+    /// Seconds for which the estimate has stayed as it is though something is lacking.
+    stuck: u8,
 }
 
 /// The first guess, in bit/s: low enough to begin with the low layer of most senders. Probes find
@@ -28,14 +41,33 @@ pub(super) const FIRST_ESTIMATE: u64 = 500_000;
 /// Who promised reports and sends none for so many seconds is served without.
 const GUESSING_SECONDS: u8 = 3;
 
-/// What is looked for changes in such steps, in bit/s: each rise sends a probe.
+/// What is looked for changes in such steps, in bit/s: each rise sends a probe. A peer that lacks
+/// something is probed by a rise of one step every other second, which is five small packets. The
+/// library by itself waits for 5 s, and for 15 s where more than two thirds of the estimate are used.
 const SOUGHT_STEP: u64 = 100_000;
+
+/// After so many seconds the estimator begins anew from where it stands, with its probes. The
+/// library's control of losses can come to rest in its state of decrease without any loss when
+/// little goes out; it does not probe in that state, and stays there for good.
+const STUCK_SECONDS: u8 = 3;
+
+/// No more than this multiple of the estimate is looked for at once. The library's probes go to the
+/// double of what is looked for, and what is lost of them on a narrow way lowers the estimate.
+const SOUGHT_MAX: u64 = 3;
+
+/// For so long a stream may take a little more than the estimate.
+const BEARABLE: Duration = Duration::from_secs(1);
 
 impl Peer {
     /// Whether layers follow the estimate.
     pub(crate) fn set_adaptive(&mut self, adaptive: Enabled) {
         self.adaption.is_wanted = adaptive == Enabled::Yes;
         self.set_pacing();
+    }
+
+    /// Notes that the library makes estimates.
+    pub(super) fn set_estimator(&mut self, estimates: Enabled) {
+        self.adaption.has_estimator = estimates == Enabled::Yes;
     }
 
     /// Notes whether the remote reports on what it gets.
@@ -46,33 +78,63 @@ impl Peer {
 
     /// What the peer can receive, in bit/s, if layers are to follow that.
     pub(crate) fn estimate(&self) -> Option<u64> {
-        let follows = self.adaption.is_wanted && self.adaption.has_feedback;
-        let is_sound = self.adaption.is_known || self.adaption.guesses < GUESSING_SECONDS;
-        self.adaption.estimate.filter(|_| follows && is_sound)
+        let known = &self.adaption;
+        let follows = known.is_wanted && known.has_feedback && known.has_estimator;
+        let is_sound = known.is_known || known.guesses < GUESSING_SECONDS;
+        (follows && is_sound).then(|| known.estimate.unwrap_or(FIRST_ESTIMATE))
     }
 
-    /// Tells the library what the next step up takes, and what there is to give at most.
-    pub(crate) fn seek_bitrate(&mut self, next: u64, desired: u64) {
-        let step = |bitrate: u64| bitrate.div_ceil(SOUGHT_STEP) * SOUGHT_STEP;
-        let sought = (step(next), step(desired));
-        if self.adaption.sought.replace(sought) != Some(sought) {
-            let (next, desired) = sought;
+    /// Whether a step down may wait, because the estimate has just fallen and by little. A probe that
+    /// fills the way makes it fall like that, to some seven eighths of what goes out.
+    pub(crate) fn may_bear(&mut self, now: Monotonic, is_tight: bool) -> bool {
+        if !is_tight {
+            self.adaption.tight_since = None;
+            return true;
+        }
+        let since = *self.adaption.tight_since.get_or_insert(now);
+        now.saturating_since(since) < BEARABLE
+    }
+
+    /// Tells the library what there is to give at most, and has it probe for that again and again as
+    /// long as the peer lacks something.
+    pub(crate) fn seek_bitrate(&mut self, desired: u64, is_short: bool) {
+        let known = &mut self.adaption;
+        if !is_short {
+            known.stuck = 0;
+        } else if !std::mem::take(&mut known.is_seeking_due) {
+            return;
+        }
+        let reach = known.estimate.unwrap_or(FIRST_ESTIMATE) * SOUGHT_MAX;
+        let mut sought = desired.min(reach).div_ceil(SOUGHT_STEP) * SOUGHT_STEP;
+        if is_short && known.is_rising {
+            sought += SOUGHT_STEP;
+        }
+        if std::mem::replace(&mut known.sought, sought) != sought {
+            // Nothing is filled up with padding: a way that is narrow would be kept full by it.
             self.rtc
                 .bwe()
-                .set_bitrate(Bitrate::from(next), Bitrate::from(desired));
+                .set_bitrate(Bitrate::ZERO, Bitrate::from(sought));
         }
     }
 
     pub(super) fn on_estimate(&mut self, estimate: u64, out: &mut PeerOutput) {
         self.adaption.is_known |= estimate != FIRST_ESTIMATE;
         self.adaption.estimate = Some(estimate);
+        self.adaption.stuck = 0;
         out.has_estimate = true;
     }
 
     /// Looks once a second whether the rates of layers, or the lack of reports, change anything.
     pub(super) fn look_at_estimate(&mut self, out: &mut PeerOutput) {
-        if self.adaption.estimate.is_some() {
+        if let Some(estimate) = self.adaption.estimate {
             self.adaption.guesses = self.adaption.guesses.saturating_add(1);
+            self.adaption.is_seeking_due = true;
+            self.adaption.is_rising = !self.adaption.is_rising;
+            self.adaption.stuck += 1;
+            if self.adaption.stuck >= STUCK_SECONDS {
+                self.adaption.stuck = 0;
+                self.rtc.bwe().reset(Bitrate::from(estimate));
+            }
             out.has_estimate = true;
         }
     }

@@ -1,5 +1,8 @@
 //! Receivers whose layers follow what they can receive, and those whose do not.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use super::offering::{Pair, line};
 use super::*;
 use crate::media::packet::PayloadForm;
@@ -8,21 +11,79 @@ use crate::media::rewriter::SourceKey;
 use crate::wire::rtp::{LayerFacts, VideoCodec};
 use crate::wire::sdp::OfferLine;
 
-/// A subscriber of three encodings that come from another shard: some 0.14, 0.5 and 2 Mbit/s.
+/// A subscriber of three encodings that come from another shard, behind a way of limited rate.
 struct Watcher {
     call: Call,
     from: LineRef,
     route: RouteId,
+    film: Film,
     frames_count: u64,
-    /// What the way to the client carries, in bit/s.
-    link: Option<u64>,
+    /// Packets of each encoding.
+    sent: [u64; 3],
+    way: Way,
 }
 
 /// Bytes of a frame of each encoding, 30 a second.
-const FRAMES: [usize; 3] = [600, 2_000, 8_000];
+type Film = [usize; 3];
+
+/// 0.15, 0.5 and 1.9 Mbit/s.
+const FILM: Film = [600, 2_000, 8_000];
+
+/// 0.1, 0.3 and 0.7 Mbit/s: little to see.
+const PLAIN_FILM: Film = [400, 1_200, 2_900];
+
+const FRAME_MILLIS: u64 = 33;
+
+/// The way to the client. What has to wait for longer than 200 ms is lost.
+struct Way {
+    /// In bit/s.
+    rate: u64,
+    free_at: Monotonic,
+    /// With the moment of arrival.
+    queue: VecDeque<(Monotonic, Box<[u8]>)>,
+    lost: u64,
+    bytes: u64,
+}
+
+const QUEUE: Duration = Duration::from_millis(200);
+
+/// IPv4 and UDP.
+const HEADERS: u64 = 28;
+
+const WIDE: u64 = 10_000_000;
+
+impl Way {
+    fn of(rate: u64) -> Self {
+        Self {
+            rate,
+            free_at: Monotonic::from_nanos(0),
+            queue: VecDeque::new(),
+            lost: 0,
+            bytes: 0,
+        }
+    }
+
+    fn push(&mut self, now: Monotonic, bytes: Box<[u8]>) {
+        let begins = self.free_at.max(now);
+        if begins.saturating_since(now) > QUEUE {
+            self.lost += 1;
+            return;
+        }
+        let size = bytes.len() as u64 + HEADERS;
+        self.bytes += size;
+        self.free_at = begins + Duration::from_nanos(size * 8_000_000_000 / self.rate);
+        self.queue.push_back((self.free_at, bytes));
+    }
+
+    fn pop(&mut self, now: Monotonic) -> Option<Box<[u8]>> {
+        self.queue
+            .pop_front_if(|(at, _)| *at <= now)
+            .map(|(_, bytes)| bytes)
+    }
+}
 
 impl Watcher {
-    fn new(adaptive: Enabled) -> Self {
+    fn new(adaptive: Enabled, film: Film, rate: u64) -> Self {
         let OfferLine::Media(mut media) = line("0", "vp8", true) else {
             unreachable!("it is media");
         };
@@ -38,32 +99,74 @@ impl Watcher {
             call,
             from,
             route,
+            film,
             frames_count: 0,
-            link: None,
+            sent: [0; 3],
+            way: Way::of(rate),
         }
     }
 
-    /// Lets so much of the film pass. Every frame is a key frame, so that nobody waits for one.
-    fn watch(&mut self, millis: u64) {
-        for _ in 0..millis / 33 {
+    /// Lets so much of the film pass, and says when it was shown in which encoding, in milliseconds
+    /// from here. Every frame is a key frame, so that nobody waits for one.
+    fn watch(&mut self, millis: u64) -> Vec<(u64, u8)> {
+        let mut shown = Vec::new();
+        for frame in 0..millis / FRAME_MILLIS {
             self.frames_count += 1;
-            for (encoding, size) in FRAMES.into_iter().enumerate() {
+            for (encoding, size) in self.film.into_iter().enumerate() {
                 let packets = size.div_ceil(1_000);
                 for packet in 0..packets {
                     self.push(encoding as u8, packet, packets, size / packets);
                 }
             }
-            let room =
-                std::cell::Cell::new(self.link.map_or(u64::MAX, |link| link / 8 * 33 / 1_000));
-            for _ in 0..33 {
-                self.call.now = moment_after(self.call.now, 1);
-                self.call.exchange_filtered(|bytes| {
-                    let size = bytes.len() as u64;
-                    let fits = size <= room.get() || size < 200;
-                    room.set(room.get() - if fits { size.min(room.get()) } else { 0 });
-                    fits
-                });
+            let end = moment_after(self.call.now, FRAME_MILLIS);
+            while self.call.now.monotonic < end.monotonic {
+                self.deliver();
+                self.step(end);
             }
+            if let Some(substream) = self.substream()
+                && shown.last().is_none_or(|(_, last)| *last != substream)
+            {
+                shown.push((frame * FRAME_MILLIS, substream));
+            }
+        }
+        shown
+    }
+
+    /// Goes on to the next moment at which anything is due.
+    fn step(&mut self, end: Now) {
+        let soon = self.call.now.monotonic + Duration::from_micros(20);
+        let arrival = self.way.queue.front().map(|(at, _)| *at);
+        let due = [self.call.media.deadline(), arrival];
+        let due = due.into_iter().flatten().min();
+        let client = moment_after(self.call.now, 1).monotonic;
+        let next = due.map_or(client, |due| due.clamp(soon, client.max(soon)));
+        if next < end.monotonic {
+            self.call.now.monotonic = next;
+        } else {
+            self.call.now = end;
+        }
+    }
+
+    fn deliver(&mut self) {
+        let call = &mut self.call;
+        let now = call.now.monotonic;
+        let at = call.anchor.instant(now);
+        while let Some(bytes) = self.way.pop(now) {
+            call.client.receive(at, SERVER.parse().unwrap(), &bytes);
+        }
+        if call.client.due <= at {
+            call.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+        }
+        call.client.drain();
+        for bytes in std::mem::take(&mut call.client.out) {
+            let from = call.client.address;
+            call.media.datagram(call.now, SockId(0), from, &bytes);
+        }
+        let mut out = Vec::new();
+        call.media.flush(call.now, &mut out);
+        while call.media.next_event().is_some() {}
+        for datagram in out {
+            self.way.push(now, datagram.bytes.into_boxed_slice());
         }
     }
 
@@ -74,7 +177,8 @@ impl Watcher {
             vec![0x80, 0xe0, 0x80, 0, 0, 0]
         };
         payload.resize(size, 7);
-        let first = self.frames_count * 100;
+        let sequence = self.sent[usize::from(encoding)];
+        self.sent[usize::from(encoding)] += 1;
         self.call.media.batch.push((
             self.from.peer,
             MediaPacket {
@@ -82,7 +186,7 @@ impl Watcher {
                 encoding,
                 is_simulcast: true,
                 source: SourceKey(u64::from(encoding)),
-                sequence: first + packet as u64,
+                sequence,
                 timestamp: 3_000 * self.frames_count as u32,
                 marker: packet + 1 == packets,
                 form: PayloadForm::Plain,
@@ -106,27 +210,48 @@ impl Watcher {
 
 #[test]
 fn adaptive_receivers_begin_low_and_climb_where_the_way_carries_it() {
-    let mut watcher = Watcher::new(Enabled::Yes);
-    watcher.watch(600);
-    assert_eq!(watcher.substream(), Some(0));
-    watcher.watch(6_000);
-    assert_eq!(watcher.substream(), Some(2));
+    let mut watcher = Watcher::new(Enabled::Yes, FILM, WIDE);
+    let shown = watcher.watch(6_000);
+    assert_eq!(shown.first(), Some(&(0, 0)), "{shown:?}");
+    assert_eq!(shown.last().unwrap().1, 2, "{shown:?}");
+}
+
+#[test]
+fn a_narrow_way_is_left_room_and_used_again_when_it_is_wide() {
+    for (rate, film) in [
+        (300_000, FILM),
+        (300_000, PLAIN_FILM),
+        (400_000, FILM),
+        (1_000_000, FILM),
+    ] {
+        let mut watcher = Watcher::new(Enabled::Yes, film, rate);
+        // The first probes ask whether there is six times as much.
+        watcher.watch(3_000);
+        (watcher.way.lost, watcher.way.bytes) = (0, 0);
+        watcher.watch(12_000);
+        let what = format!("{film:?} over {rate} bit/s");
+        let fits = if rate == 1_000_000 { 1 } else { 0 };
+        assert_eq!(watcher.substream(), Some(fits), "{what}");
+        assert_eq!(watcher.way.lost, 0, "{what}");
+        let used = watcher.way.bytes * 8 / 12;
+        let most = rate * 85 / 100;
+        assert!(used < most, "{what}: {used} bit/s, not {most}");
+        watcher.way.rate = WIDE;
+        let shown = watcher.watch(7_000);
+        assert_eq!(shown.last().unwrap().1, 2, "{what}: {shown:?}");
+    }
 }
 
 #[test]
 fn others_get_what_they_ask_for_at_once_whatever_the_way_carries() {
-    let mut watcher = Watcher::new(Enabled::No);
-    watcher.link = Some(400_000);
-    watcher.watch(600);
-    assert_eq!(watcher.substream(), Some(2));
-    watcher.watch(2_000);
-    assert_eq!(watcher.substream(), Some(2));
+    let mut watcher = Watcher::new(Enabled::No, FILM, 400_000);
+    assert_eq!(watcher.watch(2_600), [(0, 2)]);
+    assert!(watcher.way.lost > 0);
 }
 
 #[test]
 fn a_receiver_may_change_its_mind_about_it() {
-    let mut watcher = Watcher::new(Enabled::Yes);
-    watcher.link = Some(400_000);
+    let mut watcher = Watcher::new(Enabled::Yes, FILM, 400_000);
     watcher.watch(3_000);
     assert_eq!(watcher.substream(), Some(0));
     watcher.adapt(Enabled::No);
