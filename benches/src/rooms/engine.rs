@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use quinn_udp::{BATCH_SIZE, RecvMeta, UdpSockRef};
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 
-use super::peer::{Arrivals, Frame, Peer, Role};
+use super::peer::{Arrivals, Frame, Peer, RIDS, Role};
 use crate::latency::Latencies;
 
 const EVENTS_MAX: usize = 256;
@@ -26,7 +26,8 @@ const BELL: u64 = u64::MAX;
 pub(super) struct Shape {
     /// From one frame of a publisher to its next.
     pub(super) interval: Duration,
-    pub(super) packets: u32,
+    /// Of each encoding, best first.
+    pub(super) packets: [u32; RIDS.len()],
     pub(super) payload_bytes: usize,
 }
 
@@ -55,12 +56,14 @@ pub(super) enum Notice {
 pub(super) struct Tally {
     /// Packets that publishers sent, of all encodings.
     pub(super) sent: u64,
-    /// Packets of one encoding, times the subscribers of their room.
+    /// Packets of the best encoding, times the subscribers of their room.
     pub(super) expected: u64,
     pub(super) delivered: u64,
     pub(super) gaps: u64,
     /// Frames that were sent so late that the next one was due.
     pub(super) late: u64,
+    /// Transport-wide reports of those that only count.
+    pub(super) reports: u64,
     pub(super) latencies: Latencies,
 }
 
@@ -258,8 +261,9 @@ impl Engine {
             let Role::Publisher(streams) = &peer.role else {
                 continue;
             };
-            self.tally.sent += u64::from(packets) * streams.len() as u64;
-            self.tally.expected += u64::from(packets) * self.subscribers[peer.room];
+            let sent: u32 = packets[..streams.len()].iter().sum();
+            self.tally.sent += u64::from(sent);
+            self.tally.expected += u64::from(packets[0]) * self.subscribers[peer.room];
             peer.publish(now, &frame, &mut self.arrivals);
         }
     }
@@ -293,9 +297,11 @@ impl Engine {
 
     fn tick(&mut self, now: Instant) {
         for number in 0..self.peers.len() {
-            if let Some(peer) = self.peers[number].as_mut()
-                && peer.due <= now
-            {
+            let Some(peer) = self.peers[number].as_mut() else {
+                continue;
+            };
+            peer.send_reports(now, &mut self.arrivals);
+            if peer.due <= now {
                 peer.tick(now, &mut self.arrivals);
                 self.look_at(number);
             }
@@ -338,6 +344,7 @@ impl Engine {
         let nanos = (now - self.began).as_nanos() as u64;
         self.tally.delivered += std::mem::take(&mut self.arrivals.packets);
         self.tally.gaps += std::mem::take(&mut self.arrivals.gaps);
+        self.tally.reports += std::mem::take(&mut self.arrivals.reports);
         for stamp in self.arrivals.stamps.drain(..) {
             let latency = Duration::from_nanos(nanos.saturating_sub(stamp));
             self.tally.latencies.add(latency);

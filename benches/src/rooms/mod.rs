@@ -4,6 +4,8 @@
 //! turns, round by round, so that what else the machine does hits all alike.
 
 mod engine;
+mod feedback;
+mod keys;
 mod payload;
 mod peer;
 pub(crate) mod plot;
@@ -61,7 +63,12 @@ pub(crate) struct Load {
     /// Publishers send three encodings.
     #[arg(long)]
     simulcast: bool,
-    /// Packets a second of each encoding of a publisher.
+    /// Each server is measured twice in a round: with layers that stay, and, under the name
+    /// NAME/adaptive, with layers that follow what subscribers report to receive.
+    #[arg(long, requires = "simulcast")]
+    adaptive: bool,
+    /// Packets a second of each encoding of a publisher. With `--adaptive` that of the best one;
+    /// the others send a fourth and a tenth.
     #[arg(long, default_value_t = 1_000)]
     rate: u32,
     /// Packets that are sent at once, as one frame.
@@ -92,29 +99,64 @@ pub(crate) struct Load {
     ip: IpAddr,
 }
 
+/// Whether layers follow what subscribers report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Adaption {
+    /// As the server has it by default, and without reports of those that only count.
+    AsItIs,
+    Off,
+    On,
+}
+
+impl Adaption {
+    /// What a server that does so is called in reports.
+    fn name(self, server: &Target) -> String {
+        match self {
+            Self::AsItIs | Self::Off => server.name.clone(),
+            Self::On => format!("{}/adaptive", server.name),
+        }
+    }
+}
+
 impl Load {
     fn shape(&self) -> Shape {
         let burst = self.burst.max(1);
         let header_bytes = 20;
         Shape {
             interval: Duration::from_secs_f64(f64::from(burst) / f64::from(self.rate.max(1))),
-            packets: burst,
+            packets: if self.adaptive {
+                [burst, burst.div_ceil(4), burst.div_ceil(10)]
+            } else {
+                [burst; 3]
+            },
             payload_bytes: self.packet_bytes.saturating_sub(header_bytes),
         }
     }
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<bool, String> {
+    let adaptions: &[Adaption] = if arguments.load.adaptive {
+        &[Adaption::Off, Adaption::On]
+    } else {
+        &[Adaption::AsItIs]
+    };
+    let mut names = Vec::new();
+    for server in &arguments.servers {
+        names.extend(adaptions.iter().map(|each| each.name(server)));
+    }
     for required in &arguments.required {
-        required.check(&arguments.servers)?;
+        required.check(&names)?;
     }
     let mut runs = Vec::new();
     for &rooms in &arguments.rooms {
         for &subscribers in &arguments.subscribers {
             for round in 0..arguments.rounds.max(1) {
                 for server in &arguments.servers {
-                    let stage = Stage::new(server, &arguments.load, rooms, subscribers)?;
-                    runs.push(stage.play(round)?);
+                    for adaption in adaptions {
+                        let size = (rooms, subscribers);
+                        let stage = Stage::new(server, &arguments.load, *adaption, size)?;
+                        runs.push(stage.play(round)?);
+                    }
                 }
             }
         }

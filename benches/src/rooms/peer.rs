@@ -13,6 +13,8 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
 use str0m::{Candidate, Event, Input, Output, Rtc, RtcConfig};
 
+use super::feedback::Feedback;
+use super::keys;
 use super::payload::{self, Payload};
 
 /// The encodings of a simulcast publisher, best first, as browsers name them.
@@ -49,6 +51,8 @@ pub(super) struct Arrivals {
     pub(super) packets: u64,
     /// Sequence numbers that were passed over.
     pub(super) gaps: u64,
+    /// Transport-wide reports that were sent.
+    pub(super) reports: u64,
     /// When packets that came were made, in nanoseconds of the generator's clock.
     pub(super) stamps: Vec<u64>,
 }
@@ -71,6 +75,9 @@ pub(super) struct Peer {
     /// The highest sequence number of each source.
     highest: Vec<(u32, u16)>,
     network: Network,
+    /// Of one that does not decrypt; for others the library does it.
+    feedback: Option<Feedback>,
+    server: Option<SocketAddr>,
 }
 
 impl Peer {
@@ -83,6 +90,7 @@ impl Peer {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         let address = socket.local_addr()?;
         let mut config = RtcConfig::new()
+            .set_crypto_provider(keys::provider())
             .set_rtp_mode(true)
             .clear_codecs()
             .enable_vp8(true);
@@ -109,6 +117,8 @@ impl Peer {
                 loss,
                 dice: 0x9e37_79b9_7f4a_7c15 ^ u64::from(address.port()),
             },
+            feedback: None,
+            server: None,
         })
     }
 
@@ -163,6 +173,23 @@ impl Peer {
         Ok(answer.to_sdp_string())
     }
 
+    /// Reports what comes, if an offer asks for it, though nothing is decrypted.
+    pub(super) fn report_on(&mut self, offer: &str, now: Instant) {
+        self.feedback = Feedback::asked_for(offer, now);
+    }
+
+    /// Sends the reports that are due.
+    pub(super) fn send_reports(&mut self, now: Instant, into: &mut Arrivals) {
+        let (Some(feedback), Some(server)) = (&mut self.feedback, self.server) else {
+            return;
+        };
+        while let Some(report) = feedback.report(now) {
+            if !self.network.loses() && self.socket.send_to(&report, server).is_ok() {
+                into.reports += 1;
+            }
+        }
+    }
+
     /// Takes in a datagram.
     pub(super) fn receive(
         &mut self,
@@ -174,6 +201,10 @@ impl Peer {
         if let Some(header) = MediaHeader::read(bytes) {
             if self.network.loses() {
                 return;
+            }
+            if let Some(feedback) = &mut self.feedback {
+                feedback.note(now, bytes);
+                self.server = Some(from);
             }
             if Some(header.pt) != self.rtx {
                 into.packets += 1;
@@ -206,14 +237,14 @@ impl Peer {
             return;
         };
         let mut api = self.rtc.direct_api();
-        for stream in streams {
+        for (stream, packets) in streams.iter_mut().zip(frame.packets) {
             let is_key = std::mem::take(&mut stream.wants_key);
             stream.picture = (stream.picture + 1) & payload::PICTURE_MASK;
             stream.timestamp = stream.timestamp.wrapping_add(frame.ticks);
             let Some(sender) = api.stream_tx_by_mid(stream.mid, stream.rid) else {
                 continue;
             };
-            for index in 0..frame.packets {
+            for index in 0..packets {
                 let bytes = Payload {
                     picture: stream.picture,
                     is_key,
@@ -223,7 +254,7 @@ impl Peer {
                 .write(frame.payload_bytes);
                 let sequence = stream.sequence.into();
                 let write = RtpWrite::new(self.pt.into(), sequence, stream.timestamp, now, bytes);
-                let is_last = index + 1 == frame.packets;
+                let is_last = index + 1 == packets;
                 sender.write_rtp(write.marker(is_last).nackable(true));
                 stream.sequence += 1;
             }
@@ -232,6 +263,13 @@ impl Peer {
     }
 
     fn drain(&mut self, into: &mut Arrivals) {
+        self.drain_library(into);
+        if let (Some(sealer), Some(feedback)) = (keys::take(), &mut self.feedback) {
+            feedback.set_sealer(sealer);
+        }
+    }
+
+    fn drain_library(&mut self, into: &mut Arrivals) {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
@@ -293,7 +331,8 @@ impl Peer {
 /// What is sent at once of each encoding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame {
-    pub(super) packets: u32,
+    /// Of each encoding, best first.
+    pub(super) packets: [u32; RIDS.len()],
     pub(super) payload_bytes: usize,
     /// Of the media clock since the frame before.
     pub(super) ticks: u32,

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::Load;
 use super::engine::{Command, Engine, Handle, Notice, Tally};
 use super::peer::{Peer, Role};
 use super::report::Run;
 use super::signalling::Session;
+use super::{Adaption, Load};
 use crate::latency::Latencies;
 use crate::process::Usage;
 use crate::progress;
@@ -29,6 +29,7 @@ const FEED_WAIT: Duration = Duration::from_millis(10);
 pub(super) struct Stage<'a> {
     target: &'a Target,
     load: &'a Load,
+    adaption: Adaption,
     rooms: Vec<Room>,
     subscribers: usize,
     engine: Handle,
@@ -53,8 +54,8 @@ impl<'a> Stage<'a> {
     pub(super) fn new(
         target: &'a Target,
         load: &'a Load,
-        rooms: usize,
-        subscribers: usize,
+        adaption: Adaption,
+        (rooms, subscribers): (usize, usize),
     ) -> Result<Self, String> {
         let (sender, notices) = channel();
         let (core, engine) = Engine::new(load.shape(), sender).map_err(|e| e.to_string())?;
@@ -65,10 +66,15 @@ impl<'a> Stage<'a> {
         let mut operator = Session::open(target)?;
         let mut made = Vec::new();
         for _ in 0..rooms {
-            let create = json!({
+            let mut create = json!({
                 "request": "create", "publishers": load.publishers, "videocodec": "vp8",
                 "bitrate": 0, "notify_joining": false, "permanent": false,
             });
+            match adaption {
+                Adaption::AsItIs => {}
+                Adaption::Off => create["adaptive"] = json!(false),
+                Adaption::On => create["adaptive"] = json!(true),
+            }
             let data = operator.ask(create)?;
             let number = data["room"].as_u64();
             made.push(Room {
@@ -80,6 +86,7 @@ impl<'a> Stage<'a> {
         Ok(Self {
             target,
             load,
+            adaption,
             rooms: made,
             subscribers,
             engine,
@@ -141,7 +148,7 @@ impl<'a> Stage<'a> {
         let own = (own_after.cpu - own_before.cpu).as_secs_f64();
         let grown = after.rss_bytes.saturating_sub(empty.rss_bytes);
         let run = Run {
-            server: self.target.name.clone(),
+            server: self.adaption.name(self.target),
             round,
             rooms: self.rooms.len(),
             subscribers: self.subscribers,
@@ -152,6 +159,7 @@ impl<'a> Stage<'a> {
             delivered_share: tally.delivered as f64 / tally.expected.max(1) as f64,
             gaps: tally.gaps,
             late_frames: tally.late,
+            reports: tally.reports,
             cpu_us_per_packet: cpu * 1e6 / tally.delivered.max(1) as f64,
             cpu_share: cpu / took,
             generator_cpu_share: own / took,
@@ -228,6 +236,9 @@ impl<'a> Stage<'a> {
         let load = self.load;
         let mut peer =
             Peer::new(load.ip, room, role, load.loss).map_err(|error| error.to_string())?;
+        if self.adaption == Adaption::On && counts {
+            peer.report_on(&sdp, Instant::now());
+        }
         let answer = peer.answer(&sdp)?;
         session.tell(json!({"request": "start"}), Some(("answer", answer)))?;
         session.end_of_candidates()?;
