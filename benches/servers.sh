@@ -1,10 +1,11 @@
 # Servers to measure, on loopback, each on a free port and ended when the script ends. To be
 # sourced in the repository's root: leaves `servers` (options for bifrons-load) and `load`.
-# `signalling` says by what the API is reached: http, or ws.
+# `signalling` says by what the API is reached: http, or ws; `launcher` by what bifrons is started.
 
 bifrons=${BIFRONS:-target/release/bifrons}
 load=${LOAD:-target/release/bifrons-load}
 signalling=${signalling:-http}
+launcher=()
 servers=() pids=()
 scratch=$(mktemp -d)
 
@@ -70,7 +71,7 @@ start_bifrons() {
 	connections_count = 20000
 	connections_source_count = 20000
 	CFG
-	"$bifrons" --config "$scratch/$name.toml" "$@" >"$scratch/$name.log" 2>&1 </dev/null &
+	"${launcher[@]}" "$bifrons" --config "$scratch/$name.toml" "$@" >"$scratch/$name.log" 2>&1 </dev/null &
 	started "$name" $! "$port"
 }
 
