@@ -62,6 +62,10 @@ const STALE: Duration = Duration::from_secs(2);
 /// picture flicker. Encoders overshoot by about as much.
 const HEADROOM_PERCENT: u64 = 120;
 
+/// An encoding is taken for so much of the one below it at least, in percent: senders begin each
+/// with little.
+const LEAST_STEP_PERCENT: u64 = 150;
+
 /// So much of what goes out the estimate must be, in percent, to let it go out a little longer.
 const BORNE_PERCENT: u64 = 80;
 
@@ -100,13 +104,17 @@ impl Rates {
 impl LineRates {
     /// What it takes to deliver each encoding, or a spatial layer with those below it.
     fn qualities(&self) -> [u64; SIMULCAST_LAYERS_MAX] {
-        if !self.is_layered {
-            return self.rates;
-        }
-        let mut sum = 0;
+        let mut below = 0;
         self.rates.map(|rate| {
-            sum += rate;
-            if rate > 0 { sum } else { 0 }
+            if rate == 0 {
+                return 0;
+            }
+            below = if self.is_layered {
+                below + rate
+            } else {
+                rate.max(below * LEAST_STEP_PERCENT / 100)
+            };
+            below
         })
     }
 
@@ -128,6 +136,17 @@ impl LineRates {
     }
 }
 
+/// What it takes to deliver these encodings, in bit/s.
+fn takes(limits: &[u8], claims: &[Claim]) -> u64 {
+    let rates = claims.iter().zip(limits);
+    OTHERS + rates.map(|(claim, limit)| claim.rate(*limit)).sum::<u64>()
+}
+
+/// What the way must carry before they are given, in bit/s.
+fn needed(limits: &[u8], claims: &[Claim]) -> u64 {
+    takes(limits, claims) * HEADROOM_PERCENT / 100
+}
+
 /// Shares an estimate: everybody gets the lowest encoding, then one step after another goes to the
 /// lines in their order as long as it fits.
 fn share(estimate: u64, claims: &[Claim]) -> Share {
@@ -136,10 +155,7 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
         .iter()
         .map(|claim| lowest(claim).unwrap_or(0))
         .collect();
-    let rate_at = |limits: &[u8]| {
-        let rates = claims.iter().zip(limits);
-        OTHERS + rates.map(|(claim, limit)| claim.rate(*limit)).sum::<u64>()
-    };
+    let rate_at = |limits: &[u8]| takes(limits, claims);
     let mut is_short;
     loop {
         let mut has_moved = false;
@@ -178,6 +194,37 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
 }
 
 impl Share {
+    /// Whether anybody who has something gets more.
+    fn adds(&self, claims: &[Claim]) -> bool {
+        let mut pairs = self.limits.iter().zip(claims);
+        pairs.any(|(limit, claim)| claim.kept().is_some_and(|kept| *limit > kept))
+    }
+
+    /// The same with one step up at most for each.
+    fn one_step(&self, claims: &[Claim]) -> Self {
+        self.map(claims, |limit, claim, kept| {
+            let mut above = kept + 1..=limit;
+            above.find(|each| claim.rate(*each) > 0).unwrap_or(limit)
+        })
+    }
+
+    /// The same with no step up.
+    fn no_step(&self, claims: &[Claim]) -> Self {
+        self.map(claims, |limit, _, kept| limit.min(kept))
+    }
+
+    fn map(&self, claims: &[Claim], limit: impl Fn(u8, &Claim, u8) -> u8) -> Self {
+        let pairs = self.limits.iter().zip(claims);
+        let limits = pairs.map(|(given, claim)| {
+            let kept = claim.kept();
+            kept.map_or(*given, |kept| limit(*given, claim, kept))
+        });
+        Self {
+            limits: limits.collect(),
+            ..*self
+        }
+    }
+
     /// Whether any of those who have something gets less, and all of them have something.
     fn takes_away(&self, claims: &[Claim]) -> bool {
         let kept: Option<Vec<u8>> = claims.iter().map(Claim::kept).collect();
@@ -223,8 +270,9 @@ impl Media {
         }
     }
 
-    /// Shares an estimate. If it has just fallen a little below what goes out, all stays as it is.
-    fn share_or_bear(
+    /// Shares an estimate. If it has just fallen a little below what goes out, all stays as it is; what
+    /// is more than before is given after a trial, one step at a time.
+    fn share_with_care(
         &mut self,
         now: Monotonic,
         id: PeerId,
@@ -238,15 +286,23 @@ impl Media {
             .get_mut(id)
             .is_some_and(|peer| peer.may_bear(now, is_tight));
         let nearly = estimate * 100 / BORNE_PERCENT;
-        if !is_tight || !may_bear || share(nearly, claims).takes_away(claims) {
-            return shared;
+        if is_tight && may_bear && !share(nearly, claims).takes_away(claims) {
+            return Share {
+                limits: claims.iter().filter_map(Claim::kept).collect(),
+                ..shared
+            };
         }
-        Share {
-            limits: claims
-                .iter()
-                .map(|claim| claim.kept().unwrap_or(0))
-                .collect(),
-            ..shared
+        let stepped = shared.one_step(claims);
+        let trial = stepped
+            .adds(claims)
+            .then(|| needed(&stepped.limits, claims));
+        let has_passed = self
+            .run(now, id, |peer, _| peer.has_passed(now, trial))
+            .unwrap_or(true);
+        if has_passed {
+            stepped
+        } else {
+            shared.no_step(claims)
         }
     }
 
@@ -272,7 +328,7 @@ impl Media {
             }
         }
         let shared = match estimate {
-            Some(estimate) => self.share_or_bear(now, id, estimate, &claims),
+            Some(estimate) => self.share_with_care(now, id, estimate, &claims),
             None => Share {
                 limits: vec![u8::MAX; claims.len()],
                 ..Share::default()
@@ -360,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn spatial_layers_take_what_those_below_them_take_too() {
+    fn what_is_above_takes_more_than_what_is_below() {
         let line = |is_layered, rates| LineRates {
             since: Monotonic::from_nanos(0),
             is_layered,
@@ -370,6 +426,8 @@ mod tests {
         assert_eq!(line(false, RATES).qualities(), RATES);
         let summed = [150_000, 650_000, 2_650_000];
         assert_eq!(line(true, RATES).qualities(), summed);
+        let begun = line(false, [150_000, 500_000, 20_000]).qualities();
+        assert_eq!(begun, [150_000, 500_000, 750_000], "it will take more soon");
         let two = line(true, [150_000, 500_000, 0]).qualities();
         assert_eq!(two, [150_000, 650_000, 0], "a silent layer is none");
     }

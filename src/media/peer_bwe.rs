@@ -30,8 +30,21 @@ pub(super) struct Adaption {
     sought: u64,
     /// When the estimate became less than what goes out.
     tight_since: Option<Monotonic>,
+    /// What is filled up to with padding to see whether the way carries it, in bit/s.
+    filled: u64,
+    /// Since when it is filled, or until when it is not.
+    trial: Trial,
     /// Seconds for which the estimate has stayed as it is though something is lacking.
     stuck: u8,
+}
+
+/// Whether a step up is being tried.
+#[derive(Clone, Copy, Debug, Default)]
+enum Trial {
+    #[default]
+    None,
+    Since(Monotonic),
+    NotBefore(Monotonic),
 }
 
 /// The first guess, in bit/s: low enough to begin with the low layer of most senders. Probes find
@@ -54,6 +67,13 @@ const STUCK_SECONDS: u8 = 3;
 /// No more than this multiple of the estimate is looked for at once. The library's probes go to the
 /// double of what is looked for, and what is lost of them on a narrow way lowers the estimate.
 const SOUGHT_MAX: u64 = 3;
+
+/// For so long a step up is tried with padding before it is made. Probes are so short that the burst
+/// of a token bucket lets them pass at any rate.
+const TRIAL: Duration = Duration::from_millis(1_000);
+
+/// After a trial that failed there is none for so long.
+const TRIAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// For so long a stream may take a little more than the estimate.
 const BEARABLE: Duration = Duration::from_secs(1);
@@ -95,8 +115,30 @@ impl Peer {
         now.saturating_since(since) < BEARABLE
     }
 
-    /// Tells the library what there is to give at most, and has it probe for that again and again as
-    /// long as the peer lacks something.
+    /// Whether the way has carried for a while what a step up takes, in bit/s. What the media lacks to
+    /// that is filled up with padding in the meantime. Call it with `None` when there is no step up.
+    pub(crate) fn has_passed(&mut self, now: Monotonic, step: Option<u64>) -> bool {
+        let known = &mut self.adaption;
+        let (trial, filled, has_passed) = match (known.trial, step) {
+            (Trial::None, None) => (Trial::None, 0, false),
+            (Trial::None, Some(step)) => (Trial::Since(now), step, false),
+            (Trial::Since(_), None) => (Trial::NotBefore(now + TRIAL_PAUSE), 0, false),
+            (Trial::Since(since), Some(_)) if now.saturating_since(since) >= TRIAL => {
+                (Trial::None, 0, true)
+            }
+            (Trial::Since(since), Some(step)) => (Trial::Since(since), step, false),
+            (Trial::NotBefore(at), _) if now < at => (Trial::NotBefore(at), 0, false),
+            (Trial::NotBefore(_), _) => (Trial::None, 0, false),
+        };
+        known.trial = trial;
+        if std::mem::replace(&mut known.filled, filled) != filled {
+            self.tell_estimator();
+        }
+        has_passed
+    }
+
+    /// Has the library look for what there is to give at most, in bit/s, and probe for it again and
+    /// again as long as the peer lacks something.
     pub(crate) fn seek_bitrate(&mut self, desired: u64, is_short: bool) {
         let known = &mut self.adaption;
         if !is_short {
@@ -105,16 +147,22 @@ impl Peer {
             return;
         }
         let reach = known.estimate.unwrap_or(FIRST_ESTIMATE) * SOUGHT_MAX;
-        let mut sought = desired.min(reach).div_ceil(SOUGHT_STEP) * SOUGHT_STEP;
+        let mut sought = desired.max(FIRST_ESTIMATE).min(reach).div_ceil(SOUGHT_STEP) * SOUGHT_STEP;
         if is_short && known.is_rising {
             sought += SOUGHT_STEP;
         }
         if std::mem::replace(&mut known.sought, sought) != sought {
-            // Nothing is filled up with padding: a way that is narrow would be kept full by it.
-            self.rtc
-                .bwe()
-                .set_bitrate(Bitrate::ZERO, Bitrate::from(sought));
+            self.tell_estimator();
         }
+    }
+
+    /// Nothing is filled up but for a trial: a way that is narrow would be kept full by it.
+    fn tell_estimator(&mut self) {
+        let Adaption { filled, sought, .. } = self.adaption;
+        let sought = sought.max(filled);
+        self.rtc
+            .bwe()
+            .set_bitrate(Bitrate::from(filled), Bitrate::from(sought));
     }
 
     pub(super) fn on_estimate(&mut self, estimate: u64, out: &mut PeerOutput) {

@@ -49,6 +49,17 @@ async function makeLink() {
 const narrow = () => run('tc', 'qdisc', 'add', 'dev', 'here', 'root', 'tbf', 'rate', '400kbit', 'burst', '6kb', 'latency', '200ms');
 const widen = () => run('tc', 'qdisc', 'del', 'dev', 'here', 'root');
 
+/**
+ * A film with so much to see that its encodings take what they may: of the browser's own picture the
+ * middle one fits into 400 kbit/s.
+ */
+function film() {
+  const file = join(scratchDir('film'), 'noise.mjpeg');
+  const source = 'testsrc2=size=1280x720:rate=15,noise=alls=30:allf=t';
+  run('ffmpeg', '-v', 'error', '-f', 'lavfi', '-i', source, '-t', '2', '-c:v', 'mjpeg', '-q:v', '5', file);
+  return `--use-file-for-fake-video-capture=${file}`;
+}
+
 /** Notes in the page the width of the picture, and the longest time without another one. */
 function watch() {
   const seen = { frames: 0, width: 0, changes: [], gap: 0 };
@@ -79,7 +90,7 @@ async function inside() {
   const gateway = await startGateway(binaryUnderTest(), { name: 'narrow', host: HERE });
   const pages = [await serve(), await serve({ host: HERE })];
   const flags = ['--disable-features=WebRtcHideLocalIpsWithMdns,LocalNetworkAccessChecks,BlockInsecurePrivateNetworkRequests'];
-  const here = await launch(flags, { name: 'publishes' });
+  const here = await launch([...flags, film()], { name: 'publishes' });
   const there = await launch(flags, { name: 'subscribes', executablePath: link.browser });
   await manage(gateway.base, { request: 'create', room: 7400 });
   const publisher = await Member.join(here, pages[0].url, gateway.ws, 7400, '&publish&simulcast');
@@ -125,7 +136,7 @@ if (process.env[INSIDE]) {
   report.finish();
   process.exit();
 }
-const tools = ['unshare', 'nsenter', 'ip', 'tc'].filter((tool) => !installed(tool));
+const tools = ['unshare', 'nsenter', 'ip', 'tc', 'ffmpeg'].filter((tool) => !installed(tool));
 const probe = spawnSync('unshare', ['--net', 'ip', 'link', 'add', 'here', 'type', 'veth', 'peer', 'name', 'there'], { encoding: 'utf8' });
 if (tools.length > 0 || probe.status !== 0) {
   report.skip(NAME, tools.length > 0 ? `${tools.join(', ')} not installed` : `no network namespace: ${probe.stderr?.trim()}`);
