@@ -129,7 +129,8 @@ impl LineRates {
             *rate = if *rate == 0 || lately == 0 {
                 lately
             } else {
-                (*rate + lately) / 2
+                // A key frame that somebody else asked for is soon over.
+                (3 * *rate + lately) / 4
             };
         }
         self.since = now;

@@ -49,15 +49,33 @@ async function makeLink() {
 const narrow = () => run('tc', 'qdisc', 'add', 'dev', 'here', 'root', 'tbf', 'rate', '400kbit', 'burst', '6kb', 'latency', '200ms');
 const widen = () => run('tc', 'qdisc', 'del', 'dev', 'here', 'root');
 
-/**
- * A film with so much to see that its encodings take what they may: of the browser's own picture the
- * middle one fits into 400 kbit/s.
- */
+/** A film with so much to see that its encodings take what they may. */
 function film() {
   const file = join(scratchDir('film'), 'noise.mjpeg');
   const source = 'testsrc2=size=1280x720:rate=15,noise=alls=30:allf=t';
   run('ffmpeg', '-v', 'error', '-f', 'lavfi', '-i', source, '-t', '2', '-c:v', 'mjpeg', '-q:v', '5', file);
   return `--use-file-for-fake-video-capture=${file}`;
+}
+
+/** Lets the encodings take so much that only the lowest fits; by janus.js the middle one has 300 kbit/s. */
+async function widenEncodings() {
+  const sender = window.room.publisher.webrtcStuff.pc.getSenders().find(({ track }) => track?.kind === 'video');
+  const parameters = sender.getParameters();
+  const rates = { l: 150_000, m: 700_000, h: 1_800_000 };
+  for (const encoding of parameters.encodings) encoding.maxBitrate = rates[encoding.rid];
+  await sender.setParameters(parameters);
+}
+
+/** What each encoding takes within a second, in bit/s. */
+async function measure() {
+  const sent = async () => {
+    const stats = [...(await window.room.publisher.webrtcStuff.pc.getStats()).values()];
+    return stats.filter(({ type, kind }) => type === 'outbound-rtp' && kind === 'video');
+  };
+  const before = await sent();
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const after = await sent();
+  return Object.fromEntries(after.map(({ rid, bytesSent }) => [rid, 8 * (bytesSent - before.find((each) => each.rid === rid).bytesSent)]));
 }
 
 /** Notes in the page the width of the picture, and the longest time without another one. */
@@ -95,7 +113,10 @@ async function inside() {
   await manage(gateway.base, { request: 'create', room: 7400 });
   const publisher = await Member.join(here, pages[0].url, gateway.ws, 7400, '&publish&simulcast');
   await publisher.until('sent in three sizes', () => publisher.call('sent'), (rows) => rows.some(({ rid, width }) => rid === 'h' && width === 1280), 20000);
-  await sleep(2000);
+  await publisher.page.evaluate(widenEncodings);
+  let rates;
+  await publisher.until('the middle encoding takes more than the link carries', async () => (rates = await publisher.page.evaluate(measure)), ({ m }) => m > 450_000, 15000);
+  report.note(`encodings of ${JSON.stringify(rates)} bit/s`);
   await checked(report, NAME, async () => {
     const page = await there.newPage();
     const server = encodeURIComponent(gateway.ws);
