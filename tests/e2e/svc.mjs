@@ -116,10 +116,11 @@ async function switched() {
     const ids = [(await second.state()).id, (await call.publisher.state()).id];
     const line = (await call.watcher.received('video')).find((row) => row.feed === ids[1]).mid;
     for (const feed of [...ids, ...ids]) {
+      // The key frame may be there before the answer is.
+      const before = (await call.watcher.received('video')).find((row) => row.mid === line);
       await call.watcher.page.evaluate((streams) => new Promise((success, error) => {
         window.room.subscriber.send({ message: { request: 'switch', streams }, success, error });
       }), [{ feed, mid: '1', sub_mid: line }]);
-      const before = (await call.watcher.received('video')).find((row) => row.mid === line);
       await sleep(2500);
       const after = (await call.watcher.received('video')).find((row) => row.mid === line);
       if (after.frames - before.frames < 10 || after.keyframes === before.keyframes) {
