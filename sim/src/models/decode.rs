@@ -178,6 +178,14 @@ impl Decoder {
         self.buffer.len() - self.start
     }
 
+    /// Takes out what came after the last response: the frames of a WebSocket.
+    pub fn take_rest(&mut self) -> Vec<u8> {
+        let rest = self.buffer.split_off(self.start);
+        self.buffer.clear();
+        self.start = 0;
+        rest
+    }
+
     /// Whether a response has begun and not ended.
     pub fn is_inside(&self) -> bool {
         !matches!(self.state, State::Head) || self.waiting() > 0

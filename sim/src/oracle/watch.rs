@@ -209,20 +209,19 @@ impl Watch {
         };
         tap.waiting = tap.waiting.saturating_sub(bytes.len());
         tap.stalled_since = (tap.waiting > 0).then_some(stamp);
-        if let Some(on) = &mut tap.socket {
-            let (violation, oracles) = (&mut self.violation, &mut self.oracles);
-            let mut say = |ledger: &Ledger, fact: &SocketFact<'_>| {
-                tell(violation, oracles, stamp.sim, |oracle| {
-                    oracle.socket(ledger, fact)
-                });
-            };
-            on.took_out(&mut self.ledger, socket, stamp, bytes, &mut say);
+        if tap.socket.is_some() {
+            self.took_frames(&mut tap, stamp, socket, bytes);
             self.taps.insert(socket, tap);
             return;
         }
         tap.decoder.push(bytes);
         if let Err(error) = self.decode(&mut tap, stamp) {
             self.misframed(stamp, &tap, &error);
+        }
+        // Frames may follow the handshake at once: a slow client's, or those of a gateway that leaves.
+        let frames = tap.socket.is_some().then(|| tap.decoder.take_rest());
+        if let Some(frames) = frames.filter(|frames| !frames.is_empty()) {
+            self.took_frames(&mut tap, stamp, socket, &frames);
         }
         if tap.decoder.is_inside()
             && let Some(exchange) = tap.exchanges.front()
@@ -231,6 +230,19 @@ impl Watch {
             self.happenings.push(Happening::PartialAnswer(tap.host));
         }
         self.taps.insert(socket, tap);
+    }
+
+    fn took_frames(&mut self, tap: &mut Tap, stamp: Stamp, socket: Socket, bytes: &[u8]) {
+        let Some(on) = &mut tap.socket else {
+            return;
+        };
+        let (violation, oracles) = (&mut self.violation, &mut self.oracles);
+        let mut say = |ledger: &Ledger, fact: &SocketFact<'_>| {
+            tell(violation, oracles, stamp.sim, |oracle| {
+                oracle.socket(ledger, fact)
+            });
+        };
+        on.took_out(&mut self.ledger, socket, stamp, bytes, &mut say);
     }
 
     /// A shard ends its output and goes on listening.
@@ -451,6 +463,7 @@ impl Watch {
                 // The answer to something that is no request.
                 None if tap.is_malformed || tap.partial_since.is_some() => Asked::Other,
                 None if tap.is_input_ended => Asked::Other,
+                None if tap.socket.is_some() => return Ok(()),
                 None if tap.decoder.waiting() > 0 => return Err(FramingError::Unasked),
                 None => return Ok(()),
             };
