@@ -2,7 +2,7 @@
 //
 //   node serve.mjs [--port 8000]
 //
-// Exports `serve` for the end-to-end tests, which want a port of their own.
+// Exports `serve` for the end-to-end tests, which want a port of their own, and other pages.
 
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
@@ -30,38 +30,43 @@ function libraries() {
   };
 }
 
-function fileFor(path, library) {
-  if (library[path]) return library[path];
-  const name = normalize(path.endsWith('/') ? `${path}index.html` : path);
-  const shown = /^\/(echotest|videoroom)\//.test(name) && TYPES[extname(name)];
-  return shown ? join(here, name) : null;
+function examples() {
+  const library = libraries();
+  return (path) => {
+    if (library[path]) return library[path];
+    const name = normalize(path.endsWith('/') ? `${path}index.html` : path);
+    const shown = /^\/(echotest|videoroom)\//.test(name) && TYPES[extname(name)];
+    return shown ? join(here, name) : null;
+  };
 }
 
-async function answer(request, response, library) {
+async function answer(request, response, fileFor) {
   const { pathname } = new URL(request.url, 'http://localhost');
   if (pathname === '/') {
     response.writeHead(302, { Location: '/echotest/' }).end();
     return;
   }
-  const file = fileFor(pathname, library);
+  const file = fileFor(pathname);
   const size = file && (await stat(file).catch(() => null))?.size;
   if (size === undefined || size === null) {
     response.writeHead(404, { 'Content-Type': 'text/plain' }).end('not found\n');
     return;
   }
   response.writeHead(200, {
-    'Content-Type': TYPES[extname(file)],
+    'Content-Type': TYPES[extname(file)] ?? 'application/octet-stream',
     'Content-Length': size,
     'Cache-Control': 'no-store',
   });
   createReadStream(file).pipe(response);
 }
 
-/** Starts the server; resolves to `{ url, close }`. Port 0 takes a free one. */
-export async function serve({ port = 0, host = '127.0.0.1' } = {}) {
-  const library = libraries();
+/**
+ * Starts the server; resolves to `{ url, close }`. Port 0 takes a free one. `fileFor` maps the path of
+ * a request to a file, or to null.
+ */
+export async function serve({ port = 0, host = '127.0.0.1', fileFor = examples() } = {}) {
   const server = createServer((request, response) => {
-    answer(request, response, library).catch((error) => {
+    answer(request, response, fileFor).catch((error) => {
       console.error(error);
       response.destroy();
     });

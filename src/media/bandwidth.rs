@@ -156,7 +156,6 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
         .iter()
         .map(|claim| lowest(claim).unwrap_or(0))
         .collect();
-    let rate_at = |limits: &[u8]| takes(limits, claims);
     let mut is_short;
     loop {
         let mut has_moved = false;
@@ -169,13 +168,12 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
             };
             let mut tried = limits.clone();
             tried[index] = step;
-            let takes = rate_at(&tried);
-            let needed = if step > claim.former {
-                takes * HEADROOM_PERCENT / 100
+            let cost = if step > claim.former {
+                needed(&tried, claims)
             } else {
-                takes
+                takes(&tried, claims)
             };
-            if needed <= estimate {
+            if cost <= estimate {
                 limits = tried;
                 has_moved = true;
             } else {
@@ -189,7 +187,7 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
     let tops: Vec<u8> = claims.iter().map(Claim::top).collect();
     Share {
         is_short,
-        desired: rate_at(&tops) * HEADROOM_PERCENT / 100,
+        desired: needed(&tops, claims),
         limits,
     }
 }
@@ -281,11 +279,11 @@ impl Media {
         claims: &[Claim],
     ) -> Share {
         let shared = share(estimate, claims);
+        let Some(peer) = self.peers.get_mut(id) else {
+            return shared;
+        };
         let is_tight = shared.takes_away(claims);
-        let may_bear = self
-            .peers
-            .get_mut(id)
-            .is_some_and(|peer| peer.may_bear(now, is_tight));
+        let may_bear = peer.may_bear(now, is_tight);
         let nearly = estimate * 100 / BORNE_PERCENT;
         if is_tight && may_bear && !share(nearly, claims).takes_away(claims) {
             return Share {
@@ -297,10 +295,7 @@ impl Media {
         let trial = stepped
             .adds(claims)
             .then(|| needed(&stepped.limits, claims));
-        let has_passed = self
-            .run(now, id, |peer, _| peer.has_passed(now, trial))
-            .unwrap_or(true);
-        if has_passed {
+        if peer.has_passed(now, trial) {
             stepped
         } else {
             shared.no_step(claims)

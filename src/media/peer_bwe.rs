@@ -26,12 +26,14 @@ pub(super) struct Adaption {
     is_seeking_due: bool,
     /// What is looked for is a step higher in every other second.
     is_rising: bool,
-    /// What the library was told last to look for, in bit/s.
-    sought: u64,
-    /// When the estimate became less than what goes out.
-    tight_since: Option<Monotonic>,
     /// What is filled up to with padding to see whether the way carries it, in bit/s.
     filled: u64,
+    /// What is looked for, in bit/s.
+    sought: u64,
+    /// What the library was told last of these two.
+    told: (u64, u64),
+    /// When the estimate became less than what goes out.
+    tight_since: Option<Monotonic>,
     /// Since when it is filled, or until when it is not.
     trial: Trial,
     /// Seconds for which the estimate has stayed as it is though something is lacking.
@@ -116,7 +118,8 @@ impl Peer {
     }
 
     /// Whether the way has carried for a while what a step up takes, in bit/s. What the media lacks to
-    /// that is filled up with padding in the meantime. Call it with `None` when there is no step up.
+    /// that is filled up with padding in the meantime, which [`Peer::seek_bitrate`] sees to. Call it with
+    /// `None` when there is no step up.
     pub(crate) fn has_passed(&mut self, now: Monotonic, step: Option<u64>) -> bool {
         let known = &mut self.adaption;
         let (trial, filled, has_passed) = match (known.trial, step) {
@@ -131,38 +134,31 @@ impl Peer {
             (Trial::NotBefore(_), _) => (Trial::None, 0, false),
         };
         known.trial = trial;
-        if std::mem::replace(&mut known.filled, filled) != filled {
-            self.tell_estimator();
-        }
+        known.filled = filled;
         has_passed
     }
 
     /// Has the library look for what there is to give at most, in bit/s, and probe for it again and
-    /// again as long as the peer lacks something.
+    /// again as long as the peer lacks something. Nothing is filled up but for a trial: a way that is
+    /// narrow would be kept full by it.
     pub(crate) fn seek_bitrate(&mut self, desired: u64, is_short: bool) {
         let known = &mut self.adaption;
         if !is_short {
             known.stuck = 0;
-        } else if !std::mem::take(&mut known.is_seeking_due) {
-            return;
         }
-        let reach = known.estimate.unwrap_or(FIRST_ESTIMATE) * SOUGHT_MAX;
-        let mut sought = desired.max(FIRST_ESTIMATE).min(reach).div_ceil(SOUGHT_STEP) * SOUGHT_STEP;
-        if is_short && known.is_rising {
-            sought += SOUGHT_STEP;
+        if !is_short || std::mem::take(&mut known.is_seeking_due) {
+            let reach = known.estimate.unwrap_or(FIRST_ESTIMATE) * SOUGHT_MAX;
+            let sought = desired.max(FIRST_ESTIMATE).min(reach);
+            let rise = u64::from(is_short && known.is_rising);
+            known.sought = (sought.div_ceil(SOUGHT_STEP) + rise) * SOUGHT_STEP;
         }
-        if std::mem::replace(&mut known.sought, sought) != sought {
-            self.tell_estimator();
+        let told = (known.filled, known.sought.max(known.filled));
+        if std::mem::replace(&mut known.told, told) != told {
+            let (filled, sought) = told;
+            self.rtc
+                .bwe()
+                .set_bitrate(Bitrate::from(filled), Bitrate::from(sought));
         }
-    }
-
-    /// Nothing is filled up but for a trial: a way that is narrow would be kept full by it.
-    fn tell_estimator(&mut self) {
-        let Adaption { filled, sought, .. } = self.adaption;
-        let sought = sought.max(filled);
-        self.rtc
-            .bwe()
-            .set_bitrate(Bitrate::from(filled), Bitrate::from(sought));
     }
 
     pub(super) fn on_estimate(&mut self, estimate: u64, out: &mut PeerOutput) {

@@ -37,9 +37,7 @@ impl ExtensionIds {
             _ => {}
         }
     }
-}
 
-impl ExtensionIds {
     /// The numbers with what they stand for, as far as they fit into the one-byte form.
     pub(crate) fn named(self) -> Vec<(u8, &'static str)> {
         let mut named: Vec<(u8, &'static str)> = [

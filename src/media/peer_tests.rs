@@ -382,6 +382,16 @@ fn add(api: &mut str0m::change::SdpApi<'_>, kind: RtcKind) -> Mid {
     api.add_media(kind, RtcDirection::SendRecv, None, None, None)
 }
 
+/// A line of video in three encodings.
+fn add_simulcast(api: &mut str0m::change::SdpApi<'_>) -> Mid {
+    let mut simulcast = Simulcast::new();
+    for rid in ["h", "m", "l"] {
+        simulcast.add_send_layer(SimulcastLayer::new(rid));
+    }
+    let direction = RtcDirection::SendRecv;
+    api.add_media(RtcKind::Video, direction, None, None, Some(simulcast))
+}
+
 /// The first packet of a VP8 key frame, with picture id and temporal layer 0.
 fn vp8_key(picture: u8) -> Vec<u8> {
     vec![0x90, 0xe0, 0x80, picture, picture, 0x00, 0x00, 1, 2, 3]

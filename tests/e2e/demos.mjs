@@ -5,9 +5,9 @@
 // one: it names the gateway.
 
 import { existsSync, readFileSync } from 'node:fs';
-import { createServer } from 'node:http';
-import { extname, join, normalize } from 'node:path';
+import { join, normalize } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { serve } from '../../examples/serve.mjs';
 import { launch, openPage } from './lib/chromium.mjs';
 import { binaryUnderTest, startGateway } from './lib/process.mjs';
 import { Report, checked } from './lib/report.mjs';
@@ -15,7 +15,6 @@ import { manage } from './lib/room.mjs';
 
 const DEMOS = '/usr/share/janus/demos';
 const ROOM = 1234;
-const TYPES = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
 // What the pages get wrong by themselves: they ask for the bitrate of a feed that they have just let go.
 const KNOWN = /setting 'bsnow'/;
 const report = new Report('demos');
@@ -26,23 +25,9 @@ if (!existsSync(join(DEMOS, 'videoroomtest.html')) || !existsSync(join(DEMOS, 'j
   process.exit();
 }
 
-/** The pages as they are, with the libraries that belong to the package. */
-async function serve() {
-  const server = createServer((request, response) => {
-    const path = normalize(new URL(request.url, 'http://x').pathname);
-    try {
-      const body = readFileSync(join(DEMOS, path));
-      response.writeHead(200, { 'Content-Type': TYPES[extname(path)] ?? 'application/octet-stream' }).end(body);
-    } catch {
-      response.writeHead(404).end();
-    }
-  });
-  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return { url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((resolve) => server.close(resolve)) };
-}
-
 const gateway = await startGateway(binaryUnderTest());
-const pages = await serve();
+// The pages as they are, with the libraries that belong to the package.
+const pages = await serve({ fileFor: (path) => join(DEMOS, normalize(path)) });
 // Six pages encode and decode some twenty streams: few pictures a second will do.
 const context = await launch(['--use-fake-device-for-media-stream=fps=8']);
 await manage(gateway.base, { request: 'create', room: ROOM, publishers: 6, bitrate: 128000, fir_freq: 10 });

@@ -11,14 +11,7 @@ use super::*;
 fn simulcast_encodings_are_told_apart_and_switched() {
     let mut call = Call::new();
     let mut mids = Vec::new();
-    let answer = call.negotiate(|api| {
-        let mut simulcast = Simulcast::new();
-        for rid in ["h", "m", "l"] {
-            simulcast.add_send_layer(SimulcastLayer::new(rid));
-        }
-        let direction = RtcDirection::SendRecv;
-        mids.push(api.add_media(RtcKind::Video, direction, None, None, Some(simulcast)));
-    });
+    let answer = call.negotiate(|api| mids.push(add_simulcast(api)));
     assert_eq!(answer.media[0].rids.len(), 3);
     // This client takes rids in an answer for those of what it receives; a browser does not.
     let ours = answer.media[0].ssrcs[0].id;

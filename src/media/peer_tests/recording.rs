@@ -154,14 +154,7 @@ fn a_file_has_the_packets_of_a_line_with_numbers_from_one_on() {
 fn the_best_encoding_is_recorded_as_one_source() {
     let mut call = Call::new();
     let mut mids = Vec::new();
-    let answer = call.negotiate(|api| {
-        let mut simulcast = Simulcast::new();
-        for rid in ["h", "m", "l"] {
-            simulcast.add_send_layer(SimulcastLayer::new(rid));
-        }
-        let direction = RtcDirection::SendRecv;
-        mids.push(api.add_media(RtcKind::Video, direction, None, None, Some(simulcast)));
-    });
+    let answer = call.negotiate(|api| mids.push(add_simulcast(api)));
     call.connect();
     let pt = pt_of(&answer, 0);
     let (line, mut disk) = (call.line(0), Disk::default());
