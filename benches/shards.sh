@@ -14,11 +14,12 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-options=() rooms=16
+options=() rooms=16 rate=4000
 while (( $# )); do
 	case $1 in
 	--help) sed -n '2,/^set/s/^# \?//p' "$0" | head -n -1; exit 0 ;;
 	--rooms) rooms=$2; shift 2 ;;
+	--rate) rate=$2; shift 2 ;;
 	*) options+=("$1"); shift ;;
 	esac
 done
@@ -32,7 +33,7 @@ launcher=(taskset -c 0)
 start_bifrons shards-1 1
 start_bifrons shards-2 2
 status=0
-taskset -c 1 "$load" rooms "${servers[@]}" --rooms "$rooms" --subscribers 10 --rate 1000 \
+taskset -c 1 "$load" rooms "${servers[@]}" --rooms "$rooms" --subscribers 10 --rate "$rate" \
 	--require 'shards-2<=shards-1*1.111' --output "$scratch/report.json" "${options[@]}" || status=$?
 # Two threads get twice the share of one where others want the core, too; and where it is not full,
 # one shard sleeps and wakes more often than two.
