@@ -150,6 +150,11 @@ pub(super) struct BitrateCap {
 /// Packets that one call sends; the rest is due at once.
 const ADVANCES_MAX: usize = 64;
 
+/// With pacing, the library gives out one packet each time, and wants the next call a microsecond
+/// later even if it lets a whole frame pass. What is due within so much is sent in one go, so that it
+/// is one run for the kernel; the library's time is ahead by as much until the next turn.
+const AHEAD_MAX: Duration = Duration::from_micros(100);
+
 /// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
 const RTP_BYTES_MAX: usize = 1_500;
 /// With the first packets of video, the allowed bitrate is told in so many steps: a fourth, a third,
@@ -340,17 +345,18 @@ impl Peer {
 
     /// Sends what was written.
     pub(crate) fn advance(&mut self, now: Monotonic, out: &mut PeerOutput) {
-        let at = self.settings.anchor.instant(now);
-        // With pacing, the library gives out one packet each time.
+        let mut at = now;
         for _ in 0..ADVANCES_MAX {
-            if let Err(error) = self.rtc.handle_input(Input::Timeout(at)) {
+            let input = Input::Timeout(self.settings.anchor.instant(at));
+            if let Err(error) = self.rtc.handle_input(input) {
                 tracing::debug!(%error, "a peer failed");
                 out.hangup = Some(PeerEnd::DtlsError);
             }
             self.drain(now, out);
-            if self.rtc_due > now || out.hangup.is_some() {
+            if self.rtc_due > now + AHEAD_MAX || out.hangup.is_some() {
                 return;
             }
+            at = at.max(self.rtc_due);
         }
     }
 

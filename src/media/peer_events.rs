@@ -1,10 +1,12 @@
 //! What a peer's state says: taken out of the WebRTC library and put into our words.
 
+use std::time::Duration;
+
 use str0m::bwe::BweKind;
 use str0m::channel::{ChannelData, ChannelId};
 use str0m::media::Mid;
 use str0m::rtp::RtpPacket;
-use str0m::{Event, IceConnectionState, Output};
+use str0m::{Event, IceConnectionState, Output, PacerReason, Reason};
 
 use crate::base::clock::Monotonic;
 use crate::base::id::SockId;
@@ -24,6 +26,17 @@ use crate::wire::sdp::Setup;
 /// Sources that nobody named, per peer.
 const UNSIGNALLED_MAX: usize = 32;
 
+/// The library's pacer wants to be called every 40 ms, and its estimator after each round trip when no
+/// report is fresh, to look at the clock. Such calls wait for a tick of this length that all peers
+/// share: within a datacenter a round trip can be less than 1 ms, and each call is a wake-up.
+const UPKEEP: Duration = Duration::from_millis(10);
+
+/// The first tick that is not before `due`.
+const fn upkeep_after(due: Monotonic) -> Monotonic {
+    let step = UPKEEP.as_nanos() as u64;
+    Monotonic::from_nanos(due.as_nanos().div_ceil(step).saturating_mul(step))
+}
+
 impl Peer {
     /// Takes out all there is.
     pub(crate) fn drain(&mut self, now: Monotonic, out: &mut PeerOutput) {
@@ -40,7 +53,12 @@ impl Peer {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    self.rtc_due = self.settings.anchor.monotonic(at);
+                    let due = self.settings.anchor.monotonic(at);
+                    let is_upkeep = matches!(
+                        self.rtc.last_timeout_reason(),
+                        Reason::Pacer(PacerReason::Handle) | Reason::BweDelayControl
+                    );
+                    self.rtc_due = if is_upkeep { upkeep_after(due) } else { due };
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
