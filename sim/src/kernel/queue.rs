@@ -3,7 +3,7 @@
 //! Invariant: time never goes back; events of one instant come in the order of a keyed
 //! permutation, or of their arrival where no permutation is asked for.
 
-use std::cmp::{Ordering, Reverse};
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use crate::kernel::key::Key;
@@ -12,17 +12,25 @@ use crate::kernel::time::SimTime;
 /// Events ordered by time, then by a keyed permutation.
 #[derive(Debug)]
 pub struct Queue<E> {
-    heap: BinaryHeap<Reverse<Entry<E>>>,
+    /// Only places and slots: an event is moved once in and once out, however deep it lies.
+    heap: BinaryHeap<Reverse<Entry>>,
+    events: Vec<Option<E>>,
+    free: Vec<u32>,
     now: SimTime,
     count: u64,
     permutation: Option<Key>,
 }
+
+/// By time, then rank, then order of arrival, which is unique; then where the event lies.
+type Entry = (SimTime, u64, u64, u32);
 
 impl<E> Queue<E> {
     /// Makes an empty queue. With a key, events of one instant are permuted.
     pub const fn new(permutation: Option<Key>) -> Self {
         Self {
             heap: BinaryHeap::new(),
+            events: Vec::new(),
+            free: Vec::new(),
             now: SimTime::START,
             count: 0,
             permutation,
@@ -33,19 +41,21 @@ impl<E> Queue<E> {
     pub fn push(&mut self, at: SimTime, event: E) {
         self.count += 1;
         let rank = self.permutation.map_or(0, |key| key.at(self.count).value());
-        self.heap.push(Reverse(Entry {
-            at: at.max(self.now),
-            rank,
-            order: self.count,
-            event,
-        }));
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.events.push(None);
+            self.events.len() as u32 - 1
+        });
+        self.events[slot as usize] = Some(event);
+        let at = at.max(self.now);
+        self.heap.push(Reverse((at, rank, self.count, slot)));
     }
 
     /// Takes the next event, and moves time to it.
     pub fn pop(&mut self) -> Option<E> {
-        let Reverse(entry) = self.heap.pop()?;
-        self.now = entry.at;
-        Some(entry.event)
+        let Reverse((at, _, _, slot)) = self.heap.pop()?;
+        self.now = at;
+        self.free.push(slot);
+        self.events[slot as usize].take()
     }
 
     /// The time of the event that was taken last.
@@ -55,41 +65,7 @@ impl<E> Queue<E> {
 
     /// The time of the next event.
     pub fn next_at(&self) -> Option<SimTime> {
-        self.heap.peek().map(|Reverse(entry)| entry.at)
-    }
-}
-
-#[derive(Debug)]
-struct Entry<E> {
-    at: SimTime,
-    rank: u64,
-    order: u64,
-    event: E,
-}
-
-impl<E> Entry<E> {
-    const fn place(&self) -> (SimTime, u64, u64) {
-        (self.at, self.rank, self.order)
-    }
-}
-
-impl<E> PartialEq for Entry<E> {
-    fn eq(&self, other: &Self) -> bool {
-        self.place() == other.place()
-    }
-}
-
-impl<E> Eq for Entry<E> {}
-
-impl<E> PartialOrd for Entry<E> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<E> Ord for Entry<E> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.place().cmp(&other.place())
+        self.heap.peek().map(|Reverse((at, ..))| *at)
     }
 }
 

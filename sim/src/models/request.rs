@@ -129,6 +129,8 @@ pub struct Reader {
     start: usize,
     /// Up to here no end of a head was found, counted from `start`.
     scanned: usize,
+    /// What the request takes that has begun, where its head says so.
+    length: usize,
 }
 
 impl Reader {
@@ -144,6 +146,9 @@ impl Reader {
     /// The next request.
     pub fn request(&mut self) -> Reading {
         let bytes = &self.buffer[self.start..];
+        if bytes.len() < self.length {
+            return Reading::Partial;
+        }
         let Some(end) = find(&bytes[self.scanned..], b"\r\n\r\n") else {
             self.scanned = bytes.len().saturating_sub(3);
             return Reading::Partial;
@@ -164,7 +169,10 @@ impl Reader {
                     request.body = rest[..length].to_vec();
                     Some(length)
                 }
-                Ok(_) => None,
+                Ok(length) => {
+                    self.length = (end + 4).saturating_add(length);
+                    None
+                }
                 Err(_) => return Reading::Malformed,
             },
             (None, Some("chunked")) => match parse_chunks(rest) {
@@ -180,6 +188,7 @@ impl Reader {
         taken.map_or(Reading::Partial, |taken| {
             self.start += end + 4 + taken;
             self.scanned = 0;
+            self.length = 0;
             Reading::Whole(request)
         })
     }

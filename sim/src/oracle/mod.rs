@@ -102,6 +102,29 @@ impl fmt::Display for Violation {
     }
 }
 
+/// A rule about the turns of shards. There are millions of them in an hour, and few such rules.
+pub trait TurnOracle {
+    /// A shard begins a turn.
+    fn turn_begins(&mut self, _stamp: Stamp) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A connection has so many bytes that wait for the kernel.
+    fn offered(&mut self, _ledger: &Ledger, _waiting: usize) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// A shard ends a turn, and names its next deadline.
+    fn turn_ends(
+        &mut self,
+        _stamp: Stamp,
+        _next: Option<Monotonic>,
+        _is_tick: bool,
+    ) -> Result<(), String> {
+        Ok(())
+    }
+}
+
 /// One rule. Each method is told of one kind of fact, and returns what is wrong with it.
 pub trait Oracle: fmt::Debug {
     /// What it is about.
@@ -114,11 +137,6 @@ pub trait Oracle: fmt::Debug {
 
     /// The kernel has taken the last byte of a response.
     fn answered(&mut self, _ledger: &Ledger, _exchange: &Exchange) -> Result<(), String> {
-        Ok(())
-    }
-
-    /// A connection has so many bytes that wait for the kernel.
-    fn offered(&mut self, _ledger: &Ledger, _waiting: usize) -> Result<(), String> {
         Ok(())
     }
 
@@ -147,19 +165,9 @@ pub trait Oracle: fmt::Debug {
         Ok(())
     }
 
-    /// A shard begins a turn.
-    fn turn_begins(&mut self, _stamp: Stamp) -> Result<(), String> {
-        Ok(())
-    }
-
-    /// A shard ends a turn, and names its next deadline.
-    fn turn_ends(
-        &mut self,
-        _stamp: Stamp,
-        _next: Option<Monotonic>,
-        _is_tick: bool,
-    ) -> Result<(), String> {
-        Ok(())
+    /// The rule as one about turns, if it is one.
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        None
     }
 
     /// All clients are about to leave.

@@ -2,7 +2,7 @@
 
 use crate::oracle::fact::{Ask, Exchange};
 use crate::oracle::ledger::Ledger;
-use crate::oracle::{About, Oracle};
+use crate::oracle::{About, Oracle, TurnOracle};
 
 /// Output that waits on a connection stays within its bound.
 #[derive(Debug, Default)]
@@ -18,6 +18,12 @@ impl Oracle for BoundedOutput {
         }
     }
 
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        Some(self)
+    }
+}
+
+impl TurnOracle for BoundedOutput {
     fn offered(&mut self, ledger: &Ledger, waiting: usize) -> Result<(), String> {
         // Pipelined requests wait while a quarter is full; half of it is never needed.
         if waiting > ledger.limits.out_bytes / 2 {

@@ -7,7 +7,7 @@ use bifrons::base::clock::Monotonic;
 
 use crate::kernel::time::SimTime;
 use crate::oracle::fact::Stamp;
-use crate::oracle::{About, Oracle};
+use crate::oracle::{About, Oracle, TurnOracle};
 
 /// The core never sees a smaller monotonic time.
 #[derive(Debug, Default)]
@@ -25,6 +25,12 @@ impl Oracle for NowMonotone {
         }
     }
 
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        Some(self)
+    }
+}
+
+impl TurnOracle for NowMonotone {
     fn turn_begins(&mut self, stamp: Stamp) -> Result<(), String> {
         match self.last.insert(stamp.shard, stamp.monotonic) {
             Some(last) if last > stamp.monotonic => {
@@ -52,6 +58,12 @@ impl Oracle for DeadlineWithinReach {
         }
     }
 
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        Some(self)
+    }
+}
+
+impl TurnOracle for DeadlineWithinReach {
     fn turn_ends(
         &mut self,
         stamp: Stamp,
@@ -86,6 +98,12 @@ impl Oracle for NoTimerStorm {
         }
     }
 
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        Some(self)
+    }
+}
+
+impl TurnOracle for NoTimerStorm {
     fn turn_ends(
         &mut self,
         stamp: Stamp,
@@ -127,6 +145,12 @@ impl Oracle for NoSpuriousTick {
         }
     }
 
+    fn of_turns(&mut self) -> Option<&mut dyn TurnOracle> {
+        Some(self)
+    }
+}
+
+impl TurnOracle for NoSpuriousTick {
     fn turn_ends(
         &mut self,
         stamp: Stamp,

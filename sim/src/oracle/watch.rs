@@ -18,7 +18,7 @@ use crate::oracle::fact::{Answer, Ask, Ended, Ending, Exchange, Stamp, Streamed}
 use crate::oracle::ledger::Ledger;
 use crate::oracle::media::fact::MediaFact;
 use crate::oracle::tap::{SocketFact, SocketTap};
-use crate::oracle::{Oracle, Violation};
+use crate::oracle::{Oracle, TurnOracle, Violation};
 
 /// The watcher: one tap on every connection, the ledger, and the oracles.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub struct Watch {
     pub ledger: Ledger,
     taps: BTreeMap<Socket, Tap>,
     oracles: Vec<Box<dyn Oracle>>,
+    /// Which of them are about turns.
+    of_turns: Vec<usize>,
     violation: Option<Violation>,
     exchanges: u64,
     happenings: Vec<Happening>,
@@ -71,8 +73,12 @@ struct Tap {
 
 impl Watch {
     /// A watcher with these oracles.
-    pub fn new(scenario: &Scenario, oracles: Vec<Box<dyn Oracle>>) -> Self {
+    pub fn new(scenario: &Scenario, mut oracles: Vec<Box<dyn Oracle>>) -> Self {
+        let of_turns = (0..oracles.len())
+            .filter(|index| oracles[*index].of_turns().is_some())
+            .collect();
         Self {
+            of_turns,
             ledger: Ledger::new(scenario),
             taps: BTreeMap::new(),
             oracles,
@@ -185,11 +191,13 @@ impl Watch {
         self.ledger.now = stamp.sim;
         if let Some(tap) = self.taps.get_mut(&socket) {
             tap.waiting = waiting;
-            tell(
+            let ledger = &self.ledger;
+            tell_of_turns(
                 &mut self.violation,
                 &mut self.oracles,
+                &self.of_turns,
                 stamp.sim,
-                |oracle| oracle.offered(&self.ledger, waiting),
+                |oracle| oracle.offered(ledger, waiting),
             );
             if waiting > 0 {
                 tap.stalled_since.get_or_insert(stamp);
@@ -308,9 +316,10 @@ impl Watch {
     /// A shard begins a turn.
     pub fn turn_begins(&mut self, stamp: Stamp) {
         self.ledger.now = stamp.sim;
-        tell(
+        tell_of_turns(
             &mut self.violation,
             &mut self.oracles,
+            &self.of_turns,
             stamp.sim,
             |oracle| oracle.turn_begins(stamp),
         );
@@ -318,9 +327,10 @@ impl Watch {
 
     /// A shard ends a turn.
     pub fn turn_ends(&mut self, stamp: Stamp, next: Option<Monotonic>, is_tick: bool) {
-        tell(
+        tell_of_turns(
             &mut self.violation,
             &mut self.oracles,
+            &self.of_turns,
             stamp.sim,
             |oracle| oracle.turn_ends(stamp, next, is_tick),
         );
@@ -573,6 +583,25 @@ fn tell(
 ) {
     for oracle in oracles {
         if let Err(detail) = ask(oracle.as_mut()) {
+            violation.get_or_insert(Violation {
+                invariant: oracle.about().id,
+                at,
+                detail,
+            });
+        }
+    }
+}
+
+fn tell_of_turns(
+    violation: &mut Option<Violation>,
+    oracles: &mut [Box<dyn Oracle>],
+    of_turns: &[usize],
+    at: SimTime,
+    mut ask: impl FnMut(&mut dyn TurnOracle) -> Result<(), String>,
+) {
+    for &index in of_turns {
+        let oracle = &mut oracles[index];
+        if let Some(Err(detail)) = oracle.of_turns().map(&mut ask) {
             violation.get_or_insert(Violation {
                 invariant: oracle.about().id,
                 at,
