@@ -155,8 +155,11 @@ impl Peer {
             let OfferLine::Media(media) = line else {
                 continue;
             };
+            let is_going_on = self.line(index).is_some_and(|line| line.offer.sends);
             self.set_line(index, Some(LineOffer::of_ours(media)), rng);
-            if let Some(line) = self.line(index) {
+            if let Some(line) = self.line_mut(index) {
+                // A source of which the remote does not know yet would be a stranger to it.
+                line.is_taken &= is_going_on;
                 media.ssrc = line.ssrc;
                 media.rtx_ssrc = line.rtx_ssrc;
             }

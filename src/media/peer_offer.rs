@@ -286,6 +286,12 @@ impl Peer {
             }
             Some(mut former) if keeps => {
                 self.remove_line(index, Some(&former));
+                if offer.sends && !former.offer.sends {
+                    // Chromium decodes a source that comes back after a pause in a section that was
+                    // inactive, and shows nothing of it.
+                    let mut draw = || self.draw_ssrc(rng);
+                    (former.ssrc, former.rtx_ssrc) = (draw(), draw());
+                }
                 former.update(offer);
                 former
             }

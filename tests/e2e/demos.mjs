@@ -1,7 +1,7 @@
 // The demo pages of Janus as Debian ships them, unmodified, against this gateway: node demos.mjs [BINARY]
 //
-// Three people publish and three only watch, in the VideoRoom demo over REST and over WebSocket; and an
-// EchoTest. Only `settings.js`, which is what those who install the demos are to change, is another
+// Three people publish and three only watch, in the VideoRoom demo over REST and over WebSocket; two meet
+// in the multistream one, where all feeds share a connection; and an EchoTest. Only `settings.js`, which is what those who install the demos are to change, is another
 // one: it names the gateway.
 
 import { existsSync, readFileSync } from 'node:fs';
@@ -61,8 +61,8 @@ async function enter(name, server, who, query) {
 function seen(page) {
   return page.evaluate(async () => {
     const shown = [...document.querySelectorAll('[id^=videoremote] video')].filter((video) => video.videoWidth > 0 && !video.paused);
-    // A global of the demo: a handle for each feed.
-    const handles = Object.values(window.feeds ?? {}).filter((handle) => handle?.webrtcStuff?.pc);
+    // Globals of the demos: a handle for each feed, or one for all.
+    const handles = [...Object.values(window.feeds ?? {}), window.remoteFeed].filter((handle) => handle?.webrtcStuff?.pc);
     const frames = {};
     for (const handle of handles) {
       for (const row of (await handle.webrtcStuff.pc.getStats()).values()) {
@@ -137,6 +137,24 @@ async function crowd(name, server) {
   return problems;
 }
 
+/** Two who publish; one stops and comes back, in sections of the other's connection that were inactive. */
+async function multistream(name, server) {
+  const people = [];
+  for (const who of ['Gus', 'Hal']) people.push(await enter(name, server, who, ''));
+  const problems = [];
+  for (const person of people) problems.push(...await sees(person, 1));
+  await people[0].page.click('#unpublish');
+  problems.push(...await gone(people[1], 0));
+  await sleep(4000);
+  await people[0].page.click('#publish');
+  problems.push(...await sees(people[1], 1));
+  for (const person of people) {
+    problems.push(...person.problems());
+    await leave(person);
+  }
+  return problems;
+}
+
 async function echo(server) {
   const { page, problems } = await open('echotest.html', server);
   const shown = () => page.evaluate(() => [...document.querySelectorAll('video')].filter((video) => video.videoWidth > 0).length);
@@ -152,6 +170,8 @@ await checked(report, 'EchoTest over REST', () => echo(gateway.base));
 await checked(report, 'EchoTest over WebSocket', () => echo(gateway.ws));
 await checked(report, 'VideoRoom over REST: three publish, six see them', () => crowd('videoroomtest.html', gateway.base));
 await checked(report, 'VideoRoom over WebSocket: three publish, six see them', () => crowd('videoroomtest.html', gateway.ws));
+await checked(report, 'VideoRoom, multistream, over REST: who comes back is seen again', () => multistream('mvideoroomtest.html', gateway.base));
+await checked(report, 'VideoRoom, multistream, over WebSocket: who comes back is seen again', () => multistream('mvideoroomtest.html', gateway.ws));
 
 await context.close();
 await gateway.stop();

@@ -261,6 +261,36 @@ fn sections_are_added_and_become_inactive() {
 }
 
 #[test]
+fn a_section_has_a_new_source_when_it_comes_back_which_sends_once_it_is_answered() {
+    let mut pair = Pair::offered(vec![line("0", "opus", true)], |config| config);
+    let offered = |pair: &mut Pair, is_active| {
+        let lines = vec![line("0", "opus", true), line("1", "vp8", is_active)];
+        offer(&mut pair.subscriber, lines, IceRestart::No)
+    };
+    let source = |offer: &SessionDescription, index: usize| offer.media[index].media_ssrcs().next();
+    let heard = |pair: &mut Pair, number| {
+        pair.publish(1, number);
+        let sent = pair.subscriber.media.counters.packets_forwarded;
+        assert_eq!(sent, pair.subscriber.client.packets.len() as u64);
+        sent
+    };
+    let first = offered(&mut pair, true);
+    pair.route(1);
+    assert_eq!(heard(&mut pair, 1), 0, "a stranger's packets");
+    answer(&mut pair.subscriber, &first);
+    assert_eq!(heard(&mut pair, 2), 1);
+    let inactive = offered(&mut pair, false);
+    answer(&mut pair.subscriber, &inactive);
+    assert_eq!(heard(&mut pair, 3), 1);
+    let again = offered(&mut pair, true);
+    assert_eq!(source(&first, 0), source(&again, 0), "it never stopped");
+    assert!(source(&again, 1).is_some());
+    assert_ne!(source(&first, 1), source(&again, 1));
+    answer(&mut pair.subscriber, &again);
+    assert_eq!(heard(&mut pair, 4), 2);
+}
+
+#[test]
 fn a_restart_takes_effect_with_its_answer() {
     let mut pair = Pair::connected();
     pair.route(0);
