@@ -74,10 +74,6 @@ of `videoroom` and `media`.
 |---|---|---|---|---|
 ";
 
-/// Rules with this number and more are about media.
-#[cfg(feature = "mutants")]
-const FIRST_OF_MEDIA: u8 = 39;
-
 #[cfg(feature = "mutants")]
 struct Kill {
     invariant: &'static str,
@@ -100,8 +96,10 @@ fn hunt(mutant: bifrons::base::mutant::Mutant, seeds: u64) -> Option<Kill> {
     let claimer = oracles.iter().map(AsRef::as_ref).find(claims);
     let claimed = claimer.map(|it| it.about().id);
     // Where nobody calls, no rule of media is ever broken, and the other way round.
-    let profiles: &[_] = match claimer.map(|it| it.about().number) {
-        Some(FIRST_OF_MEDIA..) => &[Profile::VideoRoom, Profile::Media],
+    let of_media = crate::oracle::media::all();
+    let is_of_media = |id| of_media.iter().any(|it| it.about().id == id);
+    let profiles: &[_] = match claimed {
+        Some(id) if is_of_media(id) => &[Profile::VideoRoom, Profile::Media],
         Some(_) => &[Profile::Mix],
         None => &[Profile::Mix, Profile::VideoRoom],
     };
