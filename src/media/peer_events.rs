@@ -8,7 +8,7 @@ use str0m::media::Mid;
 use str0m::rtp::RtpPacket;
 use str0m::{Event, IceConnectionState, Output, PacerReason, Reason};
 
-use crate::base::clock::Monotonic;
+use crate::base::clock::{Anchor, Monotonic};
 use crate::base::id::SockId;
 use crate::media::Datagram;
 use crate::media::counters::{DropReason, PeerEnd};
@@ -31,10 +31,11 @@ const UNSIGNALLED_MAX: usize = 32;
 /// share: within a datacenter a round trip can be less than 1 ms, and each call is a wake-up.
 const UPKEEP: Duration = Duration::from_millis(10);
 
-/// The first tick that is not before `due`.
-const fn upkeep_after(due: Monotonic) -> Monotonic {
-    let step = UPKEEP.as_nanos() as u64;
-    Monotonic::from_nanos(due.as_nanos().div_ceil(step).saturating_mul(step))
+/// How long after `due` the next tick is.
+fn wait_for_tick(anchor: &Anchor, due: Monotonic) -> Duration {
+    let since = due.saturating_since(anchor.origin()).as_nanos();
+    let tick = since.next_multiple_of(UPKEEP.as_nanos());
+    Duration::from_nanos((tick - since) as u64)
 }
 
 impl Peer {
@@ -58,7 +59,10 @@ impl Peer {
                         self.rtc.last_timeout_reason(),
                         Reason::Pacer(PacerReason::Handle) | Reason::BweDelayControl
                     );
-                    self.rtc_due = if is_upkeep { upkeep_after(due) } else { due };
+                    self.rtc_due = due;
+                    if is_upkeep {
+                        self.rtc_due = due + wait_for_tick(&self.settings.anchor, due);
+                    }
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
