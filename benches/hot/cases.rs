@@ -15,7 +15,7 @@ use bifrons::base::outbuf::OutBuf;
 use bifrons::base::slab::SlabKey as _;
 use bifrons::base::timers::Timers;
 use bifrons::config::Config;
-use bifrons::driver::journal::{Kind, Mask, Recorder, Recording, ShardStart, Sink, Taken};
+use bifrons::driver::journal::{Coder, Kind, Mask, Recorder, Recording, ShardStart, Sink, Taken};
 use bifrons::driver::{Core, Counters};
 use bifrons::gateway::reply::Message;
 use bifrons::gateway::request::{Envelope, Path};
@@ -361,7 +361,7 @@ struct Scene<C = Shard> {
 struct Nowhere;
 
 impl Sink for Nowhere {
-    fn put(&mut self, _: Kind, content: Vec<u8>) -> Taken {
+    fn put(&mut self, _: Kind, _: &Coder, content: Vec<u8>) -> Taken {
         black_box(content);
         Taken::Yes
     }

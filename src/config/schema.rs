@@ -298,6 +298,8 @@ pub struct JournalConfig {
     pub folder: Option<PathBuf>,
     /// Bytes of one journal, after which it ends.
     pub size: u64,
+    /// Bytes of the newest that are kept beside a journal that has ended; 0 keeps none.
+    pub tail: u64,
     /// Journals that stay in the folder, this run's included.
     pub files: usize,
     /// Datagrams are kept whole, not as their heads alone.
@@ -502,6 +504,7 @@ impl Default for JournalConfig {
         Self {
             folder: None,
             size: 256 << 20,
+            tail: 64 << 20,
             files: 4,
             media: false,
         }

@@ -70,8 +70,12 @@ pub struct JournalCounts {
     /// Bytes of those that were not written, and of those that nobody took. One shard tells of
     /// all that were handed over and lost.
     pub lost_bytes: u64,
-    /// Turns after the end of the journal.
+    /// Turns after the end of the journal that are not in its tail.
     pub lost_turns: u64,
+    /// Bytes that were handed over after the end of the journal, for its tail.
+    pub tail_bytes: u64,
+    /// Turns that were handed over for its tail.
+    pub tail_turns: u64,
 }
 
 impl Counters {
@@ -93,6 +97,8 @@ impl Counters {
         metrics.journal_written_bytes = self.journal.written_bytes;
         metrics.journal_lost_bytes = self.journal.lost_bytes;
         metrics.journal_lost_turns = self.journal.lost_turns;
+        metrics.journal_tail_bytes = self.journal.tail_bytes;
+        metrics.journal_tail_turns = self.journal.tail_turns;
     }
 }
 

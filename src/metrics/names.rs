@@ -198,11 +198,15 @@ metrics! {
 
     /// Bytes handed over to the journal.
     counter journal_written_bytes,
-    /// Bytes handed over to the journal that are not in it, because it is full, or the disk fails
-    /// or is too slow.
+    /// Bytes handed over that came neither into the journal nor into its tail, because it is full
+    /// and has none, or the disk fails or is too slow.
     counter journal_lost_bytes,
-    /// Turns that are in no journal, because it has ended. It cannot be replayed beyond its end.
+    /// Turns after the end of the journal that did not come into its tail.
     counter journal_lost_turns,
+    /// Bytes handed over to the journal's tail, where they stay until newer ones take their place.
+    counter journal_tail_bytes,
+    /// Turns handed over to the journal's tail. They can be read and not replayed.
+    counter journal_tail_turns,
 }
 
 family!(reason: ConnectionRefusals {

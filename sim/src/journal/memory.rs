@@ -4,7 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use bifrons::config::Config;
-use bifrons::driver::journal::{Kind, MAGIC, Mask, PROCESS, ProcessStart, Sink, Taken, head};
+use bifrons::driver::journal::{
+    Coder, Kind, MAGIC, Mask, PROCESS, ProcessStart, Sink, Taken, head,
+};
 
 /// The file, to which all shards write.
 #[derive(Clone, Debug, Default)]
@@ -49,7 +51,7 @@ impl Memory {
 }
 
 impl Sink for MemorySink {
-    fn put(&mut self, kind: Kind, content: Vec<u8>) -> Taken {
+    fn put(&mut self, kind: Kind, _: &Coder, content: Vec<u8>) -> Taken {
         self.file.put(self.owner, kind, self.number, &content);
         self.number += 1;
         Taken::Yes

@@ -24,6 +24,8 @@ pub struct Tape {
     pub start: ShardStart,
     /// Entries, one behind the other.
     pub bytes: Vec<u8>,
+    /// Blocks of it, its start included.
+    pub blocks: u32,
 }
 
 impl Journal {
@@ -60,13 +62,16 @@ impl Journal {
                     *tape.ok_or("it has a shard too many")? = Some(Tape {
                         start,
                         bytes: Vec::new(),
+                        blocks: 1,
                     });
                 }
                 (shard, Kind::Entries) => {
                     let tape = tapes.get_mut(usize::from(shard)).and_then(Option::as_mut);
                     let tape = tape.ok_or("a shard did not begin")?;
                     tape.bytes.extend_from_slice(content);
+                    tape.blocks += 1;
                 }
+                (_, Kind::Tail) => return Err("it has a block of a tail".to_owned()),
                 (_, Kind::End) => return Err("a shard ends the process".to_owned()),
             }
         }

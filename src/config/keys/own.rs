@@ -8,6 +8,7 @@ use crate::config::read::Unit;
 use crate::config::schema::Runtime;
 
 const MINUTE: Duration = Duration::from_secs(60);
+const MIB: u64 = 1 << 20;
 
 pub(super) const KEYS: &[Key] = &[
     set("", "event_stream.max_age", |d, s| {
@@ -24,8 +25,11 @@ pub(super) const KEYS: &[Key] = &[
     }),
     set("", "journal.folder", field!(path journal.folder)),
     set("", "journal.size", |d, s| {
-        const MIB: u64 = 1 << 20;
         d.config.journal.size = s.number(1..=1_048_576)? * MIB;
+        Ok(())
+    }),
+    set("", "journal.tail", |d, s| {
+        d.config.journal.tail = s.number(0..=1_048_576)? * MIB;
         Ok(())
     }),
     set("", "journal.files", |d, s| {

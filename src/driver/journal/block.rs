@@ -17,7 +17,7 @@ pub const MAGIC: &[u8] = b"bifrons journal 1\n";
 pub const PROCESS: u8 = u8::MAX;
 
 /// Bytes before a block's content.
-const HEAD_BYTES: usize = 18;
+pub(super) const HEAD_BYTES: usize = 18;
 
 /// What is in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Kind {
     Entries,
     /// What its owner started with, as JSON.
     Start,
+    /// What its owner's [`Coder`](super::Coder) knew, and what happened then; in tails alone.
+    Tail,
 }
 
 impl Kind {
@@ -36,6 +38,7 @@ impl Kind {
             Self::Start => 0,
             Self::Entries => 1,
             Self::End => 2,
+            Self::Tail => 3,
         }
     }
 
@@ -44,6 +47,7 @@ impl Kind {
             0 => Some(Self::Start),
             1 => Some(Self::Entries),
             2 => Some(Self::End),
+            3 => Some(Self::Tail),
             _ => None,
         }
     }
@@ -56,6 +60,8 @@ pub struct Block<'a> {
     pub owner: u8,
     /// What is in it.
     pub kind: Kind,
+    /// Which one of its owner it is.
+    pub number: u32,
     /// What is in it, as bytes.
     pub content: &'a [u8],
 }
@@ -136,26 +142,32 @@ impl<'a> Blocks<'a> {
         if rest.is_empty() {
             return Ok(None);
         }
-        let (head, rest) = rest.split_at_checked(HEAD_BYTES).ok_or(Damage::Torn(at))?;
-        let size = number_at(head, 6) as usize;
-        let kind = Kind::of(head[1]).ok_or(Damage::Altered(at))?;
-        let content = rest.get(..size).ok_or(Damage::Torn(at))?;
-        if head[10..] != sum(&head[..10], content).to_le_bytes() {
-            return Err(Damage::Altered(at));
-        }
-        let owner = head[0];
-        let expected = &mut self.numbers[usize::from(owner)];
-        if number_at(head, 2) != *expected {
+        let block = first(rest, at)?;
+        let expected = &mut self.numbers[usize::from(block.owner)];
+        if block.number != *expected {
             return Err(Damage::Gap(at));
         }
         *expected += 1;
-        self.at += HEAD_BYTES + size;
-        Ok(Some(Block {
-            owner,
-            kind,
-            content,
-        }))
+        self.at += HEAD_BYTES + block.content.len();
+        Ok(Some(block))
     }
+}
+
+/// The block that some bytes begin with, which are at this place of the file.
+pub(super) fn first(bytes: &[u8], at: usize) -> Result<Block<'_>, Damage> {
+    let (head, rest) = bytes.split_at_checked(HEAD_BYTES).ok_or(Damage::Torn(at))?;
+    let size = number_at(head, 6) as usize;
+    let kind = Kind::of(head[1]).ok_or(Damage::Altered(at))?;
+    let content = rest.get(..size).ok_or(Damage::Torn(at))?;
+    if head[10..] != sum(&head[..10], content).to_le_bytes() {
+        return Err(Damage::Altered(at));
+    }
+    Ok(Block {
+        owner: head[0],
+        kind,
+        number: number_at(head, 2),
+        content,
+    })
 }
 
 fn sum(head: &[u8], content: &[u8]) -> u64 {
@@ -206,10 +218,11 @@ mod tests {
     fn what_is_written_is_read() {
         let file = file(&SOME);
         let mut blocks = Blocks::new(&file).unwrap();
-        for (owner, kind, _, content) in SOME {
+        for (owner, kind, number, content) in SOME {
             let block = Block {
                 owner,
                 kind,
+                number,
                 content,
             };
             assert_eq!(blocks.next_block(), Ok(Some(block)));

@@ -144,16 +144,30 @@ const LISTENERS: [Listener; 8] = [
     Listener::WebSocketTls,
 ];
 
-const COUNTERS: usize = 21;
+const COUNTERS: usize = 23;
 
 /// Writes or reads the entries of one shard, in order.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Coder {
     latest: Reading,
     counters: [u64; COUNTERS],
 }
 
 impl Coder {
+    /// Goes on where another one was that wrote [`Self::encode_state`]; takes that off the front.
+    ///
+    /// # Errors
+    ///
+    /// [`Broken`].
+    pub fn of_state(from: &mut &[u8]) -> Result<Self, Broken> {
+        let mut coder = Self::default();
+        let (reading, turn) = (coder.decode(from)?, coder.decode(from)?);
+        match (reading, turn) {
+            (Some(Entry::Now(_)), Some(Entry::Turn { .. })) => Ok(coder),
+            _ => Err(Broken),
+        }
+    }
+
     /// Appends an entry.
     pub fn encode(&mut self, entry: &Entry<'_>, into: &mut Vec<u8>) {
         match entry {
@@ -249,6 +263,24 @@ impl Coder {
         let entry = self.decode_one(&mut taker)?;
         *from = taker.0;
         Ok(Some(entry))
+    }
+
+    /// Appends what the next entries build upon, as entries that build upon nothing.
+    pub fn encode_state(&self, into: &mut Vec<u8>) {
+        let mut fresh = Self::default();
+        let counters = whole(self.counters);
+        fresh.encode(&Entry::Now(self.latest), into);
+        fresh.encode(&Entry::Turn { counters, hash: 0 }, into);
+    }
+
+    /// The clocks as they were read last.
+    pub const fn reading(&self) -> Reading {
+        self.latest
+    }
+
+    /// Turns that are over.
+    pub const fn turns(&self) -> u64 {
+        self.counters[TURNS]
     }
 
     fn decode_one<'a>(&mut self, from: &mut Taker<'a>) -> Result<Entry<'a>, Broken> {
@@ -444,6 +476,8 @@ fn flat(counters: &Counters) -> [u64; COUNTERS] {
         journal.written_bytes,
         journal.lost_bytes,
         journal.lost_turns,
+        journal.tail_bytes,
+        journal.tail_turns,
     ]
 }
 
@@ -470,6 +504,8 @@ fn whole(counters: [u64; COUNTERS]) -> Counters {
         written_bytes,
         lost_bytes,
         lost_turns,
+        tail_bytes,
+        tail_turns,
     ] = counters;
     Counters {
         tcp_accepted,
@@ -502,6 +538,8 @@ fn whole(counters: [u64; COUNTERS]) -> Counters {
             written_bytes,
             lost_bytes,
             lost_turns,
+            tail_bytes,
+            tail_turns,
         },
     }
 }

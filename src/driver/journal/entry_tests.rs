@@ -145,6 +145,30 @@ proptest! {
     }
 
     #[test]
+    fn who_knows_the_state_can_begin_anywhere(entries in vec(owned(), 0..20), at in any::<usize>()) {
+        let at = at % (entries.len() + 1);
+        let (mut coder, mut bytes) = (Coder::default(), Vec::new());
+        for (index, entry) in entries.iter().enumerate() {
+            if index == at {
+                bytes.clear();
+                coder.encode_state(&mut bytes);
+            }
+            coder.encode(&entry.entry(), &mut bytes);
+        }
+        if at == entries.len() {
+            bytes.clear();
+            coder.encode_state(&mut bytes);
+        }
+        let mut rest = &bytes[..];
+        let mut reader = Coder::of_state(&mut rest).unwrap();
+        for entry in &entries[at..] {
+            prop_assert_eq!(reader.decode(&mut rest), Ok(Some(entry.entry())));
+        }
+        prop_assert_eq!(reader.decode(&mut rest), Ok(None));
+        prop_assert_eq!(reader, coder);
+    }
+
+    #[test]
     fn any_bytes_are_taken_without_harm(bytes in vec(any::<u8>(), 0..200)) {
         let (mut coder, mut rest) = (Coder::default(), &bytes[..]);
         while let Ok(Some(_)) = coder.decode(&mut rest) {}

@@ -10,8 +10,11 @@
 //! Secrets are masked before they are written, see `mask`: the replay runs with a configuration
 //! whose secrets are masked in the same way. Where outputs show secrets the hash passes them over.
 //!
+//! What comes after the end of a journal goes into its tail, of which the newest is kept to be
+//! read, see `tail`.
+//!
 //! Invariant: what is in a journal can be replayed from its beginning. When something cannot be
-//! written any more, nothing that follows is.
+//! written any more, nothing that follows is in it.
 
 mod block;
 mod bytes;
@@ -21,6 +24,7 @@ mod hash;
 mod mask;
 mod secrets;
 mod start;
+mod tail;
 
 use std::time::Duration;
 
@@ -44,6 +48,9 @@ pub use entry::{Coder, End, Entry, Reading};
 pub use hash::OutputHash;
 pub use mask::Mask;
 pub use start::{ProcessStart, ShardStart};
+pub use tail::{
+    FILES, TAIL_MAGIC, TailBlocks, tail_block, tail_end, tail_entries, tail_number, tail_path,
+};
 
 /// Bytes after which a block is handed over.
 const BLOCK_BYTES: usize = 48 * 1024;
@@ -53,8 +60,8 @@ const BLOCK_AGE: Duration = Duration::from_millis(100);
 
 /// Where blocks go.
 pub trait Sink: 'static {
-    /// Takes a block of a shard, without waiting.
-    fn put(&mut self, kind: Kind, content: Vec<u8>) -> Taken;
+    /// Takes a block of a shard, without waiting. Its entries build upon what `before` knows.
+    fn put(&mut self, kind: Kind, before: &Coder, content: Vec<u8>) -> Taken;
 
     /// Whether blocks are wanted at once, because the process is about to end.
     fn is_urgent(&self) -> bool;
@@ -62,16 +69,21 @@ pub trait Sink: 'static {
     /// Whether the thread is unwinding.
     fn is_panicking(&self) -> bool;
 
-    /// Bytes of blocks that are not in the journal. One shard tells of those of all.
+    /// Bytes of blocks that came neither into the journal nor into its tail. One shard tells of
+    /// those of all.
     fn lost_bytes(&self) -> u64;
 }
 
 /// What became of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
+    /// It is lost. What follows may come into the tail.
+    Lost,
     /// It is lost, and so is all that would have followed.
     No,
-    /// It will be in the journal.
+    /// It will be in the tail, because the journal has ended.
+    Tail,
+    /// It will be in the journal, or in the tail if that is about to end.
     Yes,
 }
 
@@ -102,9 +114,10 @@ impl<C: Core, S: Sink> Recorder<C, S> {
     /// Records `core` from its beginning.
     pub fn new(core: C, mut recording: Recording<S>) -> Self {
         let start = serde_json::to_vec(&recording.start).expect("it is plain data");
-        let (tape, ended) = match recording.sink.put(Kind::Start, start) {
-            Taken::Yes => (Some(Tape::new(recording)), None),
+        let taken = recording.sink.put(Kind::Start, &Coder::default(), start);
+        let (tape, ended) = match taken {
             Taken::No => (None, Some(recording.sink)),
+            Taken::Lost | Taken::Tail | Taken::Yes => (Some(Tape::new(recording)), None),
         };
         Self {
             core,
@@ -120,14 +133,14 @@ impl<C: Core, S: Sink> Core for Recorder<C, S> {
         let Some(tape) = &mut self.tape else {
             return self.core.handle(now, input, out);
         };
-        if let Input::Wrote { conn, count } = input {
-            let taken = self.core.pending(conn).get(..count).unwrap_or_default();
-            tape.outputs.taken(conn, taken);
+        if let (Input::Wrote { conn, count }, Some(outputs)) = (&input, &mut tape.outputs) {
+            let taken = self.core.pending(*conn).get(..*count).unwrap_or_default();
+            outputs.taken(*conn, taken);
         }
         tape.note(now, &input);
         let before = Lengths::of(out);
         self.core.handle(now, input, out);
-        tape.outputs.given(out, before);
+        tape.note_outputs(out, before);
     }
 
     fn flush(&mut self, now: Now, out: &mut Outbox) {
@@ -138,7 +151,7 @@ impl<C: Core, S: Sink> Core for Recorder<C, S> {
         tape.write(&Entry::Flush);
         let before = Lengths::of(out);
         self.core.flush(now, out);
-        tape.outputs.given(out, before);
+        tape.note_outputs(out, before);
     }
 
     fn pending(&self, conn: ConnId) -> &[u8] {
@@ -156,7 +169,7 @@ impl<C: Core, S: Sink> Core for Recorder<C, S> {
     fn report(&mut self, counters: &Counters) {
         match (&self.tape, &self.ended) {
             (Some(tape), _) => {
-                self.counts.written_bytes = tape.written_bytes;
+                self.counts = tape.counts;
                 self.counts.lost_bytes = tape.sink.lost_bytes();
             }
             (None, Some(sink)) => {
@@ -194,12 +207,17 @@ struct Tape<S> {
     media: bool,
     coder: Coder,
     block: Vec<u8>,
+    /// What the coder knew where the block begins.
+    before: Coder,
+    /// Turns that ended in the block.
+    block_turns: u64,
     now: Option<Now>,
     handed_over: Option<Monotonic>,
-    written_bytes: u64,
+    counts: JournalCounts,
     /// Streams of clients, by the slots of their connections.
     streams: Vec<Stream>,
-    outputs: Outputs,
+    /// What the replay must come to; `None` since the shard has nothing more in the journal.
+    outputs: Option<Outputs>,
 }
 
 /// Where a client's stream is.
@@ -220,11 +238,13 @@ impl<S: Sink> Tape<S> {
             media,
             coder: Coder::default(),
             block: Vec::new(),
-            written_bytes: 0,
+            before: Coder::default(),
+            block_turns: 0,
+            counts: JournalCounts::default(),
             now: None,
             handed_over: None,
             streams: Vec::new(),
-            outputs: Outputs::new(media),
+            outputs: Some(Outputs::new(media)),
         }
     }
 
@@ -283,7 +303,9 @@ impl<S: Sink> Tape<S> {
                     self.streams.resize_with(slot + 1, Stream::default);
                 }
                 self.streams[slot] = Stream::default();
-                self.outputs.opened(conn);
+                if let Some(outputs) = &mut self.outputs {
+                    outputs.opened(conn);
+                }
                 self.write(&Entry::Opened {
                     conn,
                     listener,
@@ -337,9 +359,21 @@ impl<S: Sink> Tape<S> {
         }
     }
 
+    fn note_outputs(&mut self, out: &Outbox, before: Lengths) {
+        if let Some(outputs) = &mut self.outputs {
+            outputs.given(out, before);
+        }
+    }
+
+    /// The hash of all output; none where nobody will compare it.
+    fn hash(&self) -> OutputHash {
+        self.outputs.as_ref().map(Outputs::hash).unwrap_or_default()
+    }
+
     fn end_turn(&mut self, counters: &Counters) -> Taken {
-        let (counters, hash) = (*counters, self.outputs.hash.short());
+        let (counters, hash) = (*counters, self.hash().short());
         self.write(&Entry::Turn { counters, hash });
+        self.block_turns += 1;
         let now = self.now.map(|now| now.monotonic);
         let is_old = match (now, self.handed_over) {
             (Some(now), Some(before)) => now.saturating_since(before) >= BLOCK_AGE,
@@ -355,8 +389,23 @@ impl<S: Sink> Tape<S> {
     fn hand_over(&mut self) -> Taken {
         let room = Vec::with_capacity(self.block.len().min(2 * BLOCK_BYTES));
         let block = std::mem::replace(&mut self.block, room);
-        self.written_bytes += block.len() as u64;
-        self.sink.put(Kind::Entries, block)
+        let before = std::mem::replace(&mut self.before, self.coder.clone());
+        let turns = std::mem::take(&mut self.block_turns);
+        let size = block.len() as u64;
+        let taken = self.sink.put(Kind::Entries, &before, block);
+        match taken {
+            Taken::Lost => self.counts.lost_turns += turns,
+            Taken::No => {}
+            Taken::Tail => {
+                self.counts.tail_bytes += size;
+                self.counts.tail_turns += turns;
+            }
+            Taken::Yes => self.counts.written_bytes += size,
+        }
+        if taken != Taken::Yes {
+            self.outputs = None;
+        }
+        taken
     }
 
     fn end(&mut self) {
@@ -364,7 +413,7 @@ impl<S: Sink> Tape<S> {
             true => End::Panicked,
             false => End::InOrder,
         };
-        let hash = self.outputs.hash.value();
+        let hash = self.hash().value();
         self.write(&Entry::End { how, hash });
         // Whether it was taken matters to nobody any more.
         let _ = self.hand_over();
@@ -569,24 +618,27 @@ mod tests {
         }
     }
 
-    /// Takes so many blocks, and loses the others.
+    /// Takes so many blocks, and does the same with all others.
     struct Room {
         blocks: usize,
+        then: Taken,
         lost_bytes: u64,
+        put: Vec<(Coder, Vec<u8>)>,
     }
 
     impl Sink for Room {
-        fn put(&mut self, _: Kind, content: Vec<u8>) -> Taken {
-            match self.blocks.checked_sub(1) {
-                Some(left) => {
-                    self.blocks = left;
-                    Taken::Yes
-                }
-                None => {
-                    self.lost_bytes += content.len() as u64;
-                    Taken::No
-                }
-            }
+        fn put(&mut self, _: Kind, before: &Coder, content: Vec<u8>) -> Taken {
+            let size = content.len() as u64;
+            self.put.push((before.clone(), content));
+            let Some(left) = self.blocks.checked_sub(1) else {
+                self.lost_bytes += match self.then {
+                    Taken::Lost | Taken::No => size,
+                    Taken::Tail | Taken::Yes => 0,
+                };
+                return self.then;
+            };
+            self.blocks = left;
+            Taken::Yes
         }
 
         fn is_urgent(&self) -> bool {
@@ -612,10 +664,29 @@ mod tests {
 
     /// What a shard shows of its journal after each of so many turns.
     fn shown(blocks: usize, turns: u64) -> Vec<JournalCounts> {
+        let mut recorder = recorder(blocks, Taken::No);
+        (1..=turns)
+            .map(|number| turn(&mut recorder, number))
+            .collect()
+    }
+
+    fn turn(recorder: &mut Recorder<Idle, Room>, number: u64) -> JournalCounts {
+        recorder.flush(now(number), &mut Outbox::default());
+        let counters = Counters {
+            turns: number,
+            ..Counters::default()
+        };
+        recorder.report(&counters);
+        recorder.core.0
+    }
+
+    fn recorder(blocks: usize, then: Taken) -> Recorder<Idle, Room> {
         let recording = Recording {
             sink: Room {
                 blocks,
+                then,
                 lost_bytes: 0,
+                put: Vec::new(),
             },
             start: ShardStart {
                 seed: [0; 32],
@@ -627,13 +698,7 @@ mod tests {
             media: false,
             mask: Mask::new([0; 16]),
         };
-        let mut recorder = Recorder::new(Idle::default(), recording);
-        let turn = |number| {
-            recorder.flush(now(number), &mut Outbox::default());
-            recorder.report(&Counters::default());
-            recorder.core.0
-        };
-        (1..=turns).map(turn).collect()
+        Recorder::new(Idle::default(), recording)
     }
 
     #[test]
@@ -653,6 +718,52 @@ mod tests {
             "{shown:?}"
         );
         assert_eq!(shown[5].lost_bytes, shown[3].lost_bytes);
+    }
+
+    #[test]
+    fn a_shard_shows_what_is_in_the_tail() {
+        let mut recorder = recorder(3, Taken::Tail);
+        let shown: Vec<_> = (1..=6).map(|number| turn(&mut recorder, number)).collect();
+        let turns: Vec<_> = shown.iter().map(|counts| counts.tail_turns).collect();
+        assert_eq!(turns, [0, 0, 0, 1, 2, 3]);
+        assert!(shown[3].tail_bytes > 10 && shown[4].tail_bytes > shown[3].tail_bytes);
+        assert_eq!(shown[5].written_bytes, shown[3].written_bytes);
+        let lost = |counts: &JournalCounts| (counts.lost_turns, counts.lost_bytes);
+        assert_eq!(lost(&shown[5]), (0, 0));
+    }
+
+    #[test]
+    fn what_is_lost_on_the_way_is_counted_and_recording_goes_on() {
+        let mut recorder = recorder(3, Taken::Lost);
+        for number in 1..=4 {
+            turn(&mut recorder, number);
+        }
+        recorder.tape.as_mut().unwrap().sink.then = Taken::Tail;
+        turn(&mut recorder, 5);
+        let counts = turn(&mut recorder, 6);
+        assert_eq!((counts.lost_turns, counts.tail_turns), (2, 1));
+        assert!(counts.lost_bytes > 10);
+    }
+
+    #[test]
+    fn each_block_can_be_read_by_what_was_known_before_it() {
+        let mut recorder = recorder(9, Taken::No);
+        for number in 1..=5 {
+            turn(&mut recorder, number);
+        }
+        let put = &recorder.tape.as_ref().unwrap().sink.put;
+        // The first is the start.
+        assert_eq!(put.len(), 6);
+        for (number, (before, content)) in (1..).zip(&put[1..]) {
+            let (mut coder, mut rest) = (before.clone(), &content[..]);
+            while let Some(entry) = coder.decode(&mut rest).unwrap() {
+                if let Entry::Turn { counters, .. } = entry {
+                    assert_eq!(counters.turns, number);
+                }
+            }
+            assert_eq!(coder.reading(), Reading::from(now(number)));
+            assert_eq!(coder.turns(), number);
+        }
     }
 
     #[test]

@@ -1,31 +1,44 @@
 //! Writes a journal to the disk, on a thread of its own, because disks block and shards must not.
 //!
-//! Invariant: blocks of a shard are written in order, and none is left out: from the first one that
-//! is lost on, for want of room or by the disk's fault, nothing is taken any more.
+//! Invariant: blocks of a shard are written in order, and of the journal none is left out: from the
+//! first one that is lost on, for want of room or by the disk's fault, nothing is in it any more.
+//! What follows goes into the tail, if there is one.
+
+mod folder;
+mod ring;
+mod writer;
 
 use std::collections::BTreeSet;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::DirBuilder;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::sources::{seed, unix_time};
+use super::sources::seed;
 use crate::config::{Config, JournalConfig, TokenAuth};
-use crate::driver::journal::{Kind, MAGIC, Mask, PROCESS, ProcessStart, Sink, Taken, head};
+use crate::driver::journal::{Coder, Kind, MAGIC, Mask, PROCESS, ProcessStart, Sink, Taken, head};
+
+use folder::{create, tidy};
+use ring::Ring;
+use writer::Writer;
 
 /// Bytes that wait for the disk, at most: a second of a very busy process. Beyond it the journal
-/// ends, because what would be missing could not be made up for.
+/// ends, because what would be missing could not be made up for, and the tail lacks what is handed
+/// over until some have been written.
 const WAITING_BYTES_MAX: u64 = 64 << 20;
 
 /// How long shards may take to hand over what they have when the process fails.
 const HURRY: Duration = Duration::from_millis(300);
 
-const SUFFIX: &str = "journal";
+/// Memory of a block that waits, beside its content.
+const PART_BYTES: usize = size_of::<Message>() + size_of::<Coder>();
+
+const TOO_SLOW: &str = "the disk was too slow";
 
 /// The journal of this process.
 #[derive(Debug)]
@@ -41,8 +54,18 @@ pub(super) struct Journal {
 
 #[derive(Debug, Default)]
 struct Shared {
+    /// Something is written after the end of the journal.
+    has_tail: bool,
     handed_bytes: AtomicU64,
     written_bytes: AtomicU64,
+    /// Bytes that were handed over and will not be written.
+    lost_bytes: AtomicU64,
+    /// Memory of what waits for the disk.
+    waiting_bytes: AtomicU64,
+    /// A block was lost while others waited.
+    has_gap: AtomicBool,
+    /// The journal has ended, and what is taken goes into its tail.
+    is_in_tail: AtomicBool,
     /// No more is taken.
     is_over: AtomicBool,
     /// No more is written.
@@ -50,10 +73,31 @@ struct Shared {
     is_urgent: AtomicBool,
 }
 
+impl Shared {
+    fn lost(&self, bytes: usize) {
+        self.lost_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+}
+
 #[derive(Debug)]
 enum Message {
-    Block([u8; 18], Vec<u8>),
     End(&'static str),
+    Part(Part),
+}
+
+/// A block that is to be written.
+#[derive(Debug)]
+struct Part {
+    owner: u8,
+    kind: Kind,
+    number: u32,
+    /// One of the same shard is missing before it.
+    follows_gap: bool,
+    /// What it builds upon, where there is a tail.
+    before: Option<Box<Coder>>,
+    content: Vec<u8>,
+    /// How much of what waits it is.
+    waiting_bytes: u64,
 }
 
 /// Where a shard's blocks go.
@@ -64,6 +108,8 @@ pub(super) struct ShardSink {
     hurries: mpsc::Sender<u8>,
     owner: u8,
     number: u32,
+    /// A block of this shard was lost.
+    has_gap: bool,
 }
 
 /// Why a configuration cannot be recorded so that a replay comes to the same.
@@ -104,13 +150,19 @@ impl Journal {
         file.write_all(MAGIC)?;
         file.write_all(&head(PROCESS, Kind::Start, 0, &start))?;
         file.write_all(&start)?;
-        let shared = Arc::<Shared>::default();
+        let tail_bytes = config.journal.tail;
+        let shared = Arc::new(Shared {
+            has_tail: tail_bytes > 0,
+            ..Shared::default()
+        });
         let (queue, messages) = mpsc::channel();
         let mut writer = Writer {
             file,
             path: path.clone(),
             shared: Arc::clone(&shared),
             left: config.journal.size.saturating_sub(start.len() as u64),
+            ring: (tail_bytes > 0).then(|| Ring::new(path.clone(), tail_bytes)),
+            has_ended: false,
         };
         let thread = thread::Builder::new()
             .name("journal".to_owned())
@@ -135,6 +187,7 @@ impl Journal {
             hurries: self.hurries.clone(),
             owner,
             number: 0,
+            has_gap: false,
         };
         (sink, self.mask.clone())
     }
@@ -161,29 +214,63 @@ impl Journal {
     }
 }
 
-impl Sink for ShardSink {
-    fn put(&mut self, kind: Kind, content: Vec<u8>) -> Taken {
+impl ShardSink {
+    /// Loses a block that the disk is too slow for.
+    fn lose(&mut self, size: usize) -> Taken {
         let shared = &self.shared;
-        let size = content.len() as u64;
-        let handed = shared.handed_bytes.fetch_add(size, Ordering::Relaxed);
-        if shared.is_over.load(Ordering::Relaxed) {
-            return Taken::No;
-        }
-        let written = shared.written_bytes.load(Ordering::Relaxed);
-        if handed.saturating_sub(written) > WAITING_BYTES_MAX {
+        if !shared.has_tail {
             if !shared.is_over.swap(true, Ordering::Relaxed) {
                 tracing::warn!("the disk is too slow for the journal, which ends");
-                let _ = self.queue.send(Message::End("the disk was too slow"));
+                let _ = self.queue.send(Message::End(TOO_SLOW));
             }
             return Taken::No;
         }
-        let head = head(self.owner, kind, self.number, &content);
-        self.number += 1;
-        let sent = self.queue.send(Message::Block(head, content));
+        shared.lost(size);
+        if !shared.has_gap.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the disk is too slow for the journal, which ends, or has a gap in its tail"
+            );
+        }
+        self.has_gap = true;
+        self.number = self.number.wrapping_add(1);
+        Taken::Lost
+    }
+}
+
+impl Sink for ShardSink {
+    fn put(&mut self, kind: Kind, before: &Coder, content: Vec<u8>) -> Taken {
+        let shared = &self.shared;
+        let size = content.len();
+        shared
+            .handed_bytes
+            .fetch_add(size as u64, Ordering::Relaxed);
+        if shared.is_over.load(Ordering::Relaxed) {
+            return Taken::No;
+        }
+        if shared.waiting_bytes.load(Ordering::Relaxed) > WAITING_BYTES_MAX {
+            return self.lose(size);
+        }
+        let waiting_bytes = (content.capacity() + PART_BYTES) as u64;
+        shared
+            .waiting_bytes
+            .fetch_add(waiting_bytes, Ordering::Relaxed);
+        let is_in_tail = self.has_gap || shared.is_in_tail.load(Ordering::Relaxed);
+        let part = Part {
+            owner: self.owner,
+            kind,
+            number: self.number,
+            follows_gap: self.has_gap,
+            before: shared.has_tail.then(|| Box::new(before.clone())),
+            content,
+            waiting_bytes,
+        };
+        self.number = self.number.wrapping_add(1);
+        let sent = self.queue.send(Message::Part(part));
         if shared.is_urgent.load(Ordering::Relaxed) {
             let _ = self.hurries.send(self.owner);
         }
         match sent {
+            Ok(()) if is_in_tail => Taken::Tail,
             Ok(()) => Taken::Yes,
             Err(_) => Taken::No,
         }
@@ -198,99 +285,17 @@ impl Sink for ShardSink {
     }
 
     fn lost_bytes(&self) -> u64 {
-        // Before, what is not written may yet be.
-        if self.owner != 0 || !self.shared.is_done.load(Ordering::Acquire) {
+        if self.owner != 0 {
             return 0;
+        }
+        if !self.shared.is_done.load(Ordering::Acquire) {
+            // What is not written may yet be.
+            return self.shared.lost_bytes.load(Ordering::Relaxed);
         }
         let written = self.shared.written_bytes.load(Ordering::Relaxed);
         let handed = self.shared.handed_bytes.load(Ordering::Relaxed);
         handed.saturating_sub(written)
     }
-}
-
-#[derive(Debug)]
-struct Writer {
-    file: File,
-    path: PathBuf,
-    shared: Arc<Shared>,
-    left: u64,
-}
-
-impl Writer {
-    fn run(&mut self, messages: &mpsc::Receiver<Message>) {
-        let written = self.write_all(messages);
-        self.shared.is_over.store(true, Ordering::Relaxed);
-        self.shared.is_done.store(true, Ordering::Release);
-        if let Err(error) = written {
-            let path = self.path.display();
-            tracing::error!(%error, %path, "the journal ends, it cannot be written");
-        }
-    }
-
-    /// Writes until there is no more, or no more room.
-    fn write_all(&mut self, messages: &mpsc::Receiver<Message>) -> io::Result<()> {
-        let why = loop {
-            match messages.recv() {
-                Err(_) => break "the process ended",
-                Ok(Message::End(why)) => break why,
-                Ok(Message::Block(head, content)) => {
-                    let size = (head.len() + content.len()) as u64;
-                    let Some(left) = self.left.checked_sub(size) else {
-                        let path = self.path.display();
-                        tracing::warn!(%path, "the journal is full, and ends");
-                        break "it was full";
-                    };
-                    self.left = left;
-                    self.file.write_all(&head)?;
-                    self.file.write_all(&content)?;
-                    let written = &self.shared.written_bytes;
-                    written.fetch_add(content.len() as u64, Ordering::Relaxed);
-                }
-            }
-        };
-        self.file
-            .write_all(&head(PROCESS, Kind::End, 1, why.as_bytes()))?;
-        self.file.write_all(why.as_bytes())?;
-        self.file.sync_all()
-    }
-}
-
-/// A new file, that only its owner may read: it holds what ids are made of.
-fn create(folder: &Path) -> io::Result<(PathBuf, File)> {
-    let (time, process) = (unix_time().as_secs(), std::process::id());
-    let path = folder.join(format!("bifrons-{time}-{process}.{SUFFIX}"));
-    let file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)?;
-    Ok((path, file))
-}
-
-/// Makes room for one more journal: removes the oldest ones, by their names.
-fn tidy(folder: &Path, most: usize) -> io::Result<()> {
-    let mut journals = Vec::new();
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if let Some(time) = time_of(&path) {
-            journals.push((time, path));
-        }
-    }
-    journals.sort();
-    let excess = (journals.len() + 1).saturating_sub(most.max(1));
-    for (_, path) in journals.drain(..excess) {
-        fs::remove_file(&path)?;
-    }
-    Ok(())
-}
-
-/// When a journal was begun; `None` for other files.
-fn time_of(path: &Path) -> Option<u64> {
-    let name = path.file_name()?.to_str()?;
-    let name = name.strip_prefix("bifrons-")?.strip_suffix(".journal")?;
-    let (time, process) = name.split_once('-')?;
-    process.parse::<u32>().ok()?;
-    time.parse().ok()
 }
 
 /// Starts a journal where the configuration wants one and it is of use.
@@ -310,135 +315,4 @@ pub(super) fn wanted(config: &Config, shards: u8) -> io::Result<Option<Journal>>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::Secret;
-    use crate::driver::journal::{Blocks, Damage};
-
-    fn folder(name: &str) -> PathBuf {
-        let name = format!("bifrons-journal-{name}-{}", std::process::id());
-        let folder = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&folder);
-        folder
-    }
-
-    fn pause() {
-        let (_sender, receiver) = mpsc::channel::<()>();
-        let _ = receiver.recv_timeout(Duration::from_millis(1));
-    }
-
-    fn config(folder: &Path, size: u64) -> Config {
-        let mut config = Config::default();
-        config.journal.folder = Some(folder.to_owned());
-        config.journal.size = size;
-        config
-    }
-
-    fn files(folder: &Path) -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        paths.sort();
-        paths
-    }
-
-    fn blocks(file: &[u8]) -> Result<Vec<(u8, Kind, Vec<u8>)>, Damage> {
-        let mut blocks = Blocks::new(file)?;
-        let mut all = Vec::new();
-        while let Some(block) = blocks.next_block()? {
-            all.push((block.owner, block.kind, block.content.to_vec()));
-        }
-        Ok(all)
-    }
-
-    #[test]
-    fn what_shards_hand_over_is_in_the_file() {
-        let folder = folder("whole");
-        let journal = Journal::start(&config(&folder, 1 << 20), &folder, 2).unwrap();
-        let (mut a, mut b) = (journal.sink(0).0, journal.sink(1).0);
-        assert_eq!(a.put(Kind::Start, b"{}".to_vec()), Taken::Yes);
-        assert_eq!(b.put(Kind::Start, b"{}".to_vec()), Taken::Yes);
-        assert_eq!(a.put(Kind::Entries, vec![1]), Taken::Yes);
-        journal.finish("a test");
-        assert_eq!(a.put(Kind::Entries, vec![2]), Taken::No);
-        let [path] = &files(&folder)[..] else {
-            panic!("there is one file")
-        };
-        let mode =
-            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions());
-        assert_eq!(mode & 0o777, 0o600);
-        let all = blocks(&fs::read(path).unwrap()).unwrap();
-        let owners: Vec<_> = all.iter().map(|(owner, kind, _)| (*owner, *kind)).collect();
-        let wanted = [
-            (PROCESS, Kind::Start),
-            (0, Kind::Start),
-            (1, Kind::Start),
-            (0, Kind::Entries),
-            (PROCESS, Kind::End),
-        ];
-        assert_eq!(owners, wanted);
-        assert_eq!(all[4].2, b"a test");
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn a_full_journal_ends_and_says_so() {
-        let folder = folder("full");
-        let journal = Journal::start(&config(&folder, 64 << 10), &folder, 1).unwrap();
-        let mut sink = journal.sink(0).0;
-        let mut put = 0;
-        while sink.put(Kind::Entries, vec![0; 10_000]) == Taken::Yes {
-            put += 1;
-            pause();
-            assert!(put < 1_000, "it never ends");
-        }
-        journal.finish("a test");
-        let file = fs::read(&files(&folder)[0]).unwrap();
-        assert!(file.len() <= (64 << 10) + 100, "{}", file.len());
-        let all = blocks(&file).unwrap();
-        let written = all.iter().filter(|block| block.1 == Kind::Entries).count();
-        assert_eq!(sink.lost_bytes(), (put + 1 - written) as u64 * 10_000);
-        assert_eq!(all.last().unwrap().2, b"it was full");
-        assert!(all.len() < put + 2 && all.len() > 3);
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn old_journals_make_room_and_other_files_stay() {
-        let folder = folder("old");
-        fs::create_dir_all(&folder).unwrap();
-        for name in [
-            "bifrons-9-1.journal",
-            "bifrons-10-1.journal",
-            "bifrons-8-x.journal",
-            "notes",
-        ] {
-            fs::write(folder.join(name), "").unwrap();
-        }
-        let mut config = config(&folder, 1 << 20);
-        config.journal.files = 2;
-        Journal::start(&config, &folder, 1)
-            .unwrap()
-            .finish("a test");
-        let names: Vec<String> = files(&folder)
-            .iter()
-            .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
-            .collect();
-        assert_eq!(names.len(), 4, "{names:?}");
-        assert!(
-            !names.contains(&"bifrons-9-1.journal".to_owned()),
-            "{names:?}"
-        );
-        fs::remove_dir_all(&folder).unwrap();
-    }
-
-    #[test]
-    fn what_could_not_be_replayed_is_not_recorded() {
-        let mut config = Config::default();
-        assert_eq!(hindrance(&config), None);
-        config.http.secure_bind = config.http.bind.clone();
-        assert!(hindrance(&config).is_some_and(|why| why.contains("TLS")));
-        config.http.enabled = false;
-        config.general.token_auth = TokenAuth::Signed(Secret::new("k"));
-        assert!(hindrance(&config).is_some_and(|why| why.contains("signed")));
-    }
-}
+mod tests;
