@@ -1,4 +1,5 @@
-//! `replay --journal`: a real process's life, told to its shards once more.
+//! `replay --journal`: a real process's life, told to its shards once more, and what was kept of
+//! what followed.
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -8,7 +9,7 @@ use bifrons::driver::journal::Entry;
 
 use crate::cli::Exit;
 use crate::cli::args::{Args, Usage};
-use crate::journal::{Journal, Outcome, Verdict, line, replay};
+use crate::journal::{Journal, Outcome, Tail, Told, Verdict, line, line_of_tail, replay};
 
 /// Entries that are shown before the one at which a shard goes another way.
 const CONTEXT: usize = 16;
@@ -24,6 +25,7 @@ pub(super) fn replay_journal(path: &str, mut args: Args) -> Result<Exit, Usage> 
         Ok(journal) => journal,
         Err(why) => {
             eprintln!("bifrons-sim: {}: {why}", path.display());
+            show_tail(&path, None, is_traced)?;
             return Ok(Exit::Usage);
         }
     };
@@ -36,10 +38,10 @@ pub(super) fn replay_journal(path: &str, mut args: Args) -> Result<Exit, Usage> 
         }
     });
     let took = began.elapsed();
-    match outcome {
+    let exit = match outcome {
         Err(why) => {
             eprintln!("bifrons-sim: {}: {why}", path.display());
-            Ok(Exit::Usage)
+            Exit::Usage
         }
         Ok(outcome) => {
             let speed = outcome.span.as_secs_f64() / took.as_secs_f64().max(1e-9);
@@ -50,9 +52,65 @@ pub(super) fn replay_journal(path: &str, mut args: Args) -> Result<Exit, Usage> 
                 outcome.span.as_secs_f64(),
                 took.as_secs_f64(),
             );
-            Ok(conclude(&journal, &outcome))
+            conclude(&journal, &outcome)
         }
+    };
+    show_tail(&path, Some(&journal), is_traced)?;
+    Ok(exit)
+}
+
+/// Shows what followed on a journal, if that was kept.
+fn show_tail(path: &Path, journal: Option<&Journal>, is_traced: bool) -> Result<(), Usage> {
+    let tail = Tail::beside(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+    let Some(tail) = tail else { return Ok(()) };
+    println!("\nwhat followed is in its tail, which is FOR READING ONLY: it cannot be replayed,");
+    println!("because what led to it is missing");
+    for file in tail.paths() {
+        println!("  {}", file.display());
     }
+    let (mut entries, mut turns, mut end) = (0_u64, 0_u64, None);
+    let mut span = None::<(i64, i64)>;
+    tail.tell(journal, |told| match told {
+        Told::Broken { shard } => println!("tail: entries of shard {shard} cannot be read"),
+        Told::Damaged { file, damage } => println!("tail: {}: {damage}", file.display()),
+        Told::End { why } => end = Some(why),
+        Told::Entry {
+            shard,
+            turn,
+            reading,
+            entry,
+        } => {
+            entries += 1;
+            turns += u64::from(matches!(entry, Entry::Turn { .. }));
+            let at = reading.realtime;
+            span = Some(span.map_or((at, at), |(from, to)| (from.min(at), to.max(at))));
+            if let Some(line) = line_of_tail(&entry).filter(|_| is_traced) {
+                println!("tail {} shard {shard} turn {turn}: {line}", seconds(at));
+            }
+        }
+        Told::Missing { shard, blocks } => {
+            println!("tail: {blocks} blocks of shard {shard} are missing here");
+        }
+        Told::Overwritten { shard, blocks } => {
+            println!("tail: {blocks} blocks of shard {shard} between journal and tail made room");
+        }
+    });
+    let size = tail.size();
+    print!("tail: {turns} turns of {entries} entries, {size} bytes");
+    match span {
+        Some((from, to)) => println!(", wall clock {} to {}", seconds(from), seconds(to)),
+        None => println!(),
+    }
+    match end {
+        Some(end) => println!("tail: it ends because {end}"),
+        None => println!("tail: it was not ended: the process was killed, or still runs"),
+    }
+    Ok(())
+}
+
+fn seconds(micros: i64) -> String {
+    let (seconds, micros) = (micros.div_euclid(1_000_000), micros.rem_euclid(1_000_000));
+    format!("{seconds}.{micros:06}")
 }
 
 fn introduce(journal: &Journal, size: usize) {

@@ -5,9 +5,11 @@
 mod memory;
 mod player;
 mod show;
+mod tail;
 mod tape;
 
 pub use memory::{Memory, MemorySink};
 pub use player::{Divergence, Outcome, Verdict, replay};
-pub use show::line;
+pub use show::{line, line_of_tail};
+pub use tail::{Tail, Told};
 pub use tape::{Journal, Tape};

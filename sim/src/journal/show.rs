@@ -44,6 +44,33 @@ pub fn line(entry: &Entry<'_>) -> String {
     }
 }
 
+/// An entry of a tail in a line; `None` for a reading of the clocks, which each line begins with.
+/// There are no hashes of outputs in a tail.
+pub fn line_of_tail(entry: &Entry<'_>) -> Option<String> {
+    match entry {
+        Entry::End { how, .. } => Some(format!("the end: {how:?}")),
+        Entry::Now(_) => None,
+        Entry::Turn { .. } => Some("the turn is over".to_owned()),
+        Entry::Bytes { .. }
+        | Entry::Closed { .. }
+        | Entry::Configure { .. }
+        | Entry::Datagram { .. }
+        | Entry::Drain
+        | Entry::Eof { .. }
+        | Entry::Flush
+        | Entry::LookedUp { .. }
+        | Entry::Mesh { .. }
+        | Entry::Opened { .. }
+        | Entry::Signal(_)
+        | Entry::Silent(_)
+        | Entry::SocketOpened { .. }
+        | Entry::Stop
+        | Entry::Tick
+        | Entry::Written { .. }
+        | Entry::Wrote { .. } => Some(line(entry)),
+    }
+}
+
 fn text(bytes: &[u8]) -> String {
     let shown = bytes[..bytes.len().min(TEXT_MAX)].escape_ascii();
     let more = if bytes.len() > TEXT_MAX { "…" } else { "" };

@@ -33,6 +33,16 @@ pub(crate) fn apply(server: &Server) {
     }
 }
 
+/// What an operator sees of a metric.
+pub(crate) fn metric(server: &Server, name: &str) -> u64 {
+    let text = Http::connect(server.admin).get("/metrics");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("{name}: {text}"));
+    value.parse().unwrap()
+}
+
 struct Http {
     stream: BufReader<TcpStream>,
 }

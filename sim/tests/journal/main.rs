@@ -9,6 +9,7 @@
 
 mod load;
 mod server;
+mod tail;
 
 use bifrons::base::id::ShardId;
 use bifrons::config::Runtime;
@@ -60,12 +61,8 @@ fn check(runtime: Runtime) {
 
     let messages = count(&journal, |entry| matches!(entry, Entry::Mesh { .. }));
     assert!(messages > 100, "{messages} messages between shards");
-    for secret in SECRETS {
-        let found = memchr::memmem::find(&unhidden(&journal), secret.as_bytes());
-        assert_eq!(found, None, "{secret}");
-        let found = memchr::memmem::find(&file, secret.as_bytes());
-        assert_eq!(found, None, "{secret}");
-    }
+    no_secret_is_in(&unhidden(&journal));
+    no_secret_is_in(&file);
     a_changed_input_is_noticed(&file, &journal);
     a_cut_journal_is_replayed_as_far_as_it_goes(&file, outcome.turns);
 }
@@ -144,16 +141,27 @@ fn count(journal: &Journal, is_it: impl Fn(&Entry<'_>) -> bool) -> usize {
 fn unhidden(journal: &Journal) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in journal.tapes.iter().flat_map(|tape| tape.entries()) {
-        if let (_, Entry::Bytes { bytes, .. }) = entry.unwrap() {
-            all.extend_from_slice(bytes);
-            // The clients of this test send whole frames with 16 bits of length.
-            if let [0x81, 0xfe, _, _, a, b, c, d, payload @ ..] = bytes {
-                let mask = [a, b, c, d].into_iter().cycle();
-                all.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
-            }
-        }
+        put_unhidden(&entry.unwrap().1, &mut all);
     }
     all
+}
+
+fn put_unhidden(entry: &Entry<'_>, all: &mut Vec<u8>) {
+    if let Entry::Bytes { bytes, .. } = entry {
+        all.extend_from_slice(bytes);
+        // The clients of this test send whole frames with 16 bits of length.
+        if let [0x81, 0xfe, _, _, a, b, c, d, payload @ ..] = bytes {
+            let mask = [a, b, c, d].into_iter().cycle();
+            all.extend(payload.iter().zip(mask).map(|(byte, mask)| byte ^ mask));
+        }
+    }
+}
+
+fn no_secret_is_in(bytes: &[u8]) {
+    for secret in SECRETS {
+        let found = memchr::memmem::find(bytes, secret.as_bytes());
+        assert_eq!(found, None, "{secret}");
+    }
 }
 
 /// The same journal with other entries: of each shard in one block, with sums that are right.

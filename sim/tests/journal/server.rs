@@ -17,6 +17,10 @@ use bifrons::shard::{Input, Outbox, Shard};
 use super::SECRETS;
 
 const FOLDER: &str = "BIFRONS_TEST_JOURNAL";
+/// Of a gateway whose manner is `short`: what its journal takes, and its tail.
+pub(crate) const JOURNAL_BYTES: u64 = 48 << 10;
+pub(crate) const TAIL_BYTES: u64 = 256 << 10;
+
 const SETTINGS: &str = "BIFRONS_TEST_SETTINGS";
 
 /// The gateway's process, from outside.
@@ -83,6 +87,21 @@ impl Server {
         assert!(sent.unwrap().success());
     }
 
+    /// Where its journal is.
+    pub(crate) fn journal_path(&self) -> PathBuf {
+        let files = std::fs::read_dir(&self.folder).unwrap();
+        let mut paths = files.map(|file| file.unwrap().path());
+        let path = paths.find(|path| path.extension().is_some_and(|it| it == "journal"));
+        path.expect("there is a journal")
+    }
+
+    /// Kills it as the kernel does; says where its journal is left.
+    pub(crate) fn kill(mut self) -> PathBuf {
+        self.signal("KILL");
+        self.process.wait().unwrap();
+        self.folder.clone()
+    }
+
     /// Stops it as an operator does; says what is in its journal.
     pub(crate) fn stop(self) -> Vec<u8> {
         self.signal("TERM");
@@ -92,9 +111,7 @@ impl Server {
     /// Waits for its end; says what is in its journal.
     pub(crate) fn wait(mut self) -> Vec<u8> {
         self.process.wait().unwrap();
-        let mut files = std::fs::read_dir(&self.folder).unwrap();
-        let path = files.next().expect("there is a journal").unwrap().path();
-        let file = std::fs::read(path).unwrap();
+        let file = std::fs::read(self.journal_path()).unwrap();
         if std::env::var_os("BIFRONS_KEEP_JOURNAL").is_none() {
             std::fs::remove_dir_all(&self.folder).unwrap();
         }
@@ -124,6 +141,10 @@ pub(crate) fn serve_if_asked() {
     let local = |port: &str| SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
     let mut config = Config::default();
     config.journal.folder = Some(folder.into());
+    if manner == "short" {
+        config.journal.size = JOURNAL_BYTES;
+        config.journal.tail = TAIL_BYTES;
+    }
     config.runtime = match runtime {
         "Glommio" => Runtime::Glommio,
         _ => Runtime::Uring,
