@@ -325,6 +325,21 @@ fn toml_is_stricter_than_janus() {
 }
 
 #[test]
+fn the_tail_of_a_journal_has_a_size_and_may_be_off() {
+    let read = |text: &str| Config::from_toml("b.toml", text);
+    for (text, mebibytes) in [
+        ("", 64),
+        ("[journal]\ntail = 0", 0),
+        ("[journal]\ntail = 3", 3),
+    ] {
+        let (config, warnings) = read(text).unwrap();
+        assert_eq!(config.journal.tail, mebibytes << 20, "{text}");
+        assert_eq!(warnings.len(), 0, "{text}");
+    }
+    assert!(read("[journal]\ntail = 1048577").is_err());
+}
+
+#[test]
 fn booleans_are_read_as_janus_reads_them() {
     for (text, expected, complaints) in [
         ("true", true, 0),
