@@ -277,6 +277,94 @@ fn nothing_is_written_elsewhere_than_the_operator_said() {
     assert!(scene.files()[0].starts_with("/rec/below/it/videoroom-5-"));
 }
 
+const ROOMS: &str = "/etc/janus/janus.plugin.videoroom.jcfg";
+
+/// What a configuration of Janus makes, with no folder named for recordings.
+fn configured(rooms: &str) -> Config {
+    let config = Config::from_jcfg(&[(ROOMS, rooms)], &|_| unreachable!("nothing is included"));
+    let (config, warnings) = config.expect("it is valid");
+    assert_eq!(warnings, []);
+    config
+}
+
+/// Has a publisher of another gateway come to a room that records; returns the folders written to.
+fn folders_of(gateway: &mut Lockstep, user: &User, room: u64) -> Vec<String> {
+    let added = user.ask(
+        gateway,
+        &json!({
+            "request": "add_remote_publisher", "room": room,
+            "streams": [{"type": "data", "mindex": 0, "mid": "0"}],
+        }),
+    );
+    assert_eq!(added["videoroom"], "success", "{added}");
+    let files = std::mem::take(&mut gateway.recordings).into_keys();
+    let folders = files.filter_map(|path| path.parent()?.to_str().map(str::to_owned));
+    folders.collect()
+}
+
+#[test]
+fn the_folder_of_a_configured_room_needs_no_other() {
+    for shards in [1, 3] {
+        let mut gateway = Lockstep::with(
+            shards,
+            configured(
+                "room-1: { record = \"true\", rec_dir = \"/calls/one\" }\n\
+                 room-2: { record = \"true\", rec_dir = \"calls/two\" }\n\
+                 room-3: { record = \"true\", rec_dir = \"/\" }\n\
+                 room-4: { record = \"true\" }\n",
+            ),
+        );
+        let user = User::new(&mut gateway, 0);
+        for (room, rec_dir) in [(5, "/elsewhere"), (6, "/calls/one/six"), (7, "/calls")] {
+            let create = json!({
+                "request": "create", "room": room, "record": true, "rec_dir": rec_dir,
+            });
+            user.ask(&mut gateway, &create);
+        }
+        for (room, folder) in [
+            (1, Some("/calls/one")),
+            (2, None),
+            (3, None),
+            (4, None),
+            (5, None),
+            (6, Some("/calls/one/six")),
+            (7, None),
+        ] {
+            let written = folders_of(&mut gateway, &user, room);
+            assert_eq!(written.first().map(String::as_str), folder, "room {room}");
+        }
+        // What a client changes is the client's.
+        let edit = json!({"request": "edit", "room": 1, "new_rec_dir": "/elsewhere"});
+        user.ask(&mut gateway, &edit);
+        assert!(folders_of(&mut gateway, &user, 1).is_empty());
+    }
+}
+
+#[test]
+fn the_folder_that_a_client_asks_for_is_not_the_operators_after_a_restart() {
+    let before = "room-1: { record = \"true\", rec_dir = \"/calls/one\" }\n\
+                  room-2: { record = \"true\", rec_dir = \"/calls/two\" }\n";
+    let mut gateway = Lockstep::with(1, configured(before));
+    let user = User::new(&mut gateway, 0);
+    let rec_dir = "/elsewhere";
+    for request in [
+        json!({"request": "create", "room": 5, "record": true, "rec_dir": rec_dir}),
+        json!({"request": "edit", "room": 1, "new_rec_dir": rec_dir}),
+        json!({"request": "edit", "room": 2, "new_description": "Two", "new_rec_dir": "/calls/two"}),
+    ] {
+        let mut request = request;
+        request["permanent"] = true.into();
+        assert_eq!(user.ask(&mut gateway, &request)["permanent"], true);
+    }
+    let after = gateway.files[std::path::Path::new(ROOMS)].clone();
+    let mut gateway = Lockstep::with(1, configured(&after));
+    let user = User::new(&mut gateway, 0);
+    for (room, folder) in [(1, None), (2, Some("/calls/two")), (5, None)] {
+        let written = folders_of(&mut gateway, &user, room);
+        assert_eq!(written.first().map(String::as_str), folder, "room {room}");
+    }
+}
+
 #[test]
 fn a_disk_that_fails_ends_recordings_and_is_counted() {
     let mut scene = Scene::new(1, json!({"record": true}));

@@ -1,7 +1,7 @@
 //! The settings of the gateway as one tree of types, with the defaults that are built in.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -350,6 +350,35 @@ pub struct RoomConfig {
     pub id: String,
     /// Names and values, as they stand there.
     pub settings: Vec<(String, Secret)>,
+}
+
+impl VideoRoomConfig {
+    /// The folders that the operator gave rooms for their recordings.
+    pub fn recordings_folders(&self) -> impl Iterator<Item = &Path> {
+        self.rooms.iter().filter_map(RoomConfig::recordings_folder)
+    }
+}
+
+impl RoomConfig {
+    /// Stands in the file beside a `rec_dir` that a client has asked for: it must not become the
+    /// operator's by a restart.
+    pub const REC_DIR_OF_CLIENT: &str = "rec_dir_of_client";
+
+    /// The folder that the operator gave it for its recordings. A relative one is below another,
+    /// and the root of the file system would be all there is.
+    fn recordings_folder(&self) -> Option<&Path> {
+        let value = |name: &str| {
+            let mut settings = self.settings.iter().rev();
+            let setting = settings.find(|setting| setting.0 == name);
+            setting.map(|setting| setting.1.expose())
+        };
+        if value(Self::REC_DIR_OF_CLIENT).is_some() {
+            return None;
+        }
+        let folder = Path::new(value("rec_dir")?);
+        let is_one = folder.is_absolute() && folder.parent().is_some();
+        is_one.then_some(folder)
+    }
 }
 
 impl Default for Config {

@@ -1,4 +1,5 @@
-//! Where recordings are written: in the folders that the operator named, and nowhere else.
+//! Where recordings are written: in the folders that the operator named, by themselves or as those of
+//! rooms, and nowhere else.
 //!
 //! Plugins, and with them clients, choose names and folders below those. What leads elsewhere is
 //! refused, by its name alone: links that the operator put there are the operator's.
@@ -80,7 +81,8 @@ impl Cx<'_> {
             name,
         } = wish;
         let recordings = &self.config.recordings;
-        let begun = match place(&recordings.folders, folder, name) {
+        let of_rooms: Vec<&Path> = self.config.videoroom.recordings_folders().collect();
+        let begun = match place(&recordings.folders, &of_rooms, folder, name) {
             Err(why) => Err(why),
             Ok(base) => {
                 let spec = RecordingSpec {
@@ -108,34 +110,60 @@ impl Cx<'_> {
 
 /// The file of a recording without its ending.
 ///
-/// A relative folder is below the first that is configured; an absolute one must be one of them or
-/// below one. A relative name is below the folder, and an absolute one must be.
-fn place(roots: &[PathBuf], folder: Option<&str>, name: &str) -> Result<PathBuf, &'static str> {
-    let Some(first) = roots.first() else {
-        return Err("recordings.folders names no folder");
+/// A relative folder is below the first of `roots`; an absolute one must be one of them or below
+/// one, and `more` are as good for that. A relative name is below the folder, and an absolute one
+/// must be.
+fn place(
+    roots: &[PathBuf],
+    more: &[&Path],
+    folder: Option<&str>,
+    name: &str,
+) -> Result<PathBuf, &'static str> {
+    let first = || {
+        let first = roots.first();
+        first.ok_or("recordings.folders names no folder")
+    };
+    let elsewhere = "it is not in a folder for recordings";
+    let root_of = |path: &Path| {
+        let all = roots
+            .iter()
+            .map(PathBuf::as_path)
+            .chain(more.iter().copied());
+        // The longest: what is above it was chosen by the operator, whatever it is called.
+        let above = all.filter(|root| path.starts_with(root));
+        above
+            .max_by_key(|root| root.as_os_str().len())
+            .ok_or(elsewhere)
+    };
+    let below = |root: &Path, path: &Path| {
+        let rest = path.strip_prefix(root).unwrap_or(path);
+        Ok::<_, &str>(root.join(plain(rest)?))
     };
     let folder = folder.filter(|folder| !folder.is_empty()).map(Path::new);
-    let elsewhere = "it is not in a folder for recordings";
-    let within: Vec<PathBuf> = match folder {
-        None => roots.to_vec(),
-        Some(folder) if folder.is_absolute() => {
-            let is_below = |root: &PathBuf| folder.starts_with(root);
-            let root = roots.iter().find(|root| is_below(root)).ok_or(elsewhere)?;
-            let below = folder.strip_prefix(root).unwrap_or(folder);
-            vec![root.join(plain(below)?)]
-        }
-        Some(folder) => vec![first.join(plain(folder)?)],
+    let folder = match folder {
+        None => None,
+        Some(folder) if folder.is_absolute() => Some(below(root_of(folder)?, folder)?),
+        Some(folder) => Some(first()?.join(plain(folder)?)),
     };
     let name = Path::new(name);
-    let base = if name.is_absolute() {
-        let root = within.iter().find(|root| name.starts_with(root));
-        let root = root.ok_or(elsewhere)?;
-        root.join(plain(name.strip_prefix(root).unwrap_or(name))?)
-    } else {
-        within[0].join(plain(name)?)
+    let (within, base) = match folder {
+        Some(folder) if !name.is_absolute() => {
+            let base = folder.join(plain(name)?);
+            (folder, base)
+        }
+        Some(folder) if name.starts_with(&folder) => {
+            let base = below(&folder, name)?;
+            (folder, base)
+        }
+        Some(_) => return Err(elsewhere),
+        None if name.is_absolute() => {
+            let root = root_of(name)?;
+            (root.to_owned(), below(root, name)?)
+        }
+        None => (first()?.clone(), first()?.join(plain(name)?)),
     };
     // A folder alone is no name.
-    let is_file = !within.contains(&base) && !name.as_os_str().as_bytes().ends_with(b"/");
+    let is_file = within != base && !name.as_os_str().as_bytes().ends_with(b"/");
     if !is_file || base.as_os_str().len() > PATH_BYTES_MAX {
         return Err("its name is none that a file can have");
     }
@@ -171,7 +199,7 @@ mod tests {
 
     fn placed(folder: Option<&str>, name: &str) -> Option<String> {
         let roots = ["/var/rec".into(), "/data/calls".into()];
-        let placed = place(&roots, folder, name).ok()?;
+        let placed = place(&roots, &[Path::new("/rooms/7")], folder, name).ok()?;
         Some(placed.to_str().unwrap().to_owned())
     }
 
@@ -235,17 +263,42 @@ mod tests {
         // A room's own folder holds what its publishers name.
         check(Some("/data/calls/x"), "/data/calls/y/a", None);
         check(Some("room"), "../a", None);
-        assert!(place(&[], None, "a").is_err());
+        assert!(place(&[], &[], None, "a").is_err());
+    }
+
+    #[test]
+    fn the_folder_of_a_room_holds_what_names_it_and_nothing_else() {
+        check(Some("/rooms/7"), "a", Some("/rooms/7/a"));
+        check(Some("/rooms/7/x"), "/rooms/7/x/a", Some("/rooms/7/x/a"));
+        check(None, "/rooms/7/a", Some("/rooms/7/a"));
+        for (folder, name) in [
+            (Some("/rooms"), "a"),
+            (Some("/rooms/8"), "a"),
+            (Some("/rooms/7/.."), "a"),
+            (Some("/rooms/7"), "../a"),
+            (Some("/rooms/7"), "/var/rec/a"),
+            (None, "/rooms/7"),
+        ] {
+            check(folder, name, None);
+        }
+        // What names no folder goes to none of these.
+        let only = [Path::new("/rooms/7")];
+        assert!(place(&[], &only, None, "a").is_err());
+        assert!(place(&[], &only, Some("x"), "a").is_err());
+        assert!(place(&[], &only, Some("/rooms/7"), "a").is_ok());
+        let hidden = [Path::new("/data/.calls")];
+        assert!(place(&["/data".into()], &hidden, Some("/data/.calls"), "a").is_ok());
     }
 
     proptest! {
         #[test]
         fn whatever_is_named_stays_below(
-            folder in prop::option::of("(/var/rec|/data/calls|/)?[a./]{0,12}"),
-            name in "(/var/rec|/data/calls|/)?[a./]{0,12}",
+            folder in prop::option::of("(/var/rec|/data/calls|/rooms/7|/)?[a./]{0,12}"),
+            name in "(/var/rec|/data/calls|/rooms/7|/)?[a./]{0,12}",
         ) {
             if let Some(path) = placed(folder.as_deref(), &name) {
-                prop_assert!(path.starts_with("/var/rec/") || path.starts_with("/data/calls/"));
+                let roots = ["/var/rec/", "/data/calls/", "/rooms/7/"];
+                prop_assert!(roots.iter().any(|root| path.starts_with(root)), "{}", path);
                 prop_assert!(!path.contains("/.") && !path.ends_with('/'), "{}", path);
             }
         }

@@ -77,6 +77,8 @@ pub(super) struct RoomOptions {
     pub(super) adaptive: bool,
     pub(super) record: bool,
     pub(super) rec_dir: Option<String>,
+    /// The operator had no say in it.
+    is_rec_dir_of_client: bool,
     pub(super) lock_record: bool,
     pub(super) notify_joining: bool,
     pub(super) dummy_publisher: bool,
@@ -116,6 +118,7 @@ impl RoomOptions {
             adaptive: true,
             record: false,
             rec_dir: None,
+            is_rec_dir_of_client: false,
             lock_record: false,
             notify_joining: false,
             dummy_publisher: false,
@@ -180,6 +183,7 @@ impl RoomOptions {
         flag("adaptive", &mut options.adaptive)?;
         flag("record", &mut options.record)?;
         options.rec_dir = text("rec_dir")?.map(str::to_owned);
+        options.is_rec_dir_of_client = options.rec_dir.is_some();
         flag("lock_record", &mut options.lock_record)?;
         flag("notify_joining", &mut options.notify_joining)?;
         flag("require_e2ee", &mut options.require_e2ee)?;
@@ -253,6 +257,10 @@ impl RoomOptions {
             }
             "rec_dir" => {
                 self.rec_dir = filled.map(str::to_owned);
+                true
+            }
+            RoomConfig::REC_DIR_OF_CLIENT => {
+                self.is_rec_dir_of_client = true;
                 true
             }
             "is_private" => set(&mut self.is_private),
@@ -370,6 +378,9 @@ impl RoomOptions {
         flag("notify_joining", |room| room.notify_joining);
         flag("dummy_publisher", |room| room.dummy_publisher);
         flag("dummy_e2ee", |room| room.dummy_e2ee);
+        flag(RoomConfig::REC_DIR_OF_CLIENT, |room| {
+            room.is_rec_dir_of_client
+        });
         let mut text = |name, option: Option<&str>| {
             all.extend(option.map(|text| (name, text.to_owned())));
         };
@@ -498,7 +509,10 @@ impl Edit {
         take(&mut options.fir_freq, self.fir_freq);
         take(&mut options.publishers, self.publishers);
         take(&mut options.lock_record, self.lock_record);
-        take(&mut options.rec_dir, self.rec_dir.map(Some));
+        if self.rec_dir.is_some() && self.rec_dir != options.rec_dir {
+            options.rec_dir = self.rec_dir;
+            options.is_rec_dir_of_client = true;
+        }
     }
 }
 
