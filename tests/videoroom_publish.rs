@@ -29,6 +29,24 @@ fn publish(gateway: &mut Lockstep, user: &User, more: &Value, jsep: Value) -> (V
     user.negotiate(gateway, &body, Some(jsep))
 }
 
+#[test]
+fn zero_asks_for_any_id() {
+    everywhere(|gateway, users| {
+        users[0].ask(gateway, &json!({"request": "create", "room": 5}));
+        let add = json!({
+            "request": "add_remote_publisher", "room": 5, "id": 0,
+            "streams": [{"type": "data", "mindex": 0, "mid": "0"}],
+        });
+        let mut ids = vec![users[0].ask(gateway, &add)["id"].clone()];
+        for user in users {
+            ids.push(user.tell(gateway, &join(0))["id"].clone());
+        }
+        let drawn: Vec<u64> = ids.iter().filter_map(Value::as_u64).collect();
+        assert_eq!(drawn.len(), 4, "{ids:?}");
+        assert!(!drawn.contains(&0), "{drawn:?}");
+    });
+}
+
 /// What a room with these options answers to Chrome: the payload types, and `a=fmtp` of each.
 fn answered(options: &Value) -> (Vec<String>, Vec<String>) {
     let mut gateway = Lockstep::new(1);
@@ -231,8 +249,8 @@ fn a_room_takes_so_many_publishers_at_a_time() {
             gateway,
             &json!({"request": "create", "room": 5, "publishers": 1}),
         );
-        for (id, user) in users.iter().enumerate() {
-            user.tell(gateway, &join(id as u64));
+        for (user, id) in users.iter().zip(1..) {
+            user.tell(gateway, &join(id));
         }
         let publish = json!({"request": "publish"});
         let (data, _) = users[0].negotiate(gateway, &publish, Some(offer(CHROME)));

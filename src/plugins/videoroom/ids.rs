@@ -62,6 +62,11 @@ impl Id {
         }
     }
 
+    /// Whether it names somebody or something; a zero asks for any id.
+    pub(super) const fn is_chosen(&self) -> bool {
+        !matches!(self, Self::Number(0))
+    }
+
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Number(id) => (*id).into(),

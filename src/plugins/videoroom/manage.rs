@@ -162,8 +162,7 @@ fn create(fields: &Fields<'_>, config: &VideoRoomConfig) -> Result<Manage, Fault
     let admin_key = config.admin_key.as_ref().map(|key| key.expose());
     fields.shown("admin_key").check(admin_key)?;
     let permanent = permanent(fields, config, "create permanent room")?;
-    let is_chosen = |id: &Id| !matches!(id, Id::Number(0));
-    let room = fields.may_id("room")?.filter(is_chosen);
+    let room = fields.may_id("room")?.filter(Id::is_chosen);
     Ok(Manage::Create {
         room,
         options,

@@ -535,7 +535,7 @@ fn token_of(fields: &Fields<'_>) -> TokenShown {
 impl JoinWish {
     fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         Ok(Self {
-            id: fields.may_id("id")?,
+            id: fields.may_id("id")?.filter(Id::is_chosen),
             display: fields.may_label("display")?.map(Box::from),
             metadata: fields.may_metadata()?,
             token: fields.may_text("token")?.map(Box::from),

@@ -71,7 +71,7 @@ pub(super) fn read(name: &str, fields: &Fields<'_>) -> Option<Result<RoomAction,
 }
 
 fn add(fields: &Fields<'_>) -> Result<RoomAction, Fault> {
-    let id = fields.may_id("id")?;
+    let id = fields.may_id("id")?.filter(Id::is_chosen);
     let display = fields.may_label("display")?.map(Box::from);
     let metadata = fields.may_metadata()?;
     if fields
