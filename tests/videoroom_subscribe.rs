@@ -208,9 +208,24 @@ fn who_cannot_subscribe_is_told_why() {
                 "At least one of either 'subscribe' or 'unsubscribe' must be present",
             ),
             (
+                json!({"request": "switch"}),
+                429,
+                "At least one between 'streams' and 'feed' must be specified",
+            ),
+            (
                 json!({"request": "switch", "feed": 2}),
                 430,
                 "Empty switch list",
+            ),
+            (
+                json!({"request": "switch", "streams": []}),
+                430,
+                "Empty switch list",
+            ),
+            (
+                json!({"request": "switch", "feed": "x"}),
+                430,
+                "Invalid element type (feed should be a positive integer)",
             ),
             (
                 json!({"request": "update", "subscribe": []}),

@@ -145,7 +145,14 @@ impl SwitchWish {
     ///
     /// 429 or 430.
     pub(super) fn read_all(fields: &Fields<'_>, form: IdForm) -> Result<Vec<Self>, Fault> {
-        let array = fields.may_array("streams")?.unwrap_or_default();
+        let feed = fields.may_id("feed")?;
+        let array = fields.may_array("streams")?;
+        if array.is_none() && feed.is_none() {
+            let text = "At least one between 'streams' and 'feed' must be specified";
+            return Err(Fault::new(Code::MissingElement, text));
+        }
+        // A feed alone, the form of Janus 0.x, says nothing of lines: Janus finds none either.
+        let array = array.unwrap_or_default();
         if array.is_empty() {
             return Err(Fault::element("Empty switch list"));
         }
