@@ -203,7 +203,10 @@ fn tokens_of_a_room_are_listed_added_and_taken_out() {
         assert_eq!(allow("add", json!(["b"])), json!(["a", "b"]));
         assert_eq!(allow("remove", json!(["a"])), json!(["b"]));
         assert_eq!(allow("disable", json!([])), Value::Null);
-        assert_eq!(allow("enable", json!([])), json!([]));
+        // Tokens are still there when they count again.
+        assert_eq!(allow("add", json!(["c"])), json!(["b", "c"]));
+        assert_eq!(allow("remove", json!(["b"])), json!(["c"]));
+        assert_eq!(allow("enable", json!([])), json!(["c"]));
         let many: Vec<String> = (0..10_001).map(|n| n.to_string()).collect();
         let request = json!({"request": "allowed", "room": 5, "action": "add", "allowed": many});
         check_fault(&ada.ask(gateway, &request), 499, "Too many tokens");
@@ -211,6 +214,24 @@ fn tokens_of_a_room_are_listed_added_and_taken_out() {
         let add = json!({"request": "allowed", "room": 5, "action": "add", "allowed": ["b"]});
         ada.ask(gateway, &add);
         assert_eq!(bob.tell(gateway, &join("b"))["videoroom"], "joined");
+    });
+}
+
+#[test]
+fn tokens_do_not_count_before_a_room_is_told_to_look_at_them() {
+    everywhere(|gateway, users| {
+        users[0].ask(gateway, &json!({"request": "create", "room": 5}));
+        let allow = |action: &str| json!({"request": "allowed", "room": 5, "action": action, "allowed": ["a"]});
+        let listed = users[0].ask(gateway, &allow("add"));
+        assert_eq!(listed["allowed"], json!(["a"]));
+        let join = json!({"request": "join", "room": 5, "ptype": "publisher"});
+        assert_eq!(users[1].tell(gateway, &join)["videoroom"], "joined");
+        users[0].ask(gateway, &allow("enable"));
+        let text = "Unauthorized (not in the allowed list)";
+        check_fault(&users[2].tell(gateway, &join), 433, text);
+        let mut named = join;
+        named["token"] = "a".into();
+        assert_eq!(users[2].tell(gateway, &named)["videoroom"], "joined");
     });
 }
 

@@ -199,9 +199,9 @@ impl Home {
             token,
             talk,
         } = join.wish?;
-        if let Some(allowed) = &room.options.allowed
-            && !token.as_ref().is_some_and(|token| allowed.contains(token))
-        {
+        let allowed = &room.options.allowed;
+        let is_allowed = |token: &str| allowed.contains(token);
+        if room.options.checks_allowed && !token.as_deref().is_some_and(is_allowed) {
             let text = "Unauthorized (not in the allowed list)";
             return Err(Fault::new(Code::Unauthorized, text));
         }

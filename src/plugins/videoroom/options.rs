@@ -51,8 +51,10 @@ pub(super) struct RoomOptions {
     pub(super) secret: Option<Box<str>>,
     pub(super) pin: Option<Box<str>>,
     pub(super) is_private: bool,
-    /// Tokens of those who may publish; `None` lets everybody.
-    pub(super) allowed: Option<BTreeSet<Box<str>>>,
+    /// Tokens of those who may publish.
+    pub(super) allowed: BTreeSet<Box<str>>,
+    /// Only they may; otherwise everybody.
+    pub(super) checks_allowed: bool,
     pub(super) require_pvtid: bool,
     pub(super) require_e2ee: bool,
     pub(super) signed_tokens: bool,
@@ -94,7 +96,8 @@ impl RoomOptions {
             secret: None,
             pin: None,
             is_private: false,
-            allowed: None,
+            allowed: BTreeSet::new(),
+            checks_allowed: false,
             require_pvtid: false,
             require_e2ee: false,
             signed_tokens: false,
@@ -152,9 +155,10 @@ impl RoomOptions {
             .unwrap_or_default()
             .to_owned();
         flag("is_private", &mut options.is_private)?;
-        options.allowed = fields
-            .may_texts("allowed")?
-            .map(|tokens| tokens.into_iter().collect());
+        if let Some(tokens) = fields.may_texts("allowed")? {
+            options.allowed = tokens.into_iter().collect();
+            options.checks_allowed = true;
+        }
         options.secret = text("secret")?.map(Box::from);
         options.pin = text("pin")?.map(Box::from);
         flag("require_pvtid", &mut options.require_pvtid)?;

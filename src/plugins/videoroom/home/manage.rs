@@ -197,29 +197,26 @@ fn kept(
 
 impl Room {
     fn allow(&mut self, id: &Id, allowed: Allowed) -> Result<Value, Fault> {
-        let list = &mut Arc::make_mut(&mut self.options).allowed;
+        let options = Arc::make_mut(&mut self.options);
+        let mut answer = json!({"videoroom": "success", "room": id.json()});
         match allowed {
             Allowed::Add(tokens) => {
-                let list = list.get_or_insert_default();
-                if list.len() + tokens.len() > TOKENS_MAX {
+                if options.allowed.len() + tokens.len() > TOKENS_MAX {
                     return Err(Fault::new(Code::Unknown, "Too many tokens"));
                 }
-                list.extend(tokens);
+                options.allowed.extend(tokens);
             }
-            Allowed::Disable => *list = None,
-            Allowed::Enable => {
-                list.get_or_insert_default();
+            Allowed::Disable => {
+                options.checks_allowed = false;
+                return Ok(answer);
             }
+            Allowed::Enable => options.checks_allowed = true,
             Allowed::Remove(tokens) => {
-                if let Some(list) = list {
-                    list.retain(|token| !tokens.contains(token));
-                }
+                options.allowed.retain(|token| !tokens.contains(token));
             }
         }
-        let mut answer = json!({"videoroom": "success", "room": id.json()});
-        if let Some(list) = list {
-            answer["allowed"] = list.iter().map(|token| Value::from(&**token)).collect();
-        }
+        let tokens = options.allowed.iter().map(|token| Value::from(&**token));
+        answer["allowed"] = tokens.collect();
         Ok(answer)
     }
 
