@@ -110,6 +110,14 @@ async function changes() {
     await publisher.call('addVideo');
     return watcher.sees(2);
   });
+  await checked(report, 'all streams have the new name of their publisher', async () => {
+    await publisher.call('configure', { display: 'renamed' });
+    await watcher.call('adjust', { request: 'unsubscribe', streams: [{ sub_mid: '2' }] });
+    const updated = ({ subscriberEvents }) => subscriberEvents.findLast((event) => event.videoroom === 'updated')?.streams;
+    const problems = await watcher.until('an offer', async () => updated(await watcher.state()), (streams) => streams?.[2]?.active === false);
+    const names = updated(await watcher.state()).slice(0, 2).map((stream) => stream.feed_display);
+    return [...problems, ...(names.every((name) => name === 'renamed') ? [] : [`the streams are of ${names}`])];
+  });
   await checked(report, 'unpublish and publish again', async () => {
     await publisher.call('unpublish');
     const { id } = await publisher.state();

@@ -369,6 +369,9 @@ impl Home {
             }
             return;
         }
+        if let Some(person) = room.people.get(user) {
+            person.tell_subscribers(cx, user);
+        }
         if let Some(event) = event {
             room.tell_others(cx, user, &event);
         }
@@ -406,10 +409,7 @@ impl Home {
         if person.publishing != Publishing::Yes {
             return;
         }
-        let feed = person.feed(user);
-        for place in &person.subscribers {
-            tell(cx, *place, News::FeedChanged(Box::new(feed.clone())));
-        }
+        person.tell_subscribers(cx, user);
         room.tell_publishers(cx, id, user);
     }
 

@@ -280,6 +280,13 @@ impl Participant {
         }
     }
 
+    /// Tells those who subscribed what it publishes by now, and as whom.
+    pub(super) fn tell_subscribers(&self, cx: &mut Cx<'_>, user: &Id) {
+        for place in &self.subscribers {
+            tell(cx, *place, News::FeedChanged(Box::new(self.feed(user))));
+        }
+    }
+
     /// Tells those who subscribed that there is nothing more to get.
     pub(super) fn end_feed(&mut self, cx: &mut Cx<'_>, user: &Id) {
         for place in std::mem::take(&mut self.subscribers) {
