@@ -6,6 +6,7 @@ use bifrons::config::{AdminConfig, Backend, Config, EventsConfig, PostConfig, Re
 use bifrons::shard::{Control, Listener};
 use serde_json::{Value, json};
 use support::Lockstep;
+use support::room::{User, answer};
 
 fn gateway(shards: u8, mask: &str) -> Lockstep {
     let config = Config {
@@ -220,7 +221,10 @@ fn what_happens_in_a_room_is_told_with_who_did_it() {
     let handle = gateway.post(client, &format!("/janus/{session}"), &attach)["data"]["id"].clone();
     for body in [
         json!({"request": "create", "room": 7}),
-        json!({"request": "join", "room": 7, "ptype": "publisher", "id": 5, "display": "Ada"}),
+        json!({
+            "request": "join", "room": 7, "ptype": "publisher", "id": 5, "display": "Ada",
+            "audio_level_average": 40,
+        }),
         json!({"request": "configure", "bitrate": 100_000}),
         json!({"request": "leave"}),
         json!({"request": "destroy", "room": 7}),
@@ -243,7 +247,10 @@ fn what_happens_in_a_room_is_told_with_who_did_it() {
         (true, json!({"event": "created", "room": 7})),
         (
             true,
-            json!({"event": "joined", "room": 7, "id": 5, "private_id": null, "display": "Ada"}),
+            json!({
+                "event": "joined", "room": 7, "id": 5, "private_id": null, "display": "Ada",
+                "audio_level_average": 40,
+            }),
         ),
         (
             true,
@@ -256,6 +263,70 @@ fn what_happens_in_a_room_is_told_with_who_did_it() {
         (true, json!({"event": "destroyed", "room": 7})),
     ];
     assert_eq!(told, wanted);
+}
+
+#[test]
+fn who_subscribes_and_ceases_to_is_told() {
+    for shards in [1, 3] {
+        let mut gateway = gateway(shards, "plugins");
+        let [owner, watcher, other] = [0; 3].map(|shard| User::new(&mut gateway, shard));
+        owner.ask(&mut gateway, &json!({"request": "create", "room": 7}));
+        for id in [1, 2] {
+            let add = json!({
+                "request": "add_remote_publisher", "room": 7, "id": id, "streams": [
+                    {"type": "audio", "mindex": 0, "mid": "0", "codec": "opus"},
+                    {"type": "video", "mindex": 1, "mid": "1", "codec": "vp8"},
+                    {"type": "data", "mindex": 2, "mid": "2"},
+                ],
+            });
+            assert_eq!(owner.ask(&mut gateway, &add)["videoroom"], "success");
+        }
+        let watch = json!({
+            "request": "join", "room": 7, "ptype": "subscriber",
+            "streams": [{"feed": 1}, {"feed": 2}],
+        });
+        for user in [&watcher, &other] {
+            let (_, offer) = user.negotiate(&mut gateway, &watch, None);
+            user.send(
+                &mut gateway,
+                &json!({"request": "start"}),
+                Some(answer(&offer)),
+            );
+        }
+        gateway.reports.clear();
+        let ended = |gateway: &mut Lockstep, user: &User, body: Value| {
+            user.send(gateway, &body, None);
+            let reports = std::mem::take(&mut gateway.reports).into_iter();
+            let of_user = reports.filter(|report| report["session_id"] == user.session);
+            let data = of_user.map(|report| report["event"]["data"].clone());
+            let ends = data.filter(|data| data["event"] == "unsubscribed");
+            ends.collect::<Vec<Value>>()
+        };
+        let end = |feed: u64, mid: &str| json!({"event": "unsubscribed", "room": 7, "feed": feed, "mid": mid});
+        let unsubscribe = |streams: Value| json!({"request": "unsubscribe", "streams": streams});
+        let first = unsubscribe(json!([{"feed": 1, "mid": "1"}, {"sub_mid": "9"}]));
+        assert_eq!(ended(&mut gateway, &watcher, first), [end(1, "1")]);
+        // What is gone is not told again.
+        let again = unsubscribe(json!([{"sub_mid": "1"}]));
+        let told = ended(&mut gateway, &watcher, again);
+        assert_eq!(told, [] as [Value; 0]);
+        assert_eq!(
+            ended(&mut gateway, &watcher, json!({"request": "leave"})),
+            [end(1, "0"), end(2, "0"), end(2, "1")]
+        );
+        owner.ask(
+            &mut gateway,
+            &json!({"request": "kick", "room": 7, "id": 2}),
+        );
+        let told = gateway
+            .reports
+            .iter()
+            .map(|report| &report["event"]["data"]);
+        let told: Vec<&Value> = told
+            .filter(|data| data["event"] == "unsubscribed")
+            .collect();
+        assert_eq!(told, [&end(2, "0"), &end(2, "1")]);
+    }
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) struct Publisher {
     pub(super) metadata: Option<Value>,
     /// Its media is encrypted end to end.
     e2ee: bool,
-    talk: TalkWish,
+    pub(super) talk: TalkWish,
     pub(super) streams: Vec<StreamInfo>,
     /// Lines that the publisher itself has muted.
     muted: Vec<usize>,
@@ -198,6 +198,18 @@ impl TalkWish {
             active_packets: fields.may_count("audio_active_packets")?,
             level_average: fields.may_count("audio_level_average")?,
         })
+    }
+
+    /// Adds what was said.
+    pub(super) fn show(self, object: &mut Value) {
+        for (name, wish) in [
+            ("audio_active_packets", self.active_packets),
+            ("audio_level_average", self.level_average),
+        ] {
+            if let Some(wish) = wish {
+                object[name] = wish.into();
+            }
+        }
     }
 }
 

@@ -328,14 +328,15 @@ impl Subscriber {
         handle: HandleRef,
         feed: &Id,
     ) -> Result<(), Fault> {
-        let mut changed = false;
+        let mut lost = Vec::new();
         for line in &mut self.lines {
             line.data_feeds.remove(feed);
             if line.feed_id() == Some(feed) {
-                line.starve(cx);
-                changed = true;
+                lost.extend(line.starve(cx));
             }
         }
+        let changed = !lost.is_empty();
+        self.tell_unsubscribed(cx, handle, &lost);
         if changed && self.manner.autoupdate {
             return self.update(cx, handle, None, true);
         }
@@ -397,11 +398,13 @@ impl Subscriber {
     pub(super) fn leave(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
         self.is_out = true;
         let before = self.feeds();
+        let mut lost = Vec::new();
         for line in &mut self.lines {
-            line.starve(cx);
+            lost.extend(line.starve(cx));
             line.data_feeds.clear();
         }
         self.forget_feeds(cx, handle, &before);
+        self.tell_unsubscribed(cx, handle, &lost);
     }
 
     /// Tells the client which layers a line is given.

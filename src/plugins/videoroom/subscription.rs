@@ -115,13 +115,13 @@ impl Line {
         self.source = Some(source);
     }
 
-    /// Loses its source.
-    pub(super) fn starve(&mut self, cx: &mut Cx<'_>) {
+    /// Loses its source, and returns it.
+    pub(super) fn starve(&mut self, cx: &mut Cx<'_>) -> Option<Source> {
         self.unroute(cx);
-        self.source = None;
         self.crossref = None;
         self.delay = Delay::default();
         self.is_ready = false;
+        self.source.take()
     }
 
     pub(super) fn unroute(&mut self, cx: &mut Cx<'_>) {

@@ -7,6 +7,7 @@ use crate::gateway::plugin::Cx;
 use crate::plugins::videoroom::publisher::Publisher;
 use crate::plugins::videoroom::stream::StreamInfo;
 use crate::plugins::videoroom::subscriber::Subscriber;
+use crate::plugins::videoroom::subscription::Source;
 
 /// Tells event handlers something, of a handle or of a room, unless the operator wants no such
 /// events.
@@ -18,12 +19,13 @@ pub(super) fn tell_handlers(cx: &mut Cx<'_>, handle: Option<HandleRef>, event: V
 
 impl Publisher {
     pub(super) fn tell_joined(&self, cx: &mut Cx<'_>, handle: HandleRef) {
-        let event = self.called(json!({
+        let mut event = self.called(json!({
             "event": "joined",
             "room": self.room.json(),
             "id": self.id.json(),
             "private_id": self.private_id,
         }));
+        self.talk.show(&mut event);
         tell_handlers(cx, Some(handle), event);
     }
 
@@ -69,6 +71,19 @@ impl Subscriber {
             "private_id": self.private_id,
         });
         tell_handlers(cx, Some(handle), event);
+    }
+
+    /// Lines lost the streams that fed them.
+    pub(super) fn tell_unsubscribed(&self, cx: &mut Cx<'_>, handle: HandleRef, lost: &[Source]) {
+        for source in lost {
+            let event = json!({
+                "event": "unsubscribed",
+                "room": self.room.json(),
+                "feed": source.feed.json(),
+                "mid": source.stream.mid,
+            });
+            tell_handlers(cx, Some(handle), event);
+        }
     }
 
     /// Something happened of which there is no more to say than the room.

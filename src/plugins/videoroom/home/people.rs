@@ -114,14 +114,7 @@ impl Room {
             "private_id": private_id,
             "publishers": publishers,
         });
-        for (name, wish) in [
-            ("audio_active_packets", talk.active_packets),
-            ("audio_level_average", talk.level_average),
-        ] {
-            if let Some(wish) = wish {
-                data[name] = wish.into();
-            }
-        }
+        talk.show(&mut data);
         if self.options.notify_joining {
             data["attendees"] = attendees.into();
         }

@@ -147,6 +147,7 @@ impl Subscriber {
     ) -> bool {
         let before = self.feeds();
         let mut changed = false;
+        let mut lost = Vec::new();
         for wish in wishes {
             for (index, line) in self.lines.iter_mut().enumerate() {
                 let is_meant = match (&wish.sub_mid, &wish.feed) {
@@ -166,13 +167,14 @@ impl Subscriber {
                     }
                     (StreamKind::Data, None) => line.data_feeds.clear(),
                     (StreamKind::Audio | StreamKind::Video, _) => {
-                        line.starve(cx);
+                        lost.extend(line.starve(cx));
                         changed = true;
                     }
                 }
             }
         }
         self.forget_feeds(cx, handle, &before);
+        self.tell_unsubscribed(cx, handle, &lost);
         changed
     }
 
