@@ -371,6 +371,33 @@ fn with_admin() -> Config {
 }
 
 #[test]
+fn operators_see_who_a_publisher_is_and_what_it_sends() {
+    everywhere_with(&with_admin(), |gateway, users| {
+        let create = json!({"request": "create", "room": 5, "videocodec": "vp9"});
+        users[0].ask(gateway, &create);
+        let wish = json!({"id": 3, "display": "Ada", "metadata": {"a": 1}});
+        publish(gateway, &users[0], &wish, offer(CHROME));
+        let mut shown = query(gateway, &users[0]);
+        assert!(shown["private_id"].take().is_number());
+        let audio = json!({
+            "type": "audio", "mindex": 0, "mid": "0", "codec": "opus", "fec": true,
+            "audiolevel_ext_id": 1, "talking": false,
+        });
+        let video = json!({
+            "type": "video", "mindex": 1, "mid": "1", "codec": "vp9", "vp9-profile": "0",
+            "videoorient_ext_id": 13, "playoutdelay_ext_id": 5,
+        });
+        let expected = json!({
+            "type": "publisher", "room": 5, "id": 3, "private_id": null, "display": "Ada",
+            "metadata": {"a": 1}, "bitrate": 0, "e2ee": false, "streams": [audio, video],
+        });
+        assert_eq!(shown, expected);
+        users[0].tell(gateway, &json!({"request": "configure", "display": "Eve"}));
+        assert_eq!(query(gateway, &users[0])["display"], "Eve");
+    });
+}
+
+#[test]
 fn bitrates_are_raised_to_the_least_and_clamped_to_the_cap_of_the_room() {
     everywhere_with(&with_admin(), |gateway, users| {
         for (room, cap, wishes) in [

@@ -40,6 +40,8 @@ struct Talk {
     sum: u64,
     count: u32,
     talks: bool,
+    /// That of the latest packet.
+    level: Option<PacketLevel>,
 }
 
 impl Talks {
@@ -60,6 +62,7 @@ impl Talks {
                     sum: 0,
                     count: 0,
                     talks: false,
+                    level: None,
                 };
                 self.lines.insert(line, talk);
             }
@@ -72,6 +75,7 @@ impl Talks {
     /// Takes in the level of a packet; says so when it changes who talks.
     pub(super) fn hear(&mut self, line: LineRef, level: PacketLevel) -> Option<Talking> {
         let talk = self.lines.get_mut(&line)?;
+        talk.level = Some(level);
         talk.sum += u64::from(level.0);
         talk.count += 1;
         if talk.count < talk.rule.packets_count {
@@ -104,6 +108,12 @@ impl Media {
     pub fn talks(&self, line: LineRef) -> bool {
         let talk = self.talks.lines.get(&line);
         talk.is_some_and(|talk| talk.talks)
+    }
+
+    /// How loud the latest packet of a line was that is listened to, in -dBov.
+    pub fn level(&self, line: LineRef) -> Option<u8> {
+        let level = self.talks.lines.get(&line)?.level?;
+        Some(level.0)
     }
 
     pub(super) fn tell_talking(&mut self, of: LineRef, talking: Talking) {
@@ -156,7 +166,8 @@ mod tests {
             [(false, 3_000)],
             "the threshold itself is silence"
         );
-        assert_eq!(hear(&mut talks, &[127; 8]), []);
+        assert_eq!(hear(&mut talks, &[127, 126]), []);
+        assert_eq!(talks.lines[&LINE].level, Some(PacketLevel(126)));
     }
 
     #[test]

@@ -658,12 +658,15 @@ impl Publisher {
 
     pub(super) fn query(&self, media: &Media) -> Value {
         let streams = self.streams.iter().map(|stream| {
-            let mut shown = stream.own_json();
+            let mut shown = stream.query_json();
             if let Some(PlayoutDelay { min, max }) = self.delay_of(stream) {
                 shown["playout-delay"] = json!({"min-delay": min, "max-delay": max});
             }
             if stream.audiolevel_ext_id.is_some() {
                 shown["talking"] = media.talks(stream.line).into();
+            }
+            if let Some(level) = media.level(stream.line) {
+                shown["audio-level-dBov"] = level.into();
             }
             if let Some(file) = self.recording.file(stream.mindex) {
                 shown["recording"] = file.into();
@@ -673,7 +676,7 @@ impl Publisher {
             }
             shown
         });
-        json!({
+        self.called(json!({
             "type": "publisher",
             "room": self.room.json(),
             "id": self.id.json(),
@@ -681,6 +684,6 @@ impl Publisher {
             "bitrate": self.bitrate,
             "e2ee": self.e2ee,
             "streams": streams.collect::<Vec<_>>(),
-        })
+        }))
     }
 }

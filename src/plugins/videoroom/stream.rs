@@ -135,6 +135,22 @@ impl StreamInfo {
         }
         stream
     }
+
+    /// The stream as operators see it: profiles go by other names there.
+    pub(super) fn query_json(&self) -> Value {
+        let mut stream = self.own_json();
+        if let Some(members) = stream.as_object_mut() {
+            for (name, written) in [
+                ("h264_profile", "h264-profile"),
+                ("vp9_profile", "vp9-profile"),
+            ] {
+                if let Some(profile) = members.remove(name) {
+                    members.insert(written.to_owned(), profile);
+                }
+            }
+        }
+        stream
+    }
 }
 
 /// The codecs of the first streams of both kinds, as their publisher is told: `none` for a kind

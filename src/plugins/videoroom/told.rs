@@ -50,14 +50,15 @@ impl Publisher {
         tell_handlers(cx, Some(handle), event);
     }
 
-    fn called(&self, mut event: Value) -> Value {
+    /// Adds the names that it goes by.
+    pub(super) fn called(&self, mut object: Value) -> Value {
         if let Some(display) = &self.display {
-            event["display"] = (&**display).into();
+            object["display"] = (&**display).into();
         }
         if let Some(metadata) = &self.metadata {
-            event["metadata"] = metadata.clone();
+            object["metadata"] = metadata.clone();
         }
-        event
+        object
     }
 }
 
