@@ -91,6 +91,34 @@ fn a_dummy_publisher_stays_the_same_and_configured_rooms_have_them_too() {
 }
 
 #[test]
+fn rooms_of_files_say_what_their_dummy_has_and_are_called_like_their_sections() {
+    let janus = "room-9: {\n dummy_publisher = true\n audiocodec = \"opus,pcmu\"\n\
+                 dummy_streams = ( { codec = \"vp8\", fmtp = \"x=1\" }, { codec = \"pcmu\" } )\n}\n";
+    let toml = "[videoroom.rooms.9]\ndescription = \"room-9\"\ndummy_publisher = true\n\
+                audiocodec = \"opus,pcmu\"\n\
+                dummy_streams = [{ codec = \"vp8\", fmtp = \"x=1\" }, { codec = \"pcmu\" }]";
+    let toml = Config::from_toml("bifrons.toml", toml).expect("it is valid");
+    for config in [with_file(janus), toml.0] {
+        everywhere_with(&config, |gateway, users| {
+            let join = json!({"request": "join", "room": 9, "ptype": "publisher"});
+            let joined = users[0].tell(gateway, &join);
+            assert_eq!(joined["description"], "room-9");
+            let expected = json!([
+                {"type": "audio", "mindex": 0, "mid": "0", "codec": "pcmu"},
+                {"type": "video", "mindex": 1, "mid": "1", "codec": "vp8"},
+            ]);
+            assert_eq!(joined["publishers"][0]["streams"], expected);
+        });
+    }
+    for wrong in ["( 5 )", "( { fmtp = \"x=1\" } )"] {
+        let text = format!("room-9: {{ dummy_streams = {wrong} }}");
+        let read = Config::from_jcfg(&[(FILE, &text)], &|_| unreachable!("nothing is included"));
+        let error = read.expect_err("it is wrong").to_string();
+        assert!(error.contains("codec"), "{error}");
+    }
+}
+
+#[test]
 fn rooms_and_the_people_in_them_are_bounded() {
     let mut config = Config::default();
     config.limits.rooms_count = 3;
@@ -352,6 +380,7 @@ fn permanent_rooms_are_there_after_a_restart() {
             "videoorient_ext": false, "playoutdelay_ext": false, "transport_wide_cc_ext": false,
             "notify_joining": true, "record": true, "rec_dir": "/tmp/x", "lock_record": true,
             "require_pvtid": true, "require_e2ee": true, "dummy_publisher": true,
+            "dummy_streams": [{"codec": "vp9", "fmtp": "x=1"}, {"codec": "pcmu"}],
         });
         let made = users[0].ask(gateway, &create);
         let expected = json!({"videoroom": "created", "room": 2, "permanent": true});
@@ -382,6 +411,14 @@ fn permanent_rooms_are_there_after_a_restart() {
             let known = before.iter().find(|known| known.0 == id);
             assert_eq!(Some(&room), known.map(|known| &known.1));
         }
+        let user = User::new(&mut gateway, 1);
+        let join = json!({"request": "join", "room": 2, "ptype": "publisher", "pin": "p"});
+        let joined = user.tell(&mut gateway, &join);
+        let streams = joined["publishers"][0]["streams"]
+            .as_array()
+            .expect("an array");
+        let codecs: Vec<&Value> = streams.iter().map(|stream| &stream["codec"]).collect();
+        assert_eq!(codecs, ["pcmu", "vp9"]);
         let user = User::new(&mut gateway, 1);
         let destroy = json!({"request": "destroy", "room": 4, "secret": "s"});
         assert_eq!(user.ask(&mut gateway, &destroy)["permanent"], false);

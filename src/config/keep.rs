@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::schema::{RoomConfig, VideoRoomConfig};
+use super::schema::{DummyStreamConfig, RoomConfig, VideoRoomConfig};
 
 impl VideoRoomConfig {
     /// Writes the file of the plugin with these rooms in it.
@@ -21,6 +21,9 @@ impl VideoRoomConfig {
             for (name, value) in &room.settings {
                 setting(&mut out, name, value.expose());
             }
+            if let Some(streams) = &room.dummy_streams {
+                dummy_streams(&mut out, streams);
+            }
             out.push_str("}\n");
         }
         out
@@ -31,6 +34,19 @@ impl VideoRoomConfig {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
         !id.is_empty() && id.chars().all(is_plain)
     }
+}
+
+fn dummy_streams(out: &mut String, streams: &[DummyStreamConfig]) {
+    out.push_str("\tdummy_streams = (");
+    for (index, stream) in streams.iter().enumerate() {
+        out.push_str(if index == 0 { "\n\t{\n" } else { ",\n\t{\n" });
+        setting(out, "codec", &stream.codec);
+        if let Some(fmtp) = &stream.fmtp {
+            setting(out, "fmtp", fmtp);
+        }
+        out.push_str("\t}");
+    }
+    out.push_str(")\n");
 }
 
 fn setting(out: &mut String, name: &str, value: &str) {
@@ -68,11 +84,25 @@ mod tests {
         };
         let room = |id: &str, name: &str, value: &str| RoomConfig {
             id: id.to_owned(),
-            settings: vec![(name.to_owned(), Secret::new(value))],
+            settings: vec![
+                (name.to_owned(), Secret::new(value)),
+                ("description".to_owned(), Secret::new(odd)),
+            ],
+            dummy_streams: None,
+        };
+        let stream = |codec: &str, fmtp: Option<&str>| DummyStreamConfig {
+            codec: codec.to_owned(),
+            fmtp: fmtp.map(str::to_owned),
+        };
+        let streams = |id: &str, streams: &[DummyStreamConfig]| RoomConfig {
+            dummy_streams: Some(streams.to_vec()),
+            ..room(id, "dummy_publisher", "true")
         };
         let rooms = [
-            room("1234", "description", odd),
+            room("1234", "secret", odd),
             room("my-room_2", "publishers", "6"),
+            streams("3", &[stream("vp8", Some(odd)), stream("opus", None)]),
+            streams("4", &[]),
         ];
         let text = config.to_jcfg(&rooms);
         let name = "janus.plugin.videoroom.jcfg";

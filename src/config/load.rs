@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::keys::{Act, Key, LIMITS, keys};
 use super::read::Setting;
-use super::schema::{Config, RoomConfig, TokenAuth};
+use super::schema::{Config, DummyStreamConfig, RoomConfig, TokenAuth};
 use super::tree::{ConfigError, Entry, Node, Position, Value, Warning, WarningKind};
 use super::value::Secret;
 use super::{libconfig, toml_tree};
@@ -281,6 +281,7 @@ impl Draft {
             {
                 let id = section.name.strip_prefix("room-").unwrap_or(&section.name);
                 self.take_room(id, entries)?;
+                self.describe_room(&section.name);
             } else {
                 self.take_entry(None, &section.name, &section)?;
             }
@@ -289,17 +290,38 @@ impl Draft {
     }
 
     fn take_room(&mut self, id: &str, entries: &[Entry]) -> Result<(), ConfigError> {
-        let setting = |entry: &Entry| {
-            let (key, node) = (entry.name.as_str(), &entry.node);
-            let text = Setting { key, node }.text()?;
-            Ok((entry.name.clone(), Secret::new(text)))
-        };
-        let settings: Result<Vec<_>, ConfigError> = entries.iter().map(setting).collect();
-        self.config.videoroom.rooms.push(RoomConfig {
+        let mut room = RoomConfig {
             id: id.to_owned(),
-            settings: settings?,
-        });
+            settings: Vec::new(),
+            dummy_streams: None,
+        };
+        for entry in entries {
+            let (key, node) = (entry.name.as_str(), &entry.node);
+            if let Value::List(nodes) = &node.value
+                && key == "dummy_streams"
+            {
+                let streams = nodes.iter().map(|node| dummy_stream(key, node));
+                room.dummy_streams = Some(streams.collect::<Result<_, _>>()?);
+                continue;
+            }
+            let text = Setting { key, node }.text()?;
+            room.settings.push((key.to_owned(), Secret::new(text)));
+        }
+        self.config.videoroom.rooms.push(room);
         Ok(())
+    }
+
+    /// A room of a file of Janus that says nothing of itself is called what its section is.
+    fn describe_room(&mut self, section: &str) {
+        let Some(room) = self.config.videoroom.rooms.last_mut() else {
+            return;
+        };
+        let is_said =
+            |(name, text): &(String, Secret)| name == "description" && !text.expose().is_empty();
+        if !room.settings.iter().any(is_said) {
+            let description = ("description".to_owned(), Secret::new(section));
+            room.settings.push(description);
+        }
     }
 
     fn take_toml(&mut self, entries: &[Entry], prefix: &str) -> Result<(), ConfigError> {
@@ -579,6 +601,27 @@ fn switches_on(entries: &[Entry]) -> bool {
             return switches_on(inner);
         }
         SWITCHES.contains(&entry.name.as_str()) && !(Setting { key: "", node }).is_off()
+    })
+}
+
+/// Reads what a dummy publisher has a stream for.
+fn dummy_stream(key: &str, node: &Node) -> Result<DummyStreamConfig, ConfigError> {
+    let Value::Group(entries) = &node.value else {
+        let setting = Setting { key, node };
+        return Err(setting.fail("must be groups, each with a codec".to_owned()));
+    };
+    let text = |name: &str| {
+        let entry = entries.iter().find(|entry| entry.name == name);
+        let read = |entry: &Entry| {
+            let (key, node) = (entry.name.as_str(), &entry.node);
+            Setting { key, node }.filled()
+        };
+        Ok::<_, ConfigError>(entry.map(read).transpose()?.flatten())
+    };
+    let codec = text("codec")?;
+    Ok(DummyStreamConfig {
+        codec: codec.ok_or_else(|| Setting { key, node }.fail("needs a codec".to_owned()))?,
+        fmtp: text("fmtp")?,
     })
 }
 

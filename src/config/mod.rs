@@ -24,9 +24,9 @@ mod value;
 pub use events::{EventsConfig, PostConfig, ReportKind, ReportMask, SocketConfig};
 pub use load::Overrides;
 pub use schema::{
-    AdminConfig, Config, EchoTestConfig, EventStreamConfig, GeneralConfig, HttpConfig,
-    JournalConfig, LogConfig, LogFormat, LogLevel, MediaConfig, Pem, RecordingsConfig, RoomConfig,
-    Runtime, SocketLog, TlsConfig, TokenAuth, VideoRoomConfig, WsConfig,
+    AdminConfig, Config, DummyStreamConfig, EchoTestConfig, EventStreamConfig, GeneralConfig,
+    HttpConfig, JournalConfig, LogConfig, LogFormat, LogLevel, MediaConfig, Pem, RecordingsConfig,
+    RoomConfig, Runtime, SocketLog, TlsConfig, TokenAuth, VideoRoomConfig, WsConfig,
 };
 pub use tree::{ConfigError, Position, Warning, WarningKind};
 pub use value::{Backend, HostPattern, Prefix, Scheme, Secret};

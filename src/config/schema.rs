@@ -350,6 +350,17 @@ pub struct RoomConfig {
     pub id: String,
     /// Names and values, as they stand there.
     pub settings: Vec<(String, Secret)>,
+    /// What its dummy publisher has streams for; `None` is every codec of the room.
+    pub dummy_streams: Option<Vec<DummyStreamConfig>>,
+}
+
+/// A stream of a dummy publisher.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DummyStreamConfig {
+    /// The codec, as rooms name it.
+    pub codec: String,
+    /// Its parameters.
+    pub fmtp: Option<String>,
 }
 
 impl VideoRoomConfig {

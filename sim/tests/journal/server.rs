@@ -164,6 +164,7 @@ pub(crate) fn serve_if_asked() {
     config.videoroom.rooms = vec![RoomConfig {
         id: "1234".to_owned(),
         settings: vec![setting("pin", SECRETS[2]), setting("secret", SECRETS[3])],
+        dummy_streams: None,
     }];
     let mut again = config.clone();
     again.general.server_name = "Another".to_owned();

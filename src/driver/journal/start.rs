@@ -136,6 +136,7 @@ mod tests {
         config.videoroom.rooms.push(RoomConfig {
             id: "1".to_owned(),
             settings: vec![setting("pin", "hush-hush"), setting("publishers", "6")],
+            dummy_streams: None,
         });
         let mut mask = Mask::new([3; 16]);
         let text = written(&config, &mut mask).to_string();

@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use crate::base::id::ShardId;
-use crate::config::{RoomConfig, Secret};
+use crate::config::RoomConfig;
 use crate::gateway::outside::{FileId, Written};
 use crate::gateway::plugin::{Cx, Ticket};
 use crate::plugins::videoroom::ids::Id;
@@ -24,7 +24,7 @@ pub(super) struct Keep {
     pub(super) asked: (Ticket, ShardId),
     pub(super) room: Id,
     /// `None` if it is no more.
-    pub(super) settings: Option<Vec<(&'static str, String)>>,
+    pub(super) config: Option<RoomConfig>,
     /// What the client is told; only whether it was written is missing.
     pub(super) answer: Value,
 }
@@ -48,19 +48,12 @@ impl Keeper {
         let rooms = self.rooms.get_or_insert_with(configured);
         let id = keep.room.to_string();
         let at = rooms.iter().position(|room| room.id == id);
-        let settings = keep.settings.as_ref().map(|settings| {
-            let setting = |(name, value): &(&str, String)| {
-                let value = Secret::new(value.as_str());
-                ((*name).to_owned(), value)
-            };
-            settings.iter().map(setting).collect()
-        });
-        match (at, settings) {
-            (Some(at), Some(settings)) => rooms[at].settings = settings,
+        match (at, keep.config.clone()) {
+            (Some(at), Some(config)) => rooms[at] = config,
             (Some(at), None) => {
                 rooms.remove(at);
             }
-            (None, Some(settings)) => rooms.push(RoomConfig { id, settings }),
+            (None, Some(config)) => rooms.push(config),
             (None, None) => {}
         }
         self.waiting.push(keep);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::config::RoomConfig;
+use crate::config::{DummyStreamConfig, RoomConfig, Secret};
 use crate::gateway::plugin::Cx;
 use crate::media::TalkRule;
 use crate::plugins::videoroom::dummy::DummyStream;
@@ -209,6 +209,13 @@ impl RoomOptions {
                 odd.push(name.clone());
             }
         }
+        options.dummy_streams = room.dummy_streams.as_ref().map(|streams| {
+            let streams = streams.iter().map(|stream| DummyStream {
+                codec: stream.codec.as_str().into(),
+                fmtp: stream.fmtp.as_deref().map(Box::from),
+            });
+            streams.collect()
+        });
         options.settle();
         (options, odd)
     }
@@ -349,7 +356,7 @@ impl RoomOptions {
 
     /// The options as a configuration file has them. What is not there has its default, so only
     /// what differs from it is written, and what everybody looks for.
-    pub(super) fn written(&self) -> Vec<(&'static str, String)> {
+    pub(super) fn written(&self, id: &Id) -> RoomConfig {
         let mut all = vec![
             ("description", self.description.clone()),
             ("publishers", self.publishers.to_string()),
@@ -410,7 +417,18 @@ impl RoomOptions {
                 all.push((name, count.to_string()));
             }
         }
-        all
+        let setting = |(name, value): (&str, String)| (name.to_owned(), Secret::new(value));
+        RoomConfig {
+            id: id.to_string(),
+            settings: all.into_iter().map(setting).collect(),
+            dummy_streams: self.dummy_streams.as_ref().map(|streams| {
+                let streams = streams.iter().map(|stream| DummyStreamConfig {
+                    codec: stream.codec.to_string(),
+                    fmtp: stream.fmtp.as_deref().map(str::to_owned),
+                });
+                streams.collect()
+            }),
+        }
     }
 
     /// The room as `list` shows it.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tracing::warn;
 
 use crate::base::id::ShardId;
-use crate::config::VideoRoomConfig;
+use crate::config::{RoomConfig, VideoRoomConfig};
 use crate::gateway::plugin::{Cx, Ticket};
 use crate::mutant;
 use crate::plugins::videoroom::fault::{Code, Fault};
@@ -52,10 +52,10 @@ impl Home {
             return Err(Fault::new(Code::Unknown, "Too many rooms"));
         }
         let answer = json!({"videoroom": "created", "room": id.json(), "permanent": false});
-        let settings = options.written();
+        let config = options.written(&id);
         self.rooms
             .insert(id.clone(), Room::new(&id, options, cx.shard));
-        let keep = (asked, id, Some(settings));
+        let keep = (asked, id, Some(config));
         Ok(kept(cx, permanent, keep, answer))
     }
 
@@ -123,7 +123,8 @@ impl Home {
                 }
                 room.watch_remotes(cx);
                 let answer = json!({"videoroom": "edited", "room": id.json(), "permanent": false});
-                let keep = (asked, id, Some(room.options.written()));
+                let config = room.options.written(&id);
+                let keep = (asked, id, Some(config));
                 return Ok(kept(cx, permanent, keep, answer));
             }
             RoomAction::EnableRecording(record) => {
@@ -167,14 +168,14 @@ impl Home {
 /// Tokens of one room; more are refused.
 const TOKENS_MAX: usize = 10_000;
 
-/// What is to be written of a room: who waits for it, the room, and its settings if it stays.
-type Kept = ((Ticket, ShardId), Id, Option<Vec<(&'static str, String)>>);
+/// What is to be written of a room: who waits for it, the room, and how it is if it stays.
+type Kept = ((Ticket, ShardId), Id, Option<RoomConfig>);
 
 /// Gives the answer now, or lets it wait for the file.
 fn kept(
     cx: &mut Cx<'_>,
     permanent: Permanent,
-    (asked, room, settings): Kept,
+    (asked, room, config): Kept,
     answer: Value,
 ) -> Option<Value> {
     match permanent {
@@ -188,7 +189,7 @@ fn kept(
     let keep = Keep {
         asked,
         room,
-        settings,
+        config,
         answer,
     };
     cx.send(KEEPER, Msg::Keep(Box::new(keep)));
