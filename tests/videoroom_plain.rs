@@ -169,6 +169,40 @@ fn delta(n: u8) -> [u8; 5] {
 }
 
 #[test]
+fn the_descriptors_of_layers_are_known_by_the_number_that_was_announced() {
+    for (codec, id, expected) in [
+        ("av1", Some(8), vec![8]),
+        ("vp9", Some(8), vec![8]),
+        ("av1", Some(7), vec![]),
+        ("av1", None, vec![]),
+        // No layers of these are told apart by it.
+        ("h264", Some(8), vec![]),
+    ] {
+        let mut stream = json!({"type": "video", "mindex": 0, "mid": "0", "codec": codec});
+        if let Some(id) = id {
+            stream["dependencydesc_ext_id"] = id.into();
+        }
+        let mut scene = Scene::with(1, &json!({"streams": [stream]}));
+        scene.forward(json!([{"mid": "0", "port": 5_000}]));
+        scene.gateway.sent();
+        let header = RtpHeader {
+            ssrc: 1_000,
+            ..video(1, 0)
+        };
+        scene.arrive(header, &[(8, &[0x80, 0, 1])], b"a picture");
+        let sent = scene.gateway.sent();
+        let sent: Vec<_> = sent
+            .iter()
+            .filter(|(to, _)| *to == receiver(5_000))
+            .collect();
+        let mut ids: Vec<u8> = Vec::new();
+        let layout = RtpLayout::read(&sent[0].1).expect("it is RTP");
+        layout.for_each_extension(&sent[0].1, |id, _| ids.push(id));
+        assert_eq!(ids, expected, "{codec} {id:?}");
+    }
+}
+
+#[test]
 fn a_publisher_of_another_gateway_looks_like_any_other() {
     for shards in [1, 3] {
         let mut scene = Scene::new(shards);

@@ -371,6 +371,25 @@ fn with_admin() -> Config {
 }
 
 #[test]
+fn a_publisher_is_told_what_another_gateway_must_know_of_its_layers() {
+    let uri =
+        "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
+    let described = CHROME.replace(
+        "a=extmap:13 urn:3gpp:video-orientation",
+        &format!("a=extmap:13 urn:3gpp:video-orientation\r\na=extmap:8 {uri}"),
+    );
+    for (codec, id) in [("av1", json!(8)), ("vp9", json!(8)), ("vp8", Value::Null)] {
+        let mut gateway = Lockstep::new(1);
+        let user = User::new(&mut gateway, 0);
+        let create = json!({"request": "create", "room": 5, "videocodec": codec});
+        user.ask(&mut gateway, &create);
+        let (data, _) = publish(&mut gateway, &user, &json!({}), offer(&described));
+        assert_eq!(data["streams"][1]["codec"], codec);
+        assert_eq!(data["streams"][1]["dependencydesc_ext_id"], id, "{codec}");
+    }
+}
+
+#[test]
 fn operators_see_who_a_publisher_is_and_what_it_sends() {
     everywhere_with(&with_admin(), |gateway, users| {
         let create = json!({"request": "create", "room": 5, "videocodec": "vp9"});

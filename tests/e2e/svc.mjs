@@ -14,16 +14,34 @@ const PATIENCE = 8000;
 
 const report = new Report('svc');
 const gateway = await startGateway(binaryUnderTest(), { shards: 2, name: 'svc' });
+const other = await startGateway(binaryUnderTest(), { shards: 2, name: 'svc-other' });
 const pages = await serve();
 const context = await launch();
 let room = 7100;
 
-/** A publisher in a mode with so many spatial layers, and somebody who watches. */
-async function pair(codec, mode, { options = '', adaptive = false } = {}) {
+/** Has a publisher be one of the other gateway, too, as it describes its own streams. */
+async function publishAway(publisher) {
+  const own = ({ events }) => events.findLast((event) => event.streams && event.configured)?.streams;
+  const problems = await publisher.until('published', () => publisher.state(), (state) => state.isUp && own(state) !== undefined, 15000);
+  if (problems.length > 0) throw new Error(problems[0]);
+  const state = await publisher.state();
+  const { port, rtcp_port } = await manage(other.base, { request: 'add_remote_publisher', room, id: 1, streams: own(state) });
+  await manage(gateway.base, {
+    request: 'publish_remotely', room, publisher_id: state.id, remote_id: 'other', host: '127.0.0.1', port, rtcp_port,
+  });
+}
+
+/** A publisher in a mode with so many spatial layers, and somebody who watches, maybe at the other gateway. */
+async function pair(codec, mode, { options = '', adaptive = false, isAway = false } = {}) {
   room += 1;
-  await manage(gateway.base, { request: 'create', room, publishers: 2, videocodec: codec, adaptive });
+  const create = { request: 'create', room, publishers: 2, videocodec: codec, adaptive };
+  await manage(gateway.base, create);
   const publisher = await Member.join(context, pages.url, gateway.ws, room, `&publish&svc=${mode}${options}`);
-  const watcher = await Member.join(context, pages.url, gateway.ws, room, '&watch');
+  if (isAway) {
+    await manage(other.base, create);
+    await publishAway(publisher);
+  }
+  const watcher = await Member.join(context, pages.url, (isAway ? other : gateway).ws, room, '&watch');
   const row = async () => (await watcher.received('video'))[0];
   const sent = async () => (await publisher.call('sent')).find((each) => each.kind === 'video');
   const top = Number(mode[1]) - 1;
@@ -133,6 +151,21 @@ async function switched() {
   await second.leave();
 }
 
+/** What a publisher is told of its streams is enough for another gateway to tell layers apart. */
+async function away() {
+  for (const [codec, mode] of [['av1', 'L2T2'], ['vp9', 'L3T3']]) {
+    const call = await pair(codec, mode, { isAway: true });
+    await checked(report, `${codec} at another gateway: all layers`, () => call.gets(call.top, 15000));
+    for (const layer of [0, call.top]) {
+      await checked(report, `${codec} at another gateway: spatial_layer ${layer}`, async () => {
+        await call.ask({ spatial_layer: layer });
+        return call.gets(layer);
+      });
+    }
+    await call.leave();
+  }
+}
+
 /** Without being asked for, all layers come once the way is known to carry them. */
 async function adaptive() {
   const call = await pair('vp9', 'L3T3', { adaptive: true });
@@ -149,6 +182,7 @@ for (const part of [
   () => layers('VP9 described', 'vp9', 'L3T3'),
   () => layers('VP9 with keyed layers', 'vp9', 'L3T3_KEY'),
   () => layers('AV1', 'av1', 'L2T2'),
+  away,
   switched,
   adaptive,
 ]) {
@@ -161,5 +195,6 @@ for (const part of [
 
 await context.close();
 await gateway.stop();
+await other.stop();
 await pages.close();
 report.finish();

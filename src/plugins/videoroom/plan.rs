@@ -59,9 +59,8 @@ pub(super) fn publication(
             StreamKind::Audio | StreamKind::Video => match choose(media, kind, room, wish.forced) {
                 Some(choice) => {
                     let plan = media_plan(media, choice, room, wish.rid_order, &mut stream);
-                    let has_layers = matches!(&*stream.codec, "av1" | "vp9");
                     let is_named = wish.svc.contains(&index);
-                    stream.is_svc = is_named && has_layers && !stream.is_simulcast;
+                    stream.is_svc = is_named && has_layers(&stream.codec) && !stream.is_simulcast;
                     LinePlan::Media(Box::new(plan))
                 }
                 None => {
@@ -76,6 +75,11 @@ pub(super) fn publication(
     let lines = lines.collect();
     let name = Some(name.to_owned());
     (AnswerPlan { name, lines }, streams)
+}
+
+/// Whether one stream of a codec may have spatial layers.
+pub(super) fn has_layers(codec: &str) -> bool {
+    matches!(codec, "av1" | "vp9")
 }
 
 /// Notes which peer the streams come from.
@@ -187,6 +191,9 @@ fn media_plan(
     stream.audiolevel_ext_id = accepted(extension::AUDIO_LEVEL);
     stream.videoorient_ext_id = accepted(extension::ORIENTATION);
     stream.playoutdelay_ext_id = accepted(extension::PLAYOUT_DELAY);
+    if has_layers(&stream.codec) {
+        stream.dependencydesc_ext_id = accepted(extension::DEPENDENCY_DESCRIPTOR);
+    }
     let fmtp = if codec.is("opus") {
         let is_on = |name| codec.parameter(name) == Some("1");
         stream.has_fec = room.opus_fec && is_on("useinbandfec");

@@ -13,6 +13,7 @@ use crate::plugins::videoroom::forward::{Host, may_port, srtp};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::manage::RoomAction;
 use crate::plugins::videoroom::options::{AUDIO_CODECS, VIDEO_CODECS};
+use crate::plugins::videoroom::plan::has_layers;
 use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 
 /// `add_remote_publisher`.
@@ -167,7 +168,7 @@ impl RemoteStream {
         info.codec = codec.into();
         info.is_disabled = flag("disabled")?;
         info.is_simulcast = flag("simulcast")? && kind == StreamKind::Video;
-        info.is_svc = flag("svc")? && matches!(codec, "av1" | "vp9") && !info.is_simulcast;
+        info.is_svc = flag("svc")? && has_layers(codec) && !info.is_simulcast;
         info.has_fec = flag("fec")?;
         info.has_dtx = flag("dtx")?;
         info.is_stereo = flag("stereo")?;
@@ -176,10 +177,12 @@ impl RemoteStream {
         info.audiolevel_ext_id = extension("audiolevel_ext_id")?;
         info.videoorient_ext_id = extension("videoorient_ext_id")?;
         info.playoutdelay_ext_id = extension("playoutdelay_ext_id")?;
+        info.dependencydesc_ext_id =
+            extension("dependencydesc_ext_id")?.filter(|_| has_layers(codec));
         info.fmtp = fmtp(&info);
         let ids = ExtensionIds {
             audio_level: info.audiolevel_ext_id,
-            dependencies: None,
+            dependencies: info.dependencydesc_ext_id,
             orientation: info.videoorient_ext_id,
             playout_delay: info.playoutdelay_ext_id,
         };

@@ -49,6 +49,8 @@ pub(super) struct StreamInfo {
     pub(super) audiolevel_ext_id: Option<u8>,
     pub(super) videoorient_ext_id: Option<u8>,
     pub(super) playoutdelay_ext_id: Option<u8>,
+    /// Only of codecs whose layers may be told apart by it.
+    pub(super) dependencydesc_ext_id: Option<u8>,
     /// Where its packets come in, on the publisher's shard.
     pub(super) line: LineRef,
 }
@@ -76,6 +78,7 @@ impl StreamInfo {
             audiolevel_ext_id: None,
             videoorient_ext_id: None,
             playoutdelay_ext_id: None,
+            dependencydesc_ext_id: None,
             line,
         }
     }
@@ -128,6 +131,7 @@ impl StreamInfo {
             ("audiolevel_ext_id", self.audiolevel_ext_id),
             ("videoorient_ext_id", self.videoorient_ext_id),
             ("playoutdelay_ext_id", self.playoutdelay_ext_id),
+            ("dependencydesc_ext_id", self.dependencydesc_ext_id),
         ] {
             if let Some(id) = id {
                 stream[name] = id.into();
