@@ -346,6 +346,34 @@ fn lines_without_a_source_are_taken_over_by_their_like() {
 }
 
 #[test]
+fn what_is_taken_out_is_offered_although_what_is_to_come_is_not_there() {
+    everywhere(|gateway, users| {
+        room(gateway, &users[0], &json!({}));
+        let (_, offer) = users[1].negotiate(gateway, &watch(json!([{"feed": 1}])), None);
+        start(gateway, &users[1], &offer);
+        for (sub_mid, wish, text) in [
+            (
+                "0",
+                json!({"feed": 2, "mid": "9"}),
+                "No such mid '9' in feed (2)",
+            ),
+            ("1", json!({"feed": 9}), "No such feed (9)"),
+        ] {
+            let update = json!({
+                "request": "update", "subscribe": [wish], "unsubscribe": [{"sub_mid": sub_mid}],
+            });
+            users[1].send(gateway, &update, None);
+            let events = users[1].all_events(gateway);
+            assert_eq!(events.len(), 2, "{events:?}");
+            assert_eq!(events[0]["plugindata"]["data"]["videoroom"], "updated");
+            check_fault(&events[1]["plugindata"]["data"], 428, text);
+            assert_eq!(events[1]["transaction"], "t");
+            start(gateway, &users[1], &events[0]["jsep"]);
+        }
+    });
+}
+
+#[test]
 fn lines_are_bounded_and_nothing_is_half_done() {
     let mut config = Config::default();
     config.limits.sdp_media_count = 3;

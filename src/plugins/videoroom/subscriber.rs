@@ -485,6 +485,15 @@ impl Subscriber {
         sources.chain(data).cloned().collect()
     }
 
+    /// Tells the room of feeds that were asked for and feed no line.
+    pub(super) fn decline(&self, cx: &mut Cx<'_>, handle: HandleRef, asked: &[Feed]) {
+        self.forget_feeds(
+            cx,
+            handle,
+            &asked.iter().map(|feed| feed.id.clone()).collect(),
+        );
+    }
+
     /// Tells the room of the feeds that no line is fed by any more.
     fn forget_feeds(&self, cx: &mut Cx<'_>, handle: HandleRef, before: &BTreeSet<Id>) {
         let after = self.feeds();

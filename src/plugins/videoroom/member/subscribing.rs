@@ -246,11 +246,22 @@ impl Member {
             }
             (Wishes::Subscribe { wishes, changed }, Role::Subscriber(subscriber)) => {
                 subscriber.options = options;
-                let added = subscriber.add(&wishes, feeds, false, max)?;
-                subscriber.update(cx, handle, transaction, changed || added)
+                match subscriber.add(&wishes, feeds, false, max) {
+                    Ok(added) => subscriber.update(cx, handle, transaction, changed || added),
+                    Err(fault) => {
+                        subscriber.decline(cx, handle, feeds);
+                        // What was taken out before needs its offer all the same.
+                        if changed {
+                            subscriber.update(cx, handle, None, true)?;
+                        }
+                        Err(fault)
+                    }
+                }
             }
             (Wishes::Switch(wishes), Role::Subscriber(subscriber)) => {
-                let (changes, needs_offer) = subscriber.switch(cx, handle, &wishes, feeds)?;
+                let switched = subscriber.switch(cx, handle, &wishes, feeds);
+                let (changes, needs_offer) =
+                    switched.inspect_err(|_| subscriber.decline(cx, handle, feeds))?;
                 let data: Value = json!({
                     "videoroom": "event",
                     "switched": "ok",
