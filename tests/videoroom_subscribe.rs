@@ -149,6 +149,27 @@ fn who_cannot_subscribe_is_told_why() {
                 428,
                 "No such mid '7' in feed (1)",
             ),
+            // Whether there are such layers is looked at last.
+            (
+                json!([{"feed": 9, "substream": 3}]),
+                428,
+                "No such feed (9)",
+            ),
+            (
+                json!([{"feed": 1, "mid": "7", "temporal": 3}]),
+                428,
+                "No such mid '7' in feed (1)",
+            ),
+            (
+                json!([{"feed": 1, "temporal_layer": 300}]),
+                430,
+                "Invalid value (temporal/temporal_layer should be 0, 1 or 2)",
+            ),
+            (
+                json!([{"feed": 1, "substream": 0, "spatial_layer": "x"}]),
+                430,
+                "Invalid element type (spatial_layer should be a positive integer)",
+            ),
             (
                 json!([{"mid": "7"}]),
                 429,

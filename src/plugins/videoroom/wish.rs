@@ -94,7 +94,7 @@ impl Wish {
             mid: None,
             crossref: None,
             send: None,
-            layers: LayerWish::read(fields)?,
+            layers: LayerWish::read_unchecked(fields)?,
             delay: DelayWish::read(fields)?,
             without,
         };
@@ -112,7 +112,7 @@ impl Wish {
                 mid: item.may_text("mid")?.map(Box::from),
                 crossref: item.may_text("crossrefid")?.map(Box::from),
                 send: item.may_flag("send")?,
-                layers: LayerWish::read(item)?,
+                layers: LayerWish::read_unchecked(item)?,
                 delay: DelayWish::read(item)?,
                 without: Vec::new(),
                 feed: item.need_id("feed")?,
@@ -120,21 +120,24 @@ impl Wish {
         })
     }
 
-    /// The streams of a publisher that are wished for.
+    /// The streams of a publisher that are wished for. Whether there may be such layers counts
+    /// after whether there are such streams.
     ///
     /// # Errors
     ///
-    /// 428 if the one that is named does not exist.
+    /// 428 if the one that is named does not exist, 430.
     pub(super) fn pick<'a>(&self, streams: &'a [StreamInfo]) -> Result<Vec<&'a StreamInfo>, Fault> {
-        let Some(mid) = &self.mid else {
-            let wanted = |stream: &&StreamInfo| !self.without.contains(&stream.kind);
-            return Ok(streams.iter().filter(wanted).collect());
+        let is_wanted = |stream: &&StreamInfo| match &self.mid {
+            None => !self.without.contains(&stream.kind),
+            Some(mid) => stream.mid == *mid,
         };
-        let stream = streams.iter().find(|stream| stream.mid == *mid);
-        stream.map(|stream| vec![stream]).ok_or_else(|| {
+        let picked: Vec<&StreamInfo> = streams.iter().filter(is_wanted).collect();
+        if let Some(mid) = self.mid.as_ref().filter(|_| picked.is_empty()) {
             let text = format!("No such mid '{mid}' in feed ({})", self.feed);
-            Fault::new(Code::NoSuchFeed, text)
-        })
+            return Err(Fault::new(Code::NoSuchFeed, text));
+        }
+        self.layers.check()?;
+        Ok(picked)
     }
 }
 
@@ -240,24 +243,37 @@ impl LineWish {
 
 impl LayerWish {
     fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
-        let layer = |name, other, text| {
-            let number = match fields.may_count(name)? {
-                Some(number) => Some(number),
-                None => fields.may_count(other)?,
-            };
-            match number {
-                None => Ok(None),
-                Some(number @ 0..=2) => Ok(Some(number as u8)),
-                Some(_) => Err(Fault::element(format!(
-                    "Invalid value ({text} should be 0, 1 or 2)"
-                ))),
-            }
+        let wish = Self::read_unchecked(fields)?;
+        wish.check()?;
+        Ok(wish)
+    }
+
+    /// Reads what is said; [`LayerWish::check`] follows.
+    fn read_unchecked(fields: &Fields<'_>) -> Result<Self, Fault> {
+        let layer = |name, other| {
+            let (layer, other) = (fields.may_count(name)?, fields.may_count(other)?);
+            let number = layer.or(other);
+            Ok::<_, Fault>(number.map(|number| u8::try_from(number).unwrap_or(u8::MAX)))
         };
         Ok(Self {
-            substream: layer("substream", "spatial_layer", "substream/spatial_layer")?,
-            temporal: layer("temporal", "temporal_layer", "temporal/temporal_layer")?,
+            substream: layer("substream", "spatial_layer")?,
+            temporal: layer("temporal", "temporal_layer")?,
             fallback: fields.may_count("fallback")?.map(Duration::from_micros),
         })
+    }
+
+    /// Whether there may be such layers.
+    fn check(self) -> Result<(), Fault> {
+        for (layer, text) in [
+            (self.substream, "substream/spatial_layer"),
+            (self.temporal, "temporal/temporal_layer"),
+        ] {
+            if layer.is_some_and(|layer| layer > 2) {
+                let text = format!("Invalid value ({text} should be 0, 1 or 2)");
+                return Err(Fault::element(text));
+            }
+        }
+        Ok(())
     }
 
     /// Changes what is said of.
