@@ -238,6 +238,8 @@ fn tokens_of_a_room_are_listed_added_and_taken_out() {
         let many: Vec<String> = (0..10_001).map(|n| n.to_string()).collect();
         let request = json!({"request": "allowed", "room": 5, "action": "add", "allowed": many});
         check_fault(&ada.ask(gateway, &request), 499, "Too many tokens");
+        let create = json!({"request": "create", "room": 6, "allowed": request["allowed"]});
+        check_fault(&ada.ask(gateway, &create), 499, "Too many tokens");
         check_fault(&bob.tell(gateway, &join("b")), 433, text);
         let add = json!({"request": "allowed", "room": 5, "action": "add", "allowed": ["b"]});
         ada.ask(gateway, &add);

@@ -9,7 +9,7 @@ use crate::config::{DummyStreamConfig, RoomConfig, Secret};
 use crate::gateway::plugin::Cx;
 use crate::media::TalkRule;
 use crate::plugins::videoroom::dummy::DummyStream;
-use crate::plugins::videoroom::fault::Fault;
+use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::TalkWish;
@@ -26,6 +26,9 @@ const LEVEL_AVERAGE: u64 = 25;
 
 /// Key frames that are wanted less often than once a day are not wanted, in seconds.
 const FIR_FREQ_MAX: u64 = 86_400;
+
+/// Tokens of one room; more are refused.
+const TOKENS_MAX: usize = 10_000;
 
 /// The least cap of a publisher's bitrate other than none, in bit/s.
 const BITRATE_MIN: u64 = 64_000;
@@ -134,7 +137,7 @@ impl RoomOptions {
     ///
     /// # Errors
     ///
-    /// 430 for the first member of the wrong type or value.
+    /// 430 for the first member of the wrong type or value, 499 for too many tokens.
     pub(super) fn read(fields: &Fields<'_>) -> Result<Self, Fault> {
         let mut options = Self::named(String::new());
         let text = |name| Ok::<_, Fault>(fields.may_text(name)?.filter(|text| !text.is_empty()));
@@ -156,7 +159,7 @@ impl RoomOptions {
             .to_owned();
         flag("is_private", &mut options.is_private)?;
         if let Some(tokens) = fields.may_texts("allowed")? {
-            options.allowed = tokens.into_iter().collect();
+            options.allow(tokens)?;
             options.checks_allowed = true;
         }
         options.secret = text("secret")?.map(Box::from);
@@ -198,6 +201,19 @@ impl RoomOptions {
         fields.may_count("threads")?;
         options.settle();
         Ok(options)
+    }
+
+    /// Adds tokens of those who may publish.
+    ///
+    /// # Errors
+    ///
+    /// 499 if there are too many.
+    pub(super) fn allow(&mut self, tokens: Vec<Box<str>>) -> Result<(), Fault> {
+        if self.allowed.len() + tokens.len() > TOKENS_MAX {
+            return Err(Fault::new(Code::Unknown, "Too many tokens"));
+        }
+        self.allowed.extend(tokens);
+        Ok(())
     }
 
     /// Reads a room of the configuration. What cannot be read has its default, and is named.

@@ -165,9 +165,6 @@ impl Home {
     }
 }
 
-/// Tokens of one room; more are refused.
-const TOKENS_MAX: usize = 10_000;
-
 /// What is to be written of a room: who waits for it, the room, and how it is if it stays.
 type Kept = ((Ticket, ShardId), Id, Option<RoomConfig>);
 
@@ -202,10 +199,7 @@ impl Room {
         let mut answer = json!({"videoroom": "success", "room": id.json()});
         match allowed {
             Allowed::Add(tokens) => {
-                if options.allowed.len() + tokens.len() > TOKENS_MAX {
-                    return Err(Fault::new(Code::Unknown, "Too many tokens"));
-                }
-                options.allowed.extend(tokens);
+                options.allow(tokens)?;
             }
             Allowed::Disable => {
                 options.checks_allowed = false;
