@@ -15,6 +15,7 @@ use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, PeerSettings, Stage, mid_of};
 use crate::media::peer_config::{Numbers, PeerDefaults, rtc_config};
+use crate::media::rewriter::Rewriter;
 use crate::wire::sdp::{
     AnswerPlan, Candidate, CandidateKind, CandidateProtocol, IceParameters, LinePlan, RidOrder,
     SessionDescription, Setup,
@@ -138,6 +139,12 @@ fn check_mids(lines: &[Option<LineOffer>]) -> Result<(), MediaError> {
     } else {
         Err(MediaError::Offer("Mids are too similar".to_owned()))
     }
+}
+
+/// The number of a source's first packet. Half of the range stays free before the first wrap, which a
+/// receiver that comes late could not tell.
+fn first_number(rng: &mut Rng) -> u16 {
+    rng.below(1 << 15) as u16
 }
 
 impl Peer {
@@ -288,9 +295,10 @@ impl Peer {
                 self.remove_line(index, Some(&former));
                 if offer.sends && !former.offer.sends {
                     // Chromium decodes a source that comes back after a pause in a section that was
-                    // inactive, and shows nothing of it.
-                    let mut draw = || self.draw_ssrc(rng);
-                    (former.ssrc, former.rtx_ssrc) = (draw(), draw());
+                    // inactive, and shows nothing of it. A new one counts from its first round, as
+                    // its receiver does, or nothing of it could be decrypted.
+                    (former.ssrc, former.rtx_ssrc) = (self.draw_ssrc(rng), self.draw_ssrc(rng));
+                    former.rewriter = Rewriter::new(offer.clock_rate, first_number(rng));
                 }
                 former.update(offer);
                 former
@@ -299,10 +307,7 @@ impl Peer {
                 self.remove_line(index, former.as_ref());
                 let mut draw = || self.draw_ssrc(rng);
                 let (ssrc, rtx_ssrc) = (draw(), draw());
-                // Half of the range stays free before the first wrap, which a receiver that comes
-                // late could not tell.
-                let before = rng.below(1 << 15) as u16;
-                Line::new(offer, ssrc, rtx_ssrc, before)
+                Line::new(offer, ssrc, rtx_ssrc, first_number(rng))
             }
         };
         self.declare(index, &line);

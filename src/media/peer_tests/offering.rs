@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::id::ShardId;
+use crate::media::rewriter::Rewriter;
 use crate::wire::sdp::{OfferLine, OfferMedia, OfferPlan, Trickle, extension, offered_codec};
 
 const HERE: ShardId = ShardId(1);
@@ -275,19 +276,25 @@ fn a_section_has_a_new_source_when_it_comes_back_which_sends_once_it_is_answered
         sent
     };
     let first = offered(&mut pair, true);
+    // Its numbers begin anew with the third packet.
+    let peer = pair.subscriber.peer();
+    let peer = pair.subscriber.media.peers.get_mut(peer).unwrap();
+    peer.line_mut(1).unwrap().rewriter = Rewriter::new(90_000, u16::MAX - 2);
     pair.route(1);
     assert_eq!(heard(&mut pair, 1), 0, "a stranger's packets");
     answer(&mut pair.subscriber, &first);
-    assert_eq!(heard(&mut pair, 2), 1);
+    for number in 2..5 {
+        assert_eq!(heard(&mut pair, number), u64::from(number) - 1);
+    }
     let inactive = offered(&mut pair, false);
     answer(&mut pair.subscriber, &inactive);
-    assert_eq!(heard(&mut pair, 3), 1);
+    assert_eq!(heard(&mut pair, 5), 3);
     let again = offered(&mut pair, true);
     assert_eq!(source(&first, 0), source(&again, 0), "it never stopped");
     assert!(source(&again, 1).is_some());
     assert_ne!(source(&first, 1), source(&again, 1));
     answer(&mut pair.subscriber, &again);
-    assert_eq!(heard(&mut pair, 4), 2);
+    assert_eq!(heard(&mut pair, 6), 4);
 }
 
 #[test]
