@@ -141,12 +141,6 @@ fn check_mids(lines: &[Option<LineOffer>]) -> Result<(), MediaError> {
     }
 }
 
-/// The number of a source's first packet. Half of the range stays free before the first wrap, which a
-/// receiver that comes late could not tell.
-fn first_number(rng: &mut Rng) -> u16 {
-    rng.below(1 << 15) as u16
-}
-
 impl Peer {
     /// Makes a peer from an offer. Its lines follow with [`Peer::apply`].
     pub(crate) fn from_offer(now: Monotonic, offer: &mut CheckedOffer, new: NewPeer<'_>) -> Self {
@@ -297,17 +291,17 @@ impl Peer {
                     // Chromium decodes a source that comes back after a pause in a section that was
                     // inactive, and shows nothing of it. A new one counts from its first round, as
                     // its receiver does, or nothing of it could be decrypted.
-                    (former.ssrc, former.rtx_ssrc) = (self.draw_ssrc(rng), self.draw_ssrc(rng));
-                    former.rewriter = Rewriter::new(offer.clock_rate, first_number(rng));
+                    let before;
+                    (former.ssrc, former.rtx_ssrc, before) = self.draw_source(rng);
+                    former.rewriter = Rewriter::new(offer.clock_rate, before);
                 }
                 former.update(offer);
                 former
             }
             former => {
                 self.remove_line(index, former.as_ref());
-                let mut draw = || self.draw_ssrc(rng);
-                let (ssrc, rtx_ssrc) = (draw(), draw());
-                Line::new(offer, ssrc, rtx_ssrc, first_number(rng))
+                let (ssrc, rtx_ssrc, before) = self.draw_source(rng);
+                Line::new(offer, ssrc, rtx_ssrc, before)
             }
         };
         self.declare(index, &line);
@@ -356,6 +350,14 @@ impl Peer {
             self.rtc.direct_api().remove_media(mid_of(&line.offer.mid));
             self.forget_sources(index, None);
         }
+    }
+
+    /// Draws a source, that of its retransmissions, and the number before its first.
+    fn draw_source(&self, rng: &mut Rng) -> (u32, u32, u16) {
+        let (ssrc, rtx_ssrc) = (self.draw_ssrc(rng), self.draw_ssrc(rng));
+        // Half of the range stays free before the first wrap, which a receiver that comes late could
+        // not tell.
+        (ssrc, rtx_ssrc, rng.below(1 << 15) as u16)
     }
 
     fn draw_ssrc(&self, rng: &mut Rng) -> u32 {

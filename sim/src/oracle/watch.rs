@@ -351,11 +351,7 @@ impl Watch {
 
     /// Notes a rule that was broken. The first one counts.
     pub fn report(&mut self, invariant: &'static str, at: SimTime, detail: String) {
-        self.violation.get_or_insert(Violation {
-            invariant,
-            at,
-            detail,
-        });
+        note(&mut self.violation, invariant, at, detail);
     }
 
     /// Notes that a fault broke a connection.
@@ -583,11 +579,7 @@ fn tell(
 ) {
     for oracle in oracles {
         if let Err(detail) = ask(oracle.as_mut()) {
-            violation.get_or_insert(Violation {
-                invariant: oracle.about().id,
-                at,
-                detail,
-            });
+            note(violation, oracle.about().id, at, detail);
         }
     }
 }
@@ -602,11 +594,15 @@ fn tell_of_turns(
     for &index in of_turns {
         let oracle = &mut oracles[index];
         if let Some(Err(detail)) = oracle.of_turns().map(&mut ask) {
-            violation.get_or_insert(Violation {
-                invariant: oracle.about().id,
-                at,
-                detail,
-            });
+            note(violation, oracle.about().id, at, detail);
         }
     }
+}
+
+fn note(violation: &mut Option<Violation>, invariant: &'static str, at: SimTime, detail: String) {
+    violation.get_or_insert(Violation {
+        invariant,
+        at,
+        detail,
+    });
 }

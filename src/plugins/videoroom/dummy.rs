@@ -8,13 +8,6 @@ use crate::plugins::videoroom::stream::{StreamInfo, StreamKind};
 /// What all of them are called.
 pub(super) const DISPLAY: &str = "Dummy publisher";
 
-/// A stream that is asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DummyStream {
-    pub(super) codec: Box<str>,
-    pub(super) fmtp: Option<Box<str>>,
-}
-
 /// The streams of a room's dummy publisher: one for each codec of the room, or for each of those
 /// that are asked for. Nothing comes from where they say.
 pub(super) fn streams(room: &RoomOptions) -> Vec<StreamInfo> {
@@ -28,9 +21,9 @@ pub(super) fn streams(room: &RoomOptions) -> Vec<StreamInfo> {
     for (kind, codec) in codecs {
         let asked = match &room.dummy_streams {
             None => None,
-            Some(list) => match list.iter().find(|asked| *asked.codec == *codec) {
+            Some(list) => match list.iter().find(|asked| asked.codec == codec) {
                 None => continue,
-                Some(asked) => asked.fmtp.clone(),
+                Some(asked) => asked.fmtp.as_deref().map(Box::from),
             },
         };
         if streams.iter().any(|stream| *stream.codec == *codec) {

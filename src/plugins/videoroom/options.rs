@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use crate::config::{DummyStreamConfig, RoomConfig, Secret};
 use crate::gateway::plugin::Cx;
 use crate::media::TalkRule;
-use crate::plugins::videoroom::dummy::DummyStream;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::fields::Fields;
 use crate::plugins::videoroom::ids::Id;
@@ -88,7 +87,7 @@ pub(super) struct RoomOptions {
     pub(super) notify_joining: bool,
     pub(super) dummy_publisher: bool,
     /// What it is there for; otherwise all codecs of the room.
-    pub(super) dummy_streams: Option<Vec<DummyStream>>,
+    pub(super) dummy_streams: Option<Vec<DummyStreamConfig>>,
     pub(super) dummy_e2ee: bool,
 }
 
@@ -225,13 +224,7 @@ impl RoomOptions {
                 odd.push(name.clone());
             }
         }
-        options.dummy_streams = room.dummy_streams.as_ref().map(|streams| {
-            let streams = streams.iter().map(|stream| DummyStream {
-                codec: stream.codec.as_str().into(),
-                fmtp: stream.fmtp.as_deref().map(Box::from),
-            });
-            streams.collect()
-        });
+        options.dummy_streams.clone_from(&room.dummy_streams);
         options.settle();
         (options, odd)
     }
@@ -437,13 +430,7 @@ impl RoomOptions {
         RoomConfig {
             id: id.to_string(),
             settings: all.into_iter().map(setting).collect(),
-            dummy_streams: self.dummy_streams.as_ref().map(|streams| {
-                let streams = streams.iter().map(|stream| DummyStreamConfig {
-                    codec: stream.codec.to_string(),
-                    fmtp: stream.fmtp.as_deref().map(str::to_owned),
-                });
-                streams.collect()
-            }),
+            dummy_streams: self.dummy_streams.clone(),
         }
     }
 
@@ -555,10 +542,10 @@ impl Edit {
 }
 
 /// Reads `dummy_streams`. As in Janus, items without a codec are passed over.
-fn dummy_streams(array: &[Value]) -> Vec<DummyStream> {
+fn dummy_streams(array: &[Value]) -> Vec<DummyStreamConfig> {
     let streams = array.iter().filter_map(|item| {
-        let text = |name| item.get(name).and_then(Value::as_str).map(Box::from);
-        Some(DummyStream {
+        let text = |name| item.get(name).and_then(Value::as_str).map(str::to_owned);
+        Some(DummyStreamConfig {
             codec: text("codec")?,
             fmtp: text("fmtp"),
         })
