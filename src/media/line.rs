@@ -1,15 +1,19 @@
 //! One media section of a peer: what was negotiated for it, and what has arrived lately.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
 use crate::media::LineState;
 use crate::media::event::{PeerEvent, PlayoutDelay, TrackKind};
+use crate::media::history::History;
+use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_ext::ValueFilter;
+use crate::media::peer_head::HopIds;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
 use crate::media::statistics::{Look, Reception, Sending, Side};
-use crate::wire::rtp::{DependencyReader, VideoCodec};
+use crate::wire::rtp::{DependencyReader, VideoCodec, red};
 use crate::wire::sdp::{
     LayerSource, MediaDescription, MediaKind, MediaPlan, RidOrder, SimulcastPlan, simulcast_layers,
 };
@@ -31,6 +35,11 @@ pub(crate) struct Line {
     /// For the dependency descriptors of each encoding.
     readers: Vec<DependencyReader>,
     pub(crate) sent: Traffic,
+    /// The library has sent a packet of this source: before, it passes on nothing that the remote
+    /// says of it.
+    pub(super) has_begun: bool,
+    /// For what the remote misses.
+    pub(super) history: History,
     /// In place of what packets say, both ways.
     pub(crate) playout_delay: Option<PlayoutDelay>,
     /// Losses that the remote reported, all in all.
@@ -69,6 +78,7 @@ pub(crate) struct LineOffer {
     pub(crate) values: ValueFilter,
     /// The numbers that the remote has for header extensions.
     pub(crate) extension_ids: ExtensionIds,
+    pub(crate) hop_ids: HopIds,
 }
 
 /// How packets of an encoding are told from others.
@@ -115,6 +125,19 @@ pub(crate) struct Watch {
 }
 
 impl LineOffer {
+    /// The payload type and the payload of a packet for this line; `None` if it cannot be had
+    /// without redundancy.
+    pub(super) fn payload_of(&self, packet: &MediaPacket) -> Option<(u8, Arc<[u8]>)> {
+        match (packet.form, self.red_pt) {
+            (PayloadForm::Plain, _) => Some((self.pt, Arc::clone(&packet.payload))),
+            (PayloadForm::Red, Some(pt)) => Some((pt, Arc::clone(&packet.payload))),
+            (PayloadForm::Red, None) => {
+                let primary = red::primary(&packet.payload)?;
+                Some((self.pt, primary.into()))
+            }
+        }
+    }
+
     /// The names of the encodings that have one.
     pub(crate) fn rids(&self) -> Vec<String> {
         let rid = |each: &EncodingSource| match each {
@@ -139,11 +162,13 @@ impl LineOffer {
         };
         let mut values = ValueFilter::default();
         let mut extension_ids = ExtensionIds::default();
+        let mut hop_ids = HopIds::default();
         let mut has_mid_extension = false;
         for extension in &media.extensions {
             if plan.extensions.contains(&extension.id) {
                 values.allow(&extension.uri);
                 extension_ids.note(&extension.uri, extension.id);
+                hop_ids.note(&extension.uri, extension.id);
                 has_mid_extension |= extension.uri == crate::media::peer_ext::MID;
             }
         }
@@ -165,6 +190,7 @@ impl LineOffer {
             has_mid_extension,
             values,
             extension_ids,
+            hop_ids,
         })
     }
 }
@@ -206,6 +232,8 @@ impl Line {
             watches: vec![Watch::default(); offer.encodings.len()],
             readers: vec![DependencyReader::default(); offer.encodings.len()],
             sent: Traffic::default(),
+            has_begun: false,
+            history: History::default(),
             playout_delay: None,
             remote_lost: 0,
             remote_lost_lately: 0,

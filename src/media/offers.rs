@@ -228,6 +228,7 @@ impl Media {
         let limits = &self.setup.limits;
         PeerSettings {
             anchor: self.setup.anchor,
+            crypto: self.setup.provider(),
             bases: self.setup.sockets.iter().map(LocalSocket::base).collect(),
             dtls_timeout: limits.dtls_timeout,
             failure_grace: if config.hangup_on_failed {
@@ -241,6 +242,7 @@ impl Media {
             data_channels_count: limits.data_channels_count,
             data_message_bytes: limits.data_message_bytes,
             datagrams_count: limits.datagrams_count,
+            resend_packets_count: limits.resend_packets_count,
         }
     }
 

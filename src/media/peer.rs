@@ -6,10 +6,12 @@
 //! Invariant: whatever is called, what it caused is in the [`PeerOutput`] when the call returns.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use str0m::bwe::Bitrate;
 use str0m::channel::{ChannelConfig, ChannelId};
+use str0m::config::CryptoProvider;
 use str0m::media::{KeyframeRequestKind, Mid, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::RtpWrite;
@@ -22,15 +24,15 @@ use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, Traffic};
-use crate::media::packet::{MediaPacket, PayloadForm};
+use crate::media::packet::MediaPacket;
 use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
+use crate::media::peer_direct::Direct;
 use crate::media::peer_keys::Keys;
 use crate::media::resend::Resends;
 use crate::media::rewriter::Vp8Numbers;
 use crate::media::switch::Forwarded;
 use crate::mutant;
-use crate::wire::rtp::red;
 use crate::wire::sdp::{Candidate, IceParameters, Setup};
 
 /// One PeerConnection.
@@ -67,6 +69,7 @@ pub(crate) struct Peer {
     pub(super) adaption: Adaption,
     /// For receivers without a format for retransmissions.
     pub(super) resends: Resends,
+    pub(super) direct: Direct,
     pub(super) course: Course,
     /// Those of SRTP, once the handshake has ended.
     pub(super) keys: Option<Keys>,
@@ -79,6 +82,7 @@ pub(crate) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct PeerSettings {
     pub(crate) anchor: Anchor,
+    pub(crate) crypto: Arc<CryptoProvider>,
     /// The addresses by which the sockets are known to the ICE agent.
     pub(crate) bases: Vec<SocketAddr>,
     pub(crate) dtls_timeout: Duration,
@@ -89,6 +93,7 @@ pub(crate) struct PeerSettings {
     pub(crate) data_channels_count: usize,
     pub(crate) data_message_bytes: usize,
     pub(crate) datagrams_count: usize,
+    pub(crate) resend_packets_count: usize,
 }
 
 /// How far a peer has come.
@@ -181,6 +186,7 @@ impl Peer {
     ) -> Self {
         Self {
             owner,
+            direct: Direct::new(Arc::clone(&settings.crypto)),
             settings,
             rtc: Box::new(rtc),
             numbers,
@@ -244,7 +250,9 @@ impl Peer {
                 return;
             }
         }
-        if !crate::wire::stun::is_stun(bytes) {
+        if crate::wire::stun::is_stun(bytes) {
+            self.direct.doubt_way();
+        } else {
             let base = self.settings.bases.get(usize::from(sock.0));
             self.course.path = base.map(|base| (*base, from));
         }
@@ -289,8 +297,32 @@ impl Peer {
         others.fold(self.rtc_due, Monotonic::min)
     }
 
-    /// Puts a packet into the send queue of a line. [`Peer::advance`] sends it.
+    /// Sends a packet on a line, or puts it into the library's queue: [`Peer::send_written`] must
+    /// follow.
     pub(crate) fn write(
+        &mut self,
+        now: Monotonic,
+        index: usize,
+        packet: &MediaPacket,
+        forwarded: Forwarded,
+        out: &mut PeerOutput,
+    ) -> bool {
+        if self.sends_directly() {
+            self.write_directly(now, index, packet, forwarded, out)
+        } else {
+            self.write_by_library(now, index, packet, forwarded)
+        }
+    }
+
+    /// Sends what is in the library's queue.
+    pub(crate) fn send_written(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        if !self.sends_directly() {
+            self.advance(now, out);
+        }
+    }
+
+    /// Puts a packet into the library's queue.
+    pub(super) fn write_by_library(
         &mut self,
         now: Monotonic,
         index: usize,
@@ -302,16 +334,12 @@ impl Peer {
             marker,
         }: Forwarded,
     ) -> bool {
+        let is_direct = self.sends_directly();
         let Some(line) = self.lines.get_mut(index).and_then(Option::as_mut) else {
             return false;
         };
-        let (pt, payload) = match (packet.form, line.offer.red_pt) {
-            (PayloadForm::Plain, _) => (line.offer.pt, packet.payload.clone()),
-            (PayloadForm::Red, Some(pt)) => (pt, packet.payload.clone()),
-            (PayloadForm::Red, None) => match red::primary(&packet.payload) {
-                Some(primary) => (line.offer.pt, primary.into()),
-                None => return false,
-            },
+        let Some((pt, payload)) = line.offer.payload_of(packet) else {
+            return false;
         };
         let has_rtx = line.offer.rtx_pt.is_some() && line.takes_rtx;
         let mut write = RtpWrite::new(
@@ -322,7 +350,7 @@ impl Peer {
             payload,
         )
         .marker(marker)
-        .nackable(has_rtx)
+        .nackable(has_rtx && !is_direct)
         .ext_vals(
             packet
                 .values
@@ -336,7 +364,7 @@ impl Peer {
             return false;
         };
         stream.write_rtp(write);
-        if line.offer.has_nack && !has_rtx {
+        if line.offer.has_nack && !has_rtx && !is_direct {
             self.resends.keep(line.ssrc);
         }
         line.sent.add(packet.payload.len());
@@ -345,6 +373,7 @@ impl Peer {
 
     /// Sends what was written.
     pub(crate) fn advance(&mut self, now: Monotonic, out: &mut PeerOutput) {
+        self.direct.doubt_way();
         let mut at = now;
         for _ in 0..ADVANCES_MAX {
             let input = Input::Timeout(self.settings.anchor.instant(at));
@@ -649,7 +678,7 @@ fn vp8_patch(payload: &[u8], numbers: Vp8Numbers) -> Option<str0m::rtp::Vp8Patch
 }
 
 /// RFC 7983 section 7.
-fn is_rtp_or_rtcp(bytes: &[u8]) -> bool {
+pub(super) fn is_rtp_or_rtcp(bytes: &[u8]) -> bool {
     bytes
         .first()
         .is_some_and(|first| (128..192).contains(first))

@@ -14,6 +14,7 @@ use crate::media::peer::{Peer, PeerOutput, Stage};
 use crate::media::peer_bwe::FIRST_ESTIMATE;
 use crate::media::peer_config::{Numbers, rtc_config};
 use crate::media::peer_ext::{self, ValueFilter};
+use crate::media::peer_head::HopIds;
 use crate::media::peer_offer::{NewPeer, add_bases, creds};
 use crate::media::peer_plain::ExtensionIds;
 use crate::wire::rtp::VideoCodec;
@@ -233,8 +234,12 @@ impl LineOffer {
     fn of_ours(media: &OfferMedia) -> Self {
         let codec = &media.codec;
         let mut values = ValueFilter::default();
+        let mut extension_ids = ExtensionIds::default();
+        let mut hop_ids = HopIds::default();
         for extension in media.extensions() {
             values.allow(&extension.uri);
+            extension_ids.note(&extension.uri, extension.id);
+            hop_ids.note(&extension.uri, extension.id);
         }
         Self {
             mid: media.mid.clone(),
@@ -257,7 +262,8 @@ impl LineOffer {
             is_simulcast: false,
             has_mid_extension: media.extensions.contains(&peer_ext::MID),
             values,
-            extension_ids: ExtensionIds::default(),
+            extension_ids,
+            hop_ids,
         }
     }
 }

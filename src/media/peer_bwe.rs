@@ -92,6 +92,11 @@ impl Peer {
         self.adaption.has_estimator = estimates == Enabled::Yes;
     }
 
+    /// Whether the library makes estimates.
+    pub(super) const fn has_estimator(&self) -> bool {
+        self.adaption.has_estimator
+    }
+
     /// Notes whether the remote reports on what it gets.
     pub(super) fn set_feedback(&mut self, has_feedback: bool) {
         self.adaption.has_feedback = has_feedback;

@@ -163,9 +163,10 @@ impl fmt::Debug for Certificate {
 pub struct Crypto(Arc<CryptoProvider>);
 
 impl Crypto {
-    /// Wraps a provider.
-    pub const fn new(provider: Arc<CryptoProvider>) -> Self {
-        Self(provider)
+    /// Takes a provider, and listens to its handshakes. It is never given back: make one per
+    /// process.
+    pub fn new(provider: CryptoProvider) -> Self {
+        Self(Arc::new(peer_keys::listening(provider)))
     }
 
     pub(crate) fn provider(&self) -> Arc<CryptoProvider> {

@@ -34,14 +34,16 @@ struct Payload {
 impl Numbers {
     /// Collects the numbers of a first offer and its plan, and guesses those that a later offer
     /// may add: a section that is added to a call needs numbers that the first offer had no
-    /// reason to name. A wrong guess costs retransmissions on that section, not its media.
+    /// reason to name. A wrong guess costs values of that section, not its media.
+    ///
+    /// Times of sending are written beside the library, which has another clock for them.
     pub(crate) fn new(offer: &SessionDescription, plan: &AnswerPlan) -> Self {
         let mut numbers = Self::default();
         for (media, line) in offer.media.iter().zip(&plan.lines) {
             numbers.add_payloads(media);
             if let LinePlan::Media(plan) = line {
                 for each in &media.extensions {
-                    if plan.extensions.contains(&each.id) {
+                    if plan.extensions.contains(&each.id) && each.uri != peer_ext::SEND_TIME {
                         numbers.add_extension(each.id, &each.uri);
                     }
                 }
@@ -53,13 +55,16 @@ impl Numbers {
 
     /// Those of the offers that we make, which are always the same. Packets are counted for
     /// transport-wide feedback only if an estimate is made of it: the count, the notes of what was
-    /// sent when and the reports cost every packet some time and every peer 88 KiB.
+    /// sent when and the reports cost every packet some time and every peer 88 KiB. Where none is
+    /// made, times of sending are written beside the library.
     pub(crate) fn of_our_offers(estimates: Enabled) -> Self {
         let mut numbers = Self::default();
         for media in all_offered() {
             numbers.add_payloads(&media);
             for each in &media.extensions {
-                if estimates == Enabled::Yes || each.uri != peer_ext::TRANSPORT_CC {
+                let is_of_estimates =
+                    [peer_ext::SEND_TIME, peer_ext::TRANSPORT_CC].contains(&each.uri.as_str());
+                if estimates == Enabled::Yes || !is_of_estimates {
                     numbers.add_extension(each.id, &each.uri);
                 }
             }
@@ -89,7 +94,9 @@ impl Numbers {
                 plan.extensions.retain(|id| {
                     let offered = media.extensions.iter().find(|each| each.id == *id);
                     offered.is_some_and(|each| {
-                        extension(&each.uri).is_none() || self.has_extension(*id, &each.uri)
+                        let is_foreign =
+                            extension(&each.uri).is_none() || each.uri == peer_ext::SEND_TIME;
+                        is_foreign || self.has_extension(*id, &each.uri)
                     })
                 });
                 let has_transport_cc = media.extensions.iter().any(|each| {

@@ -15,7 +15,9 @@ use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, PeerEvent};
 use crate::media::line::Line;
 use crate::media::packet::{MediaPacket, PayloadForm, layer_facts};
-use crate::media::peer::{Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, mid_of, rid_of};
+use crate::media::peer::{
+    Channel, KnownSource, Peer, PeerOutput, SECOND, Stage, is_rtp_or_rtcp, mid_of, rid_of,
+};
 use crate::media::peer_ext::HeaderValues;
 use crate::media::peer_keys;
 use crate::media::rewriter::SourceKey;
@@ -72,12 +74,17 @@ impl Peer {
                     }
                     let bases = &self.settings.bases;
                     let sock = bases.iter().position(|base| *base == transmit.source);
-                    let datagram = Datagram {
+                    let mut datagram = Datagram {
                         sock: SockId(sock.unwrap_or(0) as u16),
                         to: transmit.destination,
                         bytes: transmit.contents.into(),
                     };
-                    self.resends.note(now, &datagram);
+                    if is_rtp_or_rtcp(&datagram.bytes) {
+                        // Reports go the same way.
+                        self.direct.note_way(datagram.sock, datagram.to);
+                        self.correct_report(now, &mut datagram.bytes);
+                        self.resends.note(now, &datagram);
+                    }
                     out.datagrams.push(datagram);
                 }
                 Ok(Output::Event(event)) => self.on_event(now, event, out),

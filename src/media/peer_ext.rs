@@ -44,7 +44,6 @@ impl HeaderValues {
             audio_level: values.audio_level,
             voice_activity: values.voice_activity,
             video_orientation: values.video_orientation,
-            abs_capture_time: values.abs_capture_time,
             play_delay_min: values.play_delay_min,
             play_delay_max: values.play_delay_max,
             user_values: values.user_values,
@@ -62,6 +61,12 @@ impl HeaderValues {
     pub(crate) fn dependencies(&self) -> Option<&[u8]> {
         let found = self.0.user_values.get::<Dependencies>()?;
         Some(&found.0)
+    }
+
+    /// When it was captured.
+    pub(super) fn capture_time(&self) -> Option<&[u8]> {
+        let found = self.0.user_values.get::<CaptureTime>()?;
+        Some(found.bytes())
     }
 
     /// The same with another playout delay, if there is one.
@@ -84,16 +89,23 @@ impl HeaderValues {
             out.audio_level = values.audio_level;
             out.voice_activity = values.voice_activity;
         }
-        if filter.capture_time {
-            out.abs_capture_time = values.abs_capture_time;
+        if filter.capture_time
+            && let Some(time) = values.user_values.get_arc::<CaptureTime>()
+        {
+            out.user_values.set_arc(time);
         }
-        if filter.dependencies {
-            out.user_values = values.user_values.clone();
-            if let (Some(number), Some(bytes)) = (frame, self.dependencies()) {
-                let mut bytes: Box<[u8]> = bytes.into();
-                renumber(&mut bytes, number);
-                out.user_values.set_arc(Arc::new(Dependencies(bytes)));
-            }
+        if filter.dependencies
+            && let Some(found) = values.user_values.get_arc::<Dependencies>()
+        {
+            let found = match frame {
+                Some(number) => {
+                    let mut bytes = found.0.clone();
+                    renumber(&mut bytes, number);
+                    Arc::new(Dependencies(bytes))
+                }
+                None => found,
+            };
+            out.user_values.set_arc(found);
         }
         if filter.orientation {
             out.video_orientation = values.video_orientation;
@@ -124,7 +136,7 @@ impl std::fmt::Debug for HeaderValues {
 pub(crate) fn extension(uri: &str) -> Option<Extension> {
     Some(match uri {
         AUDIO_LEVEL => Extension::AudioLevel,
-        CAPTURE_TIME => Extension::AbsoluteCaptureTime,
+        CAPTURE_TIME => Extension::with_serializer(CAPTURE_TIME, RawCaptureTime),
         DEPENDENCIES => Extension::with_serializer(DEPENDENCIES, RawDependencies),
         MID => Extension::RtpMid,
         ORIENTATION => Extension::VideoOrientation,
@@ -145,10 +157,73 @@ pub(crate) const REPAIRED_RID: &str = "urn:ietf:params:rtp-hdrext:sdes:repaired-
 pub(crate) const ORIENTATION: &str = "urn:3gpp:video-orientation";
 pub(crate) const PLAYOUT_DELAY: &str = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay";
 pub(super) const AUDIO_LEVEL: &str = "urn:ietf:params:rtp-hdrext:ssrc-audio-level";
-const CAPTURE_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
+pub(super) const CAPTURE_TIME: &str =
+    "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time";
 pub(super) const DEPENDENCIES: &str =
     "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension";
-const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+pub(super) const SEND_TIME: &str = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time";
+
+/// When a frame was captured, as it came: a time, and maybe how far the clock of the one who captured
+/// it is ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct CaptureTime {
+    bytes: [u8; 16],
+    size: u8,
+}
+
+impl CaptureTime {
+    /// Reads it; `None` if it has neither of the two sizes.
+    pub(super) fn read(value: &[u8]) -> Option<Self> {
+        let mut bytes = [0; 16];
+        let size = value.len();
+        if size != 8 && size != 16 {
+            return None;
+        }
+        bytes[..size].copy_from_slice(value);
+        Some(Self {
+            bytes,
+            size: size as u8,
+        })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.size)]
+    }
+}
+
+/// Passes times of capture on without looking into them.
+#[derive(Debug)]
+struct RawCaptureTime;
+
+impl ExtensionSerializer for RawCaptureTime {
+    fn write_to(&self, buf: &mut [u8], values: &ExtensionValues) -> usize {
+        let time = values.user_values.get::<CaptureTime>();
+        let Some((time, room)) = time.and_then(|time| {
+            let room = buf.get_mut(..time.bytes().len())?;
+            Some((time, room))
+        }) else {
+            return 0;
+        };
+        room.copy_from_slice(time.bytes());
+        room.len()
+    }
+
+    fn parse_value(&self, buf: &[u8], values: &mut ExtensionValues) -> bool {
+        let time = CaptureTime::read(buf);
+        if let Some(time) = time {
+            values.user_values.set(time);
+        }
+        time.is_some()
+    }
+
+    fn is_video(&self) -> bool {
+        true
+    }
+
+    fn is_audio(&self) -> bool {
+        true
+    }
+}
 
 /// A dependency descriptor as it came.
 pub(super) struct Dependencies(pub(super) Box<[u8]>);

@@ -86,6 +86,13 @@ impl Suite {
         }
     }
 
+    /// A master key and its salt, which follows it.
+    #[cfg(test)]
+    pub(super) fn split(self, master: &[u8]) -> (&[u8], &[u8]) {
+        let (key, salt) = self.sizes();
+        (&master[..key], &master[key..key + salt])
+    }
+
     /// Bytes of a master key, and of its salt.
     const fn sizes(self) -> (usize, usize) {
         match self {
@@ -124,17 +131,24 @@ pub(super) fn take() -> Heard {
 
 /// The built-in cryptography, with ears.
 pub(super) fn provider() -> CryptoProvider {
-    let mut provider = from_feature_flags();
-    provider.dtls_provider = &Listening;
+    listening(from_feature_flags())
+}
+
+/// Cryptography with ears. It is never given back: there are as many as there are certificates.
+pub(super) fn listening(mut provider: CryptoProvider) -> CryptoProvider {
+    let inner = provider.dtls_provider;
+    provider.dtls_provider = Box::leak(Box::new(Listening { inner }));
     provider
 }
 
 #[derive(Debug)]
-struct Listening;
+struct Listening {
+    inner: &'static dyn DtlsProvider,
+}
 
 impl DtlsProvider for Listening {
     fn generate_certificate(&self) -> Option<DtlsCert> {
-        from_feature_flags().dtls_provider.generate_certificate()
+        self.inner.generate_certificate()
     }
 
     fn new_dtls(
@@ -144,8 +158,7 @@ impl DtlsProvider for Listening {
         version: DtlsVersion,
         mtu: Option<usize>,
     ) -> Result<Box<dyn DtlsInstance>, str0m::crypto::CryptoError> {
-        let dtls = from_feature_flags().dtls_provider;
-        let inner = dtls.new_dtls(cert, now, version, mtu)?;
+        let inner = self.inner.new_dtls(cert, now, version, mtu)?;
         Ok(Box::new(Handshake {
             inner,
             has_sent: false,

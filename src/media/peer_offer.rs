@@ -11,6 +11,7 @@ use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
 use crate::media::counters::DropReason;
 use crate::media::event::{MediaError, PeerOwner, TrackKind};
+use crate::media::history::History;
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, PeerSettings, Stage, mid_of};
@@ -294,6 +295,8 @@ impl Peer {
                     let before;
                     (former.ssrc, former.rtx_ssrc, before) = self.draw_source(rng);
                     former.rewriter = Rewriter::new(offer.clock_rate, before);
+                    former.has_begun = false;
+                    former.history = History::default();
                 }
                 former.update(offer);
                 former

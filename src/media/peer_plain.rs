@@ -5,10 +5,12 @@ use std::sync::Arc;
 use str0m::media::{Frequency, MediaTime};
 use str0m::rtp::{ExtensionValues, VideoOrientation};
 
+use crate::media::event::PlayoutDelay;
 use crate::media::peer_ext::{
     AUDIO_LEVEL, DEPENDENCIES, Dependencies, HeaderValues, ORIENTATION, PLAYOUT_DELAY,
 };
 use crate::wire::rtp::packet::RtpLayout;
+use crate::wire::rtp::renumber;
 
 /// The numbers by which header extensions are known on one side of a line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,8 +25,16 @@ pub struct ExtensionIds {
     pub playout_delay: Option<u8>,
 }
 
-/// What an extension takes in a header at most.
-const VALUES_MAX: usize = 4;
+/// What is said in place of what a packet says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    pub(super) playout_delay: Option<PlayoutDelay>,
+    /// The number of the frame that a dependency descriptor is about.
+    pub(super) frame: Option<u16>,
+}
+
+/// Extensions of one header: those of a packet, and those of a hop.
+const VALUES_MAX: usize = 7;
 
 impl ExtensionIds {
     /// Notes the number of an extension.
@@ -62,25 +72,54 @@ impl HeaderValues {
         ids: ExtensionIds,
         write: impl FnOnce(&[(u8, &[u8])]) -> R,
     ) -> R {
+        self.with_changed(ids, Changes::default(), [None; 3], write)
+    }
+
+    /// The same with changes, behind the extensions of a hop.
+    pub(super) fn with_changed<'a, R>(
+        &'a self,
+        ids: ExtensionIds,
+        changes: Changes,
+        of_hop: [Option<(u8, &'a [u8])>; 3],
+        write: impl FnOnce(&[(u8, &[u8])]) -> R,
+    ) -> R {
         let values = &self.0;
         let level = values.audio_level.map(|level| {
             let speaks = values.voice_activity.unwrap_or(false);
             [u8::from(speaks) << 7 | level.unsigned_abs() & 0x7f]
         });
         let orientation = values.video_orientation.map(|turned| [turned as u8]);
-        let delay = values.play_delay_min.zip(values.play_delay_max);
+        let hundredths = |time: MediaTime| {
+            let count = time.rebase(Frequency::HUNDREDTHS).numer();
+            count.min(0xfff) as u32
+        };
+        let delay = match changes.playout_delay {
+            Some(PlayoutDelay { min, max }) => Some((min.into(), max.into())),
+            None => {
+                let both = values.play_delay_min.zip(values.play_delay_max);
+                both.map(|(min, max)| (hundredths(min), hundredths(max)))
+            }
+        };
         let delay = delay.map(|(min, max)| {
-            let hundredths = |time: MediaTime| {
-                let count = time.rebase(Frequency::HUNDREDTHS).numer();
-                count.min(0xfff) as u32
-            };
-            let both = hundredths(min) << 12 | hundredths(max);
-            let [_, bytes @ ..] = both.to_be_bytes();
+            let [_, bytes @ ..] = (min.min(0xfff) << 12 | max.min(0xfff)).to_be_bytes();
             bytes
         });
-        let dependencies = values.user_values.get::<Dependencies>();
+        let changed: Option<Box<[u8]>> = ids
+            .dependencies
+            .and(changes.frame)
+            .zip(self.dependencies())
+            .map(|(number, bytes)| {
+                let mut bytes: Box<[u8]> = bytes.into();
+                renumber(&mut bytes, number);
+                bytes
+            });
+        let dependencies = changed.as_deref().or_else(|| self.dependencies());
         let mut all: [(u8, &[u8]); VALUES_MAX] = [(0, &[]); VALUES_MAX];
         let mut count = 0;
+        for each in of_hop.into_iter().flatten() {
+            all[count] = each;
+            count += 1;
+        }
         for (id, value) in [
             (ids.audio_level, level.as_ref().map(<[u8; 1]>::as_slice)),
             (
@@ -88,7 +127,7 @@ impl HeaderValues {
                 orientation.as_ref().map(<[u8; 1]>::as_slice),
             ),
             (ids.playout_delay, delay.as_ref().map(<[u8; 3]>::as_slice)),
-            (ids.dependencies, dependencies.map(|found| &*found.0)),
+            (ids.dependencies, dependencies),
         ] {
             if let (Some(id), Some(value)) = (id, value) {
                 all[count] = (id, value);

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use str0m::crypto::{Aes128CmSha1_80, Aes128CmSha1_80Cipher, CryptoProvider, Sha1HmacProvider};
 use subtle::ConstantTimeEq as _;
 
-use crate::media::peer_open::{derive, near};
+use crate::media::peer_cipher::derive;
+use crate::media::peer_open::near;
 use crate::media::setup::MediaSetup;
 use crate::wire::rtp::packet::RtpLayout;
 

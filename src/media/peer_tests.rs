@@ -9,6 +9,7 @@
 mod adaptive;
 mod capture;
 mod data;
+mod direct;
 mod ending;
 mod fanout;
 mod layers;

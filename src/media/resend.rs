@@ -14,8 +14,7 @@ use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::media::Datagram;
 use crate::media::Media;
-use crate::media::peer_keys::Sender;
-use crate::media::peer_open::Opener;
+use crate::media::peer::{Peer, PeerOutput};
 use crate::wire::rtp::packet::{RtpLayout, is_rtcp, missing_packets};
 
 /// What one peer may be sent again.
@@ -25,7 +24,6 @@ pub(super) struct Resends {
     sources: Vec<u32>,
     sent: VecDeque<Sent>,
     bytes: usize,
-    opener: Option<Opener>,
 }
 
 struct Sent {
@@ -33,12 +31,11 @@ struct Sent {
     ssrc: u32,
     sequence: u16,
     datagram: Datagram,
-    resent_at: Option<Monotonic>,
-    resent_count: u8,
+    resent: Resent,
 }
 
 /// Who asks later than this has no use for it: players wait less.
-const AGE_MAX: Duration = Duration::from_secs(1);
+pub(super) const AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Half a second of 8 Mbit/s.
 const BYTES_MAX: usize = 512 * 1024;
@@ -48,10 +45,31 @@ const PACKETS_MAX: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Packets that one report has sent again.
-const RESENT_MAX: usize = 64;
+pub(super) const RESENT_MAX: usize = 64;
 
 /// Packets that one report is looked up for.
-const MISSING_MAX: usize = 256;
+pub(super) const MISSING_MAX: usize = 256;
+
+/// How often a packet was sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Resent {
+    at: Option<Monotonic>,
+    count: u8,
+}
+
+impl Resent {
+    /// Whether it may be sent again now, which it is then.
+    pub(super) fn again(&mut self, now: Monotonic) -> bool {
+        let pause = PAUSE * (1 << self.count.min(5)) / 2;
+        let is_due = |at: Monotonic| now.saturating_since(at) >= pause;
+        if !self.at.is_none_or(is_due) {
+            return false;
+        }
+        self.at = Some(now);
+        self.count = self.count.saturating_add(1);
+        true
+    }
+}
 
 impl Resends {
     /// Keeps the packets of a source from now on.
@@ -79,8 +97,7 @@ impl Resends {
             ssrc: header.ssrc,
             sequence: header.sequence,
             datagram: datagram.clone(),
-            resent_at: None,
-            resent_count: 0,
+            resent: Resent::default(),
         });
         let is_old = |sent: &Sent| now.saturating_since(sent.at) > AGE_MAX;
         while self.bytes > BYTES_MAX
@@ -108,11 +125,7 @@ impl Resends {
             let Some(sent) = known.filter(|sent| now.saturating_since(sent.at) <= AGE_MAX) else {
                 return;
             };
-            let pause = PAUSE * (1 << sent.resent_count.min(5)) / 2;
-            let is_due = |at: Monotonic| now.saturating_since(at) >= pause;
-            if sent.resent_at.is_none_or(is_due) && out.len() < RESENT_MAX {
-                sent.resent_at = Some(now);
-                sent.resent_count = sent.resent_count.saturating_add(1);
+            if out.len() < RESENT_MAX && sent.resent.again(now) {
                 out.push(sent.datagram.clone());
             }
         });
@@ -123,33 +136,29 @@ impl Resends {
 impl Media {
     /// Sends again what a peer misses, by its report.
     pub(super) fn resend(&mut self, now: Monotonic, id: PeerId, bytes: &[u8]) {
-        let provider = self.setup.provider();
-        let Some(peer) = self.peers.get_mut(id) else {
-            return;
-        };
-        if peer.resends.sources.is_empty() || !is_rtcp(bytes) {
+        if !is_rtcp(bytes) {
             return;
         }
-        let theirs = if peer.is_dtls_client() {
-            Sender::Server
-        } else {
-            Sender::Client
-        };
-        let Some(keys) = &peer.keys else {
-            return;
-        };
-        let opener = peer
-            .resends
-            .opener
-            .get_or_insert_with(|| Opener::new(&provider, keys.suite, keys.of(theirs)));
-        let mut report = Vec::new();
-        if !opener.open(bytes, &mut report) {
-            return;
+        let resent = self.run(now, id, |peer, out| peer.resend(now, bytes, out));
+        self.counters.packets_resent += resent.unwrap_or(0);
+    }
+}
+
+impl Peer {
+    /// Sends again what a report says is missing; tells how many packets.
+    fn resend(&mut self, now: Monotonic, bytes: &[u8], out: &mut PeerOutput) -> u64 {
+        let mut lines = self.lines.iter().flatten();
+        let is_direct = lines.any(|line| !line.history.is_empty());
+        if self.resends.sources.is_empty() && !is_direct {
+            return 0;
         }
-        for datagram in peer.resends.answer(now, &report) {
-            self.counters.packets_resent += 1;
-            self.datagrams.push(datagram);
-        }
+        let Some(report) = self.open_report(bytes) else {
+            return 0;
+        };
+        let again = self.resends.answer(now, &report);
+        let count = again.len() as u64;
+        out.datagrams.extend(again);
+        count + self.send_missing(now, &report, out)
     }
 }
 

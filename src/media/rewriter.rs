@@ -226,6 +226,12 @@ impl Rewriter {
         number
     }
 
+    /// The time of the stream; `None` before its first packet.
+    pub(crate) fn time_at(&self, now: Monotonic) -> Option<u32> {
+        let sent = self.sent?;
+        Some(sent.timestamp.wrapping_add(self.ticks_since(sent.at, now)))
+    }
+
     /// The source that fed the last packet.
     pub(crate) fn source(&self) -> Option<SourceKey> {
         self.source.as_ref().map(|source| source.key)
@@ -238,7 +244,11 @@ impl Rewriter {
         let next = self.sent_highest + 1;
         let begin = match self.sent {
             None => timestamp,
-            Some(sent) => sent.timestamp.wrapping_add(self.ticks(sent.at, now)),
+            // Two frames may not share a timestamp.
+            Some(sent) => {
+                let ticks = self.ticks_since(sent.at, now).max(1);
+                sent.timestamp.wrapping_add(ticks)
+            }
         };
         self.source = Some(Source {
             key,
@@ -248,11 +258,10 @@ impl Rewriter {
         });
     }
 
-    /// Elapsed time in clock units, and at least one: two frames may not share a timestamp.
-    fn ticks(&self, since: Monotonic, now: Monotonic) -> u32 {
+    /// Elapsed time in clock units.
+    fn ticks_since(&self, since: Monotonic, now: Monotonic) -> u32 {
         let nanos = now.saturating_since(since).as_nanos();
-        let ticks = nanos * u128::from(self.clock_rate) / 1_000_000_000;
-        (ticks as u32).max(1)
+        (nanos * u128::from(self.clock_rate) / 1_000_000_000) as u32
     }
 }
 

@@ -138,7 +138,7 @@ impl Media {
                     forwarded_count +=
                         u64::from(deliver(now, peer, id, route, packet, out, &mut wanted));
                 }
-                peer.advance(now, out);
+                peer.send_written(now, out);
             });
             // One that was hung up on the way took its routes out of an empty switch.
             if self.peers.get(run[0].0).is_none() {
@@ -337,5 +337,5 @@ fn deliver(
     let Some(forwarded) = forwarded else {
         return false;
     };
-    peer.write(now, index, packet, forwarded)
+    peer.write(now, index, packet, forwarded, out)
 }

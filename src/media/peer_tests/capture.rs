@@ -11,7 +11,7 @@ const SPEC: TapSpec = TapSpec {
 };
 
 /// Directions and UDP payloads of the packets in a piece of a file.
-fn packets(mut file: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(super) fn packets(mut file: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let number = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
     let mut found = Vec::new();
     while !file.is_empty() {

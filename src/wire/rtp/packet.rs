@@ -77,6 +77,21 @@ impl RtpLayout {
 
     /// Calls `each` with the number and value of every extension.
     pub fn for_each_extension(&self, bytes: &[u8], mut each: impl FnMut(u8, &[u8])) {
+        self.place_extensions(bytes, |id, place| each(id, &bytes[place]));
+    }
+
+    /// Where the value of an extension is.
+    pub fn find_extension(&self, bytes: &[u8], id: u8) -> Option<Range<usize>> {
+        let mut found = None;
+        self.place_extensions(bytes, |each, place| {
+            if each == id {
+                found = Some(place);
+            }
+        });
+        found
+    }
+
+    fn place_extensions(&self, bytes: &[u8], mut each: impl FnMut(u8, Range<usize>)) {
         let Some((form, range)) = &self.extensions else {
             return;
         };
@@ -98,10 +113,10 @@ impl RtpLayout {
                 _ => return,
             };
             at += 1;
-            let Some(value) = body.get(at..at + size) else {
+            if at + size > body.len() {
                 return;
-            };
-            each(id, value);
+            }
+            each(id, range.start + at..range.start + at + size);
             at += size;
         }
     }
@@ -217,7 +232,51 @@ fn for_each_report(bytes: &[u8], mut each: impl FnMut(&[u8])) {
     }
 }
 
+/// What a sender report says of its source (RFC 3550 section 6.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SenderNumbers {
+    /// The time of the report, in units of the codec's clock.
+    pub timestamp: u32,
+    /// Packets that were sent.
+    pub packets: u32,
+    /// Bytes of payload in them.
+    pub octets: u32,
+}
+
+/// Whether an RTCP compound begins with a report of a sender.
+pub fn is_sender_report(bytes: &[u8]) -> bool {
+    is_rtcp(bytes) && bytes[1] == PT_SENDER_REPORT
+}
+
+/// Puts other numbers into the sender reports of an RTCP compound, for the sources that have some.
+pub fn correct_sender_reports(
+    bytes: &mut [u8],
+    mut numbers: impl FnMut(u32) -> Option<SenderNumbers>,
+) {
+    let mut at = 0;
+    for _ in 0..COMPOUND_MAX {
+        let packet = &bytes[at..];
+        let Some(words) = read_u16(packet, 2).filter(|_| is_rtcp(packet)) else {
+            return;
+        };
+        let size = 4 * (usize::from(words) + 1);
+        let Some(packet) = bytes.get_mut(at..at + size) else {
+            return;
+        };
+        let ssrc = read_u32(packet, 4).filter(|_| packet[1] == PT_SENDER_REPORT);
+        if let Some(place) = packet.get_mut(16..28)
+            && let Some(numbers) = ssrc.and_then(&mut numbers)
+        {
+            place[..4].copy_from_slice(&numbers.timestamp.to_be_bytes());
+            place[4..8].copy_from_slice(&numbers.packets.to_be_bytes());
+            place[8..].copy_from_slice(&numbers.octets.to_be_bytes());
+        }
+        at += size;
+    }
+}
+
 const PT_FIR_H261: u8 = 192;
+const PT_SENDER_REPORT: u8 = 200;
 const PT_RECEIVER_REPORT: u8 = 201;
 const PT_TRANSPORT_FEEDBACK: u8 = 205;
 const PT_PAYLOAD_FEEDBACK: u8 = 206;
@@ -340,6 +399,33 @@ mod tests {
     }
 
     #[test]
+    fn sender_reports_are_corrected_for_the_sources_that_are_known() {
+        let report = |ssrc: u8| {
+            let mut report = vec![0x80, PT_SENDER_REPORT, 0, 6, 0, 0, 0, ssrc];
+            report.extend([9; 20]);
+            report
+        };
+        let mut bytes = [report(1), empty_report(3).to_vec(), report(2)].concat();
+        // One that is cut off is left alone.
+        bytes.extend(&report(2)[..20]);
+        let before = bytes.clone();
+        correct_sender_reports(&mut bytes, |ssrc| {
+            (ssrc == 2).then_some(SenderNumbers {
+                timestamp: 0x0102_0304,
+                packets: 5,
+                octets: 6,
+            })
+        });
+        let place = 28 + 8 + 16;
+        assert_eq!(bytes[..place], before[..place]);
+        assert_eq!(
+            bytes[place..place + 12],
+            [1, 2, 3, 4, 0, 0, 0, 5, 0, 0, 0, 6]
+        );
+        assert_eq!(bytes[place + 12..], before[place + 12..]);
+    }
+
+    #[test]
     fn rtcp_is_told_from_rtp() {
         assert!(is_rtcp(&picture_loss(1, 2)));
         let mut rtp = Vec::new();
@@ -357,6 +443,8 @@ mod tests {
             }
             keyframe_requests(&bytes, |_| {});
             missing_packets(&bytes, |_, _| {});
+            let none = SenderNumbers { timestamp: 0, packets: 0, octets: 0 };
+            correct_sender_reports(&mut bytes.clone(), |_| Some(none));
         }
 
         #[test]
@@ -372,6 +460,10 @@ mod tests {
             let layout = RtpLayout::read(&bytes).unwrap();
             prop_assert_eq!(layout.header, HEADER);
             prop_assert_eq!(&layout.payload, &(start..bytes.len()));
+            for (id, value) in &ids {
+                let place = layout.find_extension(&bytes, *id).unwrap();
+                prop_assert_eq!(&bytes[place], value);
+            }
             prop_assert_eq!(extensions_of(&bytes), ids.into_iter().collect::<Vec<_>>());
         }
     }

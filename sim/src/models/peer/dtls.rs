@@ -11,20 +11,29 @@ use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
+use bifrons::media::Crypto;
 use str0m::config::CryptoProvider;
 use str0m::crypto::dtls::{
     DtlsCert, DtlsImplError, DtlsInstance, DtlsOutput, DtlsProvider, DtlsVersion, KeyingMaterial,
     ProtocolVersion, SrtpProfile,
 };
 
-/// The provider of both sides: everything real but DTLS.
+/// The cryptography of clients: everything real but DTLS.
 pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
-        let mut provider = str0m::crypto::from_feature_flags();
-        provider.dtls_provider = &StandIn;
-        Arc::new(provider)
-    });
+    static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| Arc::new(stand_in()));
     Arc::clone(&PROVIDER)
+}
+
+/// The same for gateways, which listen to their handshakes.
+pub fn crypto() -> Crypto {
+    static CRYPTO: LazyLock<Crypto> = LazyLock::new(|| Crypto::new(stand_in()));
+    CRYPTO.clone()
+}
+
+fn stand_in() -> CryptoProvider {
+    let mut provider = str0m::crypto::from_feature_flags();
+    provider.dtls_provider = &StandIn;
+    provider
 }
 
 /// What a datagram of the stand-in is.

@@ -8,7 +8,7 @@ use bifrons::base::clock::Anchor;
 use bifrons::base::id::ShardId;
 use bifrons::base::slab::Slab;
 use bifrons::config::{Config, Secret};
-use bifrons::media::{Certificate, Crypto, LocalSocket};
+use bifrons::media::{Certificate, LocalSocket};
 use bifrons::shard::{Listener, Outbox, Setup, Shard};
 
 use super::{Gateway, ShardHost, media_address, some_instant};
@@ -55,7 +55,7 @@ impl Gateway {
                         advertised: Vec::new(),
                     }],
                     certificate: certificate(),
-                    crypto: Some(Crypto::new(dtls::provider())),
+                    crypto: Some(dtls::crypto()),
                 };
                 ShardHost {
                     shard: Shard::new(setup, now),

@@ -1,0 +1,199 @@
+//! What one line was sent lately, for receivers that miss some of it.
+//!
+//! Kept are headers and shared payloads and not what was encrypted: the same packet is encrypted
+//! again, with the same outcome.
+//!
+//! Invariant: no number of a retransmission is given out twice.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::base::clock::Monotonic;
+use crate::media::resend::{AGE_MAX, Resent};
+use crate::media::rewriter::Vp8Numbers;
+
+/// What one line was sent lately.
+#[derive(Debug)]
+pub(super) struct History {
+    packets: VecDeque<Past>,
+    /// The headers of these packets, one behind the other.
+    heads: VecDeque<u8>,
+    /// How many bytes of headers were taken out of it so far.
+    heads_gone: u64,
+    /// The number of the next retransmission that has a source of its own.
+    next: u64,
+    /// Bytes that may be sent again.
+    credit: usize,
+}
+
+#[derive(Debug)]
+struct Past {
+    at: Monotonic,
+    index: u64,
+    /// Where its header ends in all headers there ever were.
+    head_end: u64,
+    payload: Arc<[u8]>,
+    vp8: Vp8Numbers,
+    resent: Resent,
+}
+
+/// A packet that was sent.
+#[derive(Debug)]
+pub(super) struct Missed {
+    /// Its sequence number, extended beyond 16 bits.
+    pub(super) index: u64,
+    pub(super) head: Vec<u8>,
+    pub(super) payload: Arc<[u8]>,
+    /// What stands in its payload instead.
+    pub(super) vp8: Vp8Numbers,
+}
+
+/// A fourth of what was sent may be sent again, and so much at once: a key frame's worth. Whoever
+/// misses more has a way too narrow, and more of the same would not help.
+const CREDIT_MAX: usize = 256 * 1024;
+const CREDIT_SHARE: usize = 4;
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            packets: VecDeque::new(),
+            heads: VecDeque::new(),
+            heads_gone: 0,
+            next: 0,
+            credit: CREDIT_MAX,
+        }
+    }
+}
+
+impl History {
+    /// Keeps a packet, and no more than `count_max` in all.
+    pub(super) fn keep(
+        &mut self,
+        now: Monotonic,
+        index: u64,
+        head: &[u8],
+        (payload, vp8): (Arc<[u8]>, Vp8Numbers),
+        count_max: usize,
+    ) {
+        self.credit = CREDIT_MAX.min(self.credit + payload.len() / CREDIT_SHARE);
+        let is_old = |past: &Past| now.saturating_since(past.at) > AGE_MAX;
+        while self.packets.len() >= count_max.max(1) || self.packets.front().is_some_and(is_old) {
+            let Some(oldest) = self.packets.pop_front() else {
+                break;
+            };
+            let size = (oldest.head_end - self.heads_gone) as usize;
+            self.heads.drain(..size);
+            self.heads_gone = oldest.head_end;
+        }
+        self.heads.extend(head);
+        self.packets.push_back(Past {
+            at: now,
+            index,
+            head_end: self.heads_gone + self.heads.len() as u64,
+            payload,
+            vp8,
+            resent: Resent::default(),
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.packets.is_empty()
+    }
+
+    /// Finds a packet that is missed. `None` if it is not known any more, or was sent again just
+    /// now, or too much was.
+    pub(super) fn miss(&mut self, now: Monotonic, sequence: u16) -> Option<Missed> {
+        let at = self
+            .packets
+            .iter()
+            .rposition(|past| past.index as u16 == sequence)?;
+        let before = at.checked_sub(1).map(|before| &self.packets[before]);
+        let start = before.map_or(self.heads_gone, |before| before.head_end);
+        let past = &mut self.packets[at];
+        let is_fresh = now.saturating_since(past.at) <= AGE_MAX;
+        let size = past.payload.len();
+        if !is_fresh || size > self.credit || !past.resent.again(now) {
+            return None;
+        }
+        self.credit -= size;
+        let head = (start - self.heads_gone) as usize..(past.head_end - self.heads_gone) as usize;
+        Some(Missed {
+            index: past.index,
+            head: self.heads.range(head).copied().collect(),
+            payload: Arc::clone(&past.payload),
+            vp8: past.vp8,
+        })
+    }
+
+    /// Gives out the number of a retransmission.
+    pub(super) fn draw(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Monotonic {
+        Monotonic::from_nanos(millis * 1_000_000)
+    }
+
+    fn keep(history: &mut History, now: Monotonic, index: u64, size: usize) {
+        let head: Vec<u8> = (0..12 + index % 3)
+            .map(|byte| (byte + index) as u8)
+            .collect();
+        let payload = vec![index as u8; size].into();
+        history.keep(now, index, &head, (payload, Vp8Numbers::default()), 10);
+    }
+
+    #[test]
+    fn what_is_missed_comes_back_with_its_own_header() {
+        let mut history = History::default();
+        for index in 65_530..65_545 {
+            keep(&mut history, at(0), index, 5);
+        }
+        assert_eq!(history.packets.len(), 10);
+        for index in 65_530..65_535_u64 {
+            assert!(history.miss(at(1), index as u16).is_none(), "{index}");
+        }
+        for index in 65_535..65_545_u64 {
+            let missed = history.miss(at(1), index as u16).unwrap();
+            assert_eq!(missed.index, index);
+            assert_eq!(missed.head.len() as u64, 12 + index % 3);
+            assert_eq!(missed.head[0], index as u8);
+            assert_eq!(missed.payload[..], [index as u8; 5]);
+        }
+        let heads: u64 = (65_535..65_545).map(|index| 12 + index % 3).sum();
+        assert_eq!(history.heads.len() as u64, heads);
+    }
+
+    #[test]
+    fn what_is_old_is_of_no_use() {
+        let mut history = History::default();
+        keep(&mut history, at(0), 1, 5);
+        assert!(history.miss(at(1_001), 1).is_none());
+        keep(&mut history, at(1_001), 2, 5);
+        assert_eq!(history.packets.len(), 1);
+        assert!(history.miss(at(1_001), 2).is_some());
+    }
+
+    #[test]
+    fn no_more_than_a_share_is_sent_again() {
+        let mut history = History::default();
+        let mut again = 0;
+        for index in 0..4_000_u64 {
+            keep(&mut history, at(index), index, 1_000);
+            again += usize::from(history.miss(at(index), index as u16).is_some());
+        }
+        let sent = CREDIT_MAX / 1_000 + 4_000 / CREDIT_SHARE;
+        assert!((sent - 2..=sent + 2).contains(&again), "{again}");
+    }
+
+    #[test]
+    fn retransmissions_are_counted() {
+        let mut history = History::default();
+        assert_eq!([1, 2, 3], [(); 3].map(|()| history.draw()));
+    }
+}
