@@ -38,7 +38,12 @@ pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
 /// As [`parse`].
 pub fn parse_members(text: &[u8], depth_max: usize) -> Result<Option<Members>, JsonError> {
     scan(text, depth_max)?;
-    match serde_json::from_slice(text) {
+    // The parser would look at each string on its own. What is no UTF-8 it refuses, with the place.
+    let members = match std::str::from_utf8(text) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(text),
+    };
+    match members {
         Ok(members) => Ok(Some(members)),
         Err(error) if error.is_data() => match serde_json::from_slice::<Value>(text) {
             Ok(_) => Ok(None),
@@ -87,7 +92,10 @@ fn scan(text: &[u8], depth_max: usize) -> Result<(), JsonError> {
     let mut at = 0;
     while let Some(&byte) = text.get(at) {
         match byte {
-            b'"' => at = scan_string(text, at)?,
+            b'"' => {
+                at =
+                    string_end(text, at).map_err(|at| fault(text, at, "\\u0000 is not allowed"))?;
+            }
             b'[' | b'{' => {
                 depth += 1;
                 if depth > depth_max {
@@ -106,7 +114,8 @@ fn scan(text: &[u8], depth_max: usize) -> Result<(), JsonError> {
     Ok(())
 }
 
-fn scan_string(text: &[u8], start: usize) -> Result<usize, JsonError> {
+/// Where the string that starts at `start` ends, or the place of a NUL character in it.
+fn string_end(text: &[u8], start: usize) -> Result<usize, usize> {
     let mut at = start + 1;
     while let Some(found) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
         at += found;
@@ -114,7 +123,7 @@ fn scan_string(text: &[u8], start: usize) -> Result<usize, JsonError> {
             return Ok(at + 1);
         }
         if text[at..].starts_with(b"\\u0000") {
-            return Err(fault(text, at, "\\u0000 is not allowed"));
+            return Err(at);
         }
         at += 2;
     }
@@ -187,7 +196,7 @@ fn lay_out(compact: &str, indented: bool) -> String {
         let mut len = 1;
         match first {
             b'"' => {
-                len = scan_string(rest.as_bytes(), 0).unwrap_or(rest.len());
+                len = string_end(rest.as_bytes(), 0).unwrap_or(rest.len());
                 out.push_str(&rest[..len]);
             }
             b'{' | b'[' if rest.as_bytes().get(1) == Some(&(first + 2)) => {
