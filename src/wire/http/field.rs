@@ -2,6 +2,7 @@
 
 const TOKEN: u8 = 1;
 const TEXT: u8 = 2;
+const HOST: u8 = 4;
 
 /// Which classes each byte belongs to.
 static CLASSES: [u8; 256] = classes();
@@ -12,7 +13,7 @@ const fn classes() -> [u8; 256] {
     while byte < 256 {
         let b = byte as u8;
         if b.is_ascii_alphanumeric() {
-            table[byte] |= TOKEN;
+            table[byte] |= TOKEN | HOST;
         }
         // field-vchar, SP, HTAB and obs-text.
         if b == b'\t' || (b >= b' ' && b != 0x7f) {
@@ -20,10 +21,14 @@ const fn classes() -> [u8; 256] {
         }
         byte += 1;
     }
-    let punctuation = b"!#$%&'*+-.^_`|~";
+    let table = with(table, TOKEN, b"!#$%&'*+-.^_`|~");
+    with(table, HOST, b"-._~!$&'()*+,;=")
+}
+
+const fn with(mut table: [u8; 256], class: u8, members: &[u8]) -> [u8; 256] {
     let mut at = 0;
-    while at < punctuation.len() {
-        table[punctuation[at] as usize] |= TOKEN;
+    while at < members.len() {
+        table[members[at] as usize] |= class;
         at += 1;
     }
     table
@@ -37,6 +42,12 @@ pub(super) const fn is_token_byte(byte: u8) -> bool {
 /// Whether `byte` may be part of a field value: visible, blank or obs-text (RFC 9110 §5.5).
 pub(super) const fn is_text_byte(byte: u8) -> bool {
     CLASSES[byte as usize] & TEXT != 0
+}
+
+/// Whether `byte` may stand for itself in a host's name: `unreserved` or `sub-delims` (RFC 3986
+/// §2).
+pub(super) const fn is_host_byte(byte: u8) -> bool {
+    CLASSES[byte as usize] & HOST != 0
 }
 
 /// Whether `bytes` are a token.

@@ -4,6 +4,8 @@
 //! each byte once for line ends and limits; the fields are parsed when the head is complete, and
 //! once only, because httparse begins anew with every call.
 
+use std::num::NonZeroU32;
+
 use crate::base::limits::Limits;
 use crate::wire::http::field;
 use crate::wire::http::status::Refusal;
@@ -180,10 +182,10 @@ impl RequestHead {
     }
 }
 
-/// A part of a head.
+/// A part of a head. It does not start the head, because the method does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Span {
-    start: u32,
+    start: NonZeroU32,
     size: u32,
 }
 
@@ -192,13 +194,13 @@ impl Span {
     fn locate(whole: &[u8], part: &[u8]) -> Self {
         let start = part.as_ptr().addr() - whole.as_ptr().addr();
         Self {
-            start: start as u32,
+            start: NonZeroU32::new(start as u32).expect("the method comes first"),
             size: part.len() as u32,
         }
     }
 
     fn of(self, whole: &[u8]) -> &[u8] {
-        &whole[self.start as usize..][..self.size as usize]
+        &whole[self.start.get() as usize..][..self.size as usize]
     }
 }
 
