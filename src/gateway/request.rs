@@ -43,7 +43,7 @@ pub struct Envelope {
     pub session: u64,
     /// The handle.
     pub handle: HandleField,
-    /// All members, the common ones included.
+    /// The other members, those that name session and handle included.
     pub members: Members,
 }
 
@@ -99,7 +99,7 @@ impl Envelope {
         Ok(values.into_iter().map(read).collect())
     }
 
-    fn check(members: Members, path: Path, limits: &Limits) -> Result<Self, Reply> {
+    fn check(mut members: Members, path: Path, limits: &Limits) -> Result<Self, Reply> {
         let in_payload = integer(members.get("session_id")).unwrap_or(0);
         let session = agree(path.session, in_payload)
             .ok_or_else(|| conflict("Conflicting session ID (payload and path)"))?;
@@ -114,10 +114,10 @@ impl Envelope {
                     .ok_or_else(|| conflict("Conflicting handle ID (payload and path)"))?,
             },
         };
-        let fields = Fields::of(&members);
-        let common = Self::common(&fields, limits)
+        Self::check_common(&Fields::of(&members), limits)
             .map_err(|fault| error((session != 0).then_some(session), None, &fault))?;
-        let (transaction, verb) = common;
+        let transaction = take_text(&mut members, "transaction");
+        let verb = take_text(&mut members, "janus");
         Ok(Self {
             verb,
             transaction,
@@ -127,9 +127,9 @@ impl Envelope {
         })
     }
 
-    fn common(fields: &Fields<'_>, limits: &Limits) -> Result<(Box<str>, Box<str>), ApiError> {
+    fn check_common(fields: &Fields<'_>, limits: &Limits) -> Result<(), ApiError> {
         let transaction = fields.need_str("transaction")?;
-        let verb = fields.need_str("janus")?;
+        fields.need_str("janus")?;
         if transaction.len() > limits.transaction_bytes {
             return Err(ApiError::new(
                 ErrorCode::InvalidElementType,
@@ -143,7 +143,7 @@ impl Envelope {
         if !id_fits {
             return Err(ApiError::invalid_type("id", "a positive integer"));
         }
-        Ok((transaction.into(), verb.into()))
+        Ok(())
     }
 
     /// The members, to be read by name and type.
@@ -164,6 +164,14 @@ impl Envelope {
     pub fn fail(&self, fault: &ApiError) -> Reply {
         error(self.session_shown(), Some(&self.transaction), fault)
     }
+}
+
+/// Takes out a member that was found to be a string.
+fn take_text(members: &mut Members, name: &str) -> Box<str> {
+    let Some(Value::String(text)) = members.remove(name) else {
+        unreachable!("it is a string");
+    };
+    text.into()
 }
 
 /// A JSON integer as unsigned 64 bits; anything else, `null` included, is none.

@@ -111,7 +111,7 @@ impl Shard {
         &mut self,
         now: Now,
         conn: ConnId,
-        request: Box<Envelope>,
+        request: Envelope,
         out: &mut Outbox,
     ) -> AdminAnswer {
         let origin = self.next_origin(conn);
@@ -136,6 +136,7 @@ impl Shard {
                 if !self.may_ask(owner) {
                     return AdminAnswer::Busy;
                 }
+                let request = Box::new(request);
                 self.post(owner, MeshMsg::Admin { origin, request }, out);
                 AdminAnswer::Later(origin)
             }

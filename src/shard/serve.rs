@@ -89,7 +89,7 @@ impl Shard {
             Asked::Just(Status::Forbidden)
         };
         match asked {
-            Asked::Api(request) => self.serve_api(now, origin, *request, out),
+            Asked::Api(request) => self.serve_api(now, origin, request, out),
             Asked::Info => {
                 let transaction = self.transaction();
                 let reply = self.gateway.info(&transaction);

@@ -125,7 +125,8 @@ impl Line {
 impl Shard {
     /// Whether a request to the REST listener is for the WebSocket API.
     pub(super) fn is_socket_path(&self, head: &RequestHead) -> bool {
-        self.config.http.ws_path.as_deref() == Some(head.path())
+        let ws_path = self.config.http.ws_path.as_deref();
+        ws_path.is_some_and(|path| path == head.path())
     }
 
     pub(super) fn serve_handshake(
@@ -272,7 +273,7 @@ impl Shard {
 
     fn serve_operator(&mut self, now: Now, conn: ConnId, request: Envelope, out: &mut Outbox) {
         let busy = request.fail(&ApiError::new(ErrorCode::Unknown, "Too busy, try again"));
-        match self.ask_admin(now, conn, Box::new(request), out) {
+        match self.ask_admin(now, conn, request, out) {
             AdminAnswer::Busy => self.say_reply(conn, &busy),
             AdminAnswer::Later(origin) => {
                 if let Some(lines) = self.lines_mut(conn) {

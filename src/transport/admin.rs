@@ -18,7 +18,7 @@ use crate::wire::http::{Field, Method, RequestHead};
 #[derive(Debug)]
 pub enum Asked {
     /// A request of the Admin API, in order so far.
-    Api(Box<Envelope>),
+    Api(Envelope),
     /// Something that this client may not ask.
     Forbidden,
     /// Whether the gateway serves.

@@ -16,7 +16,7 @@ use crate::wire::http::{Field, Method, Preflight, RequestHead, Status};
 #[derive(Debug)]
 pub enum Asked {
     /// A request of the API, in order so far.
-    Api(Box<Envelope>),
+    Api(Envelope),
     /// Server information.
     Info,
     /// An answer that needs nothing but the status.
@@ -76,12 +76,10 @@ pub fn read(head: &RequestHead, body: &[u8], config: &HttpConfig, limits: &Limit
         return Asked::Just(Status::Forbidden);
     }
     let path = head.path();
-    let is_base = head.method() == Method::Post && path.eq_ignore_ascii_case(&config.base_path);
-    let Some(below) = (if is_base {
-        Some("".into())
-    } else {
-        url::below(path, &config.base_path)
-    }) else {
+    if head.method() == Method::Post && path.eq_ignore_ascii_case(&config.base_path) {
+        return post(Components::NONE, body, limits);
+    }
+    let Some(below) = url::below(path, &config.base_path) else {
         return Asked::Just(Status::NotFound);
     };
     let Some(components) = Components::of(&below) else {
@@ -91,15 +89,19 @@ pub fn read(head: &RequestHead, body: &[u8], config: &HttpConfig, limits: &Limit
     match head.method() {
         Method::Options => Asked::Preflight,
         Method::Post if first == "info" => Asked::Just(Status::BadRequest),
-        Method::Post => match components.envelope(body, limits) {
-            Ok(envelope) => Asked::Api(envelope),
-            Err(reply) => Asked::Refused(reply),
-        },
+        Method::Post => post(components, body, limits),
         Method::Get | Method::Head if first == "info" => Asked::Info,
         Method::Get | Method::Head if first == "ping" => Asked::Ping,
         Method::Get => get(head, first, second),
         Method::Head => Asked::Just(Status::Ok),
         Method::Delete | Method::Patch | Method::Put | Method::Trace => Asked::MethodNotAllowed,
+    }
+}
+
+fn post(to: Components<'_>, body: &[u8], limits: &Limits) -> Asked {
+    match to.envelope(body, limits) {
+        Ok(envelope) => Asked::Api(envelope),
+        Err(reply) => Asked::Refused(reply),
     }
 }
 

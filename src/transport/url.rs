@@ -43,6 +43,12 @@ pub(super) struct Components<'a> {
 }
 
 impl<'a> Components<'a> {
+    /// Nothing stands there.
+    pub(super) const NONE: Self = Self {
+        first: "",
+        second: None,
+    };
+
     /// Splits what [`below`] returned. `None` for more than two components, or an empty second.
     pub(super) fn of(below: &'a str) -> Option<Self> {
         let mut parts = below.split('/');
@@ -57,12 +63,12 @@ impl<'a> Components<'a> {
     /// # Errors
     ///
     /// The reply that says what is wrong with it.
-    pub(super) fn envelope(self, body: &[u8], limits: &Limits) -> Result<Box<Envelope>, Reply> {
+    pub(super) fn envelope(self, body: &[u8], limits: &Limits) -> Result<Envelope, Reply> {
         let path = Path {
             session: id(self.first),
             handle: self.second.map_or(0, id),
         };
-        Envelope::parse(body, path, limits).map(Box::new)
+        Envelope::parse(body, path, limits)
     }
 }
 
