@@ -68,7 +68,7 @@ impl Shard {
                 }
                 Listener::Rest | Listener::RestTls => {
                     self.tell_request(now, origin);
-                    self.serve_rest(now, origin, request, out);
+                    self.serve_rest(now, origin, &request, out);
                 }
                 Listener::WebSocket | Listener::WebSocketTls => {
                     self.serve_handshake(now, conn, &request.head, Audience::Clients);
@@ -80,11 +80,11 @@ impl Shard {
         self.act(conn, out);
     }
 
-    fn serve_rest(&mut self, now: Now, origin: Origin, request: Request, out: &mut Outbox) {
+    fn serve_rest(&mut self, now: Now, origin: Origin, request: &Request, out: &mut Outbox) {
         let Request { head, body } = request;
         let conn = origin.conn;
-        let asked = if self.admits_forwarded(&head) {
-            rest::read(&head, &body, &self.config.http, &self.config.limits)
+        let asked = if self.admits_forwarded(head) {
+            rest::read(head, body, &self.config.http, &self.config.limits)
         } else {
             Asked::Just(Status::Forbidden)
         };
@@ -133,7 +133,7 @@ impl Shard {
                 self.respond(now, conn, &answer);
             }
             Asked::Preflight => {
-                let preflight = rest::preflight(&head);
+                let preflight = rest::preflight(head);
                 let answer = Response {
                     preflight,
                     ..Response::empty(Status::Ok)

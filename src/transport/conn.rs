@@ -92,7 +92,7 @@ pub struct Conn {
     /// The request whose body is being read.
     partial: Option<Partial>,
     /// The request that waits to be handed out.
-    ready: Option<Request>,
+    ready: Option<Box<Request>>,
     /// The request that was handed out last.
     work: Work,
     stream: Option<OpenBody>,
@@ -151,9 +151,10 @@ enum Reading {
 /// A request whose body is being read.
 #[derive(Debug)]
 struct Partial {
-    head: RequestHead,
+    /// Of its body what came so far. Boxed, because it is passed on several times and most
+    /// connections have none.
+    request: Box<Request>,
     reader: BodyReader,
-    body: Vec<u8>,
     progress: Monotonic,
     window_start: Monotonic,
     window_bytes: usize,
@@ -321,7 +322,7 @@ impl Conn {
 
     /// Takes out the next complete request. There is none while one is in work, or while much
     /// output is pending.
-    pub fn next_request(&mut self, shared: &mut Shared, now: Now) -> Option<Request> {
+    pub fn next_request(&mut self, shared: &mut Shared, now: Now) -> Option<Box<Request>> {
         if matches!(self.phase, Phase::Idle | Phase::Head) && !self.input.is_empty() {
             self.parse_input(shared, now);
             self.pace_reading(shared);

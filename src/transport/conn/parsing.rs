@@ -67,7 +67,7 @@ impl Conn {
         };
         if reader.is_complete() {
             let body = Vec::new();
-            return self.complete(Request { head, body });
+            return self.complete(Box::new(Request { head, body }));
         }
         if head.expect_continue() {
             self.before_write(now);
@@ -80,10 +80,10 @@ impl Conn {
             BodyLength::Length(size) => size.min(BODY_RESERVED_BYTES) as usize,
             BodyLength::Chunked | BodyLength::None => 0,
         };
+        let body = Vec::with_capacity(reserved);
         self.partial = Some(Partial {
-            head,
+            request: Box::new(Request { head, body }),
             reader,
-            body: Vec::with_capacity(reserved),
             progress: now.monotonic,
             window_start: now.monotonic,
             window_bytes: 0,
@@ -94,30 +94,25 @@ impl Conn {
     /// Reads on in the body; says how many bytes of `rest` belonged to it.
     fn read_body(&mut self, shared: &mut Shared, now: Now, rest: &[u8]) -> usize {
         let partial = self.partial.as_mut().expect("the phase has a body");
-        let before = partial.body.len();
-        let progress = partial.reader.read(rest, &shared.limits, &mut partial.body);
-        shared.bodies_bytes += partial.body.len() - before;
+        let body = &mut partial.request.body;
+        let before = body.len();
+        let progress = partial.reader.read(rest, &shared.limits, body);
+        shared.bodies_bytes += body.len() - before;
         partial.progress = now.monotonic;
         let over_budget = shared.bodies_bytes > shared.limits.bodies_bytes;
         match progress {
             Ok(BodyProgress::Complete(used)) => {
-                let partial = self.release_body(shared).expect("it was just read");
-                self.complete(Request {
-                    head: partial.head,
-                    body: partial.body,
-                });
+                let request = self.release_body(shared).expect("it was just read");
+                self.complete(request);
                 used
             }
             Ok(BodyProgress::Partial) if mutant!(BodyWithHead) => {
-                let partial = self.release_body(shared).expect("it was just read");
-                self.complete(Request {
-                    head: partial.head,
-                    body: partial.body,
-                });
+                let request = self.release_body(shared).expect("it was just read");
+                self.complete(request);
                 rest.len()
             }
             Ok(BodyProgress::Partial) if over_budget => {
-                let work = Work::of(&partial.head);
+                let work = Work::of(&partial.request.head);
                 self.refuse(shared, now, Refusal::BodiesTooLarge, work);
                 rest.len()
             }
@@ -126,23 +121,24 @@ impl Conn {
                 rest.len()
             }
             Err(refusal) => {
-                let work = Work::of(&partial.head);
+                let work = Work::of(&partial.request.head);
                 self.refuse(shared, now, refusal, work);
                 rest.len()
             }
         }
     }
 
-    fn complete(&mut self, request: Request) {
+    fn complete(&mut self, request: Box<Request>) {
         self.ready = Some(request);
         self.phase = Phase::Ready;
     }
 
-    /// Gives up the body that is being read, and its share of the budget.
-    pub(super) fn release_body(&mut self, shared: &mut Shared) -> Option<Partial> {
-        let partial = self.partial.take()?;
-        shared.bodies_bytes -= partial.body.len();
-        Some(partial)
+    /// Gives up the body that is being read, and its share of the budget. Returns the request as
+    /// far as it came.
+    pub(super) fn release_body(&mut self, shared: &mut Shared) -> Option<Box<Request>> {
+        let Partial { request, .. } = self.partial.take()?;
+        shared.bodies_bytes -= request.body.len();
+        Some(request)
     }
 
     /// Ends the connection of a client that closed its sending half in the middle of a request,

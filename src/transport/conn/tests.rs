@@ -66,7 +66,10 @@ impl Rig {
     }
 
     fn next(&mut self) -> Option<Request> {
-        let request = self.conn.next_request(&mut self.shared, self.now);
+        let request = self
+            .conn
+            .next_request(&mut self.shared, self.now)
+            .map(|boxed| *boxed);
         self.collect();
         request
     }

@@ -117,7 +117,7 @@ impl Conn {
         let wanted = BODY_RATE_BYTES_S * span.as_secs();
         let stalled = body.progress + span <= now.monotonic;
         if stalled || (body.window_bytes as u64) < wanted {
-            let work = Work::of(&body.head);
+            let work = Work::of(&body.request.head);
             self.refuse(shared, now, Refusal::SlowBody, work);
             return Some(Expired::Body);
         }
