@@ -23,6 +23,7 @@ use crate::wire::http::{
 
 mod action;
 mod answering;
+mod heads;
 mod input;
 mod parsing;
 mod shared;
@@ -35,7 +36,6 @@ pub use socket::{SendError, SocketEnd};
 pub use timeouts::Expired;
 
 use action::Actions;
-use answering::put_head;
 use input::Input;
 use socket::Socket;
 
@@ -393,12 +393,13 @@ impl Conn {
             return Err(StreamError::Unsupported);
         }
         let connection = self.connection_after(response.connection);
-        put_head(shared, now, response, connection, BodyEnd::Chunked);
-        if self.out.free() < shared.head.len() + response.body.len() + CHUNKED_ROOM {
+        let end = BodyEnd::Chunked;
+        let head = shared.heads.answer(now.realtime, response, connection, end);
+        if self.out.free() < head.len() + response.body.len() + CHUNKED_ROOM {
             return Err(StreamError::Full);
         }
         self.before_write(now);
-        let mut body = ChunkedBody::begin(&mut self.out, &shared.head).expect("room was checked");
+        let mut body = ChunkedBody::begin(&mut self.out, head).expect("room was checked");
         body.chunk(response.body).expect("room was checked");
         self.stream = Some(body.leave_open());
         shared.chunked.begun_count += 1;

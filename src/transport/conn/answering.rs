@@ -4,7 +4,7 @@ use super::{Conn, ConnAction, Phase, Shared, SocketEnd, Work};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::Full;
 use crate::mutant;
-use crate::wire::http::response::{BodyEnd, ConnectionField, write_head};
+use crate::wire::http::response::{BodyEnd, ConnectionField};
 use crate::wire::http::{
     ChunkedBody, Connection, Finished, Framing, Refusal, Response, Status, Version,
 };
@@ -41,21 +41,21 @@ impl Conn {
         } else {
             BodyEnd::Length(response.body.len())
         };
-        put_head(shared, now, response, connection, end);
         self.before_write(now);
+        let head = shared.heads.answer(now.realtime, response, connection, end);
         let finished = match end {
             BodyEnd::Chunked => {
-                let done = ChunkedBody::whole(&mut self.out, &shared.head, response.body)?;
+                let done = ChunkedBody::whole(&mut self.out, head, response.body)?;
                 shared.chunked.begun_count += 1;
                 shared.chunked.finished_count += 1;
                 done
             }
             BodyEnd::Length(_) if !self.work.head_only => {
-                self.out.write(&[&shared.head, response.body])?;
+                self.out.write(&[head, response.body])?;
                 Finished::at(&self.out)
             }
             BodyEnd::Length(_) | BodyEnd::NoBody => {
-                self.out.write(&[&shared.head])?;
+                self.out.write(&[head])?;
                 Finished::at(&self.out)
             }
         };
@@ -181,24 +181,4 @@ impl Conn {
         self.phase = Phase::Closed;
         self.actions.push(action);
     }
-}
-
-/// Puts the head of an answer together.
-pub(super) fn put_head(
-    shared: &mut Shared,
-    now: Now,
-    response: &Response<'_>,
-    connection: ConnectionField,
-    end: BodyEnd,
-) {
-    shared.head.clear();
-    let date = shared.date.at(now.realtime);
-    write_head(
-        &mut shared.head,
-        response,
-        date,
-        connection,
-        &shared.cors,
-        end,
-    );
 }

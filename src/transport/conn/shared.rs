@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::heads::Heads;
 use crate::base::limits::Limits;
-use crate::wire::http::{Cors, HttpDate};
+use crate::wire::http::Cors;
 
 /// Chunked answers since the start. Of those that were begun and not finished, a
 /// stream is open or its connection was lost.
@@ -19,10 +20,7 @@ pub struct ChunkedCounts {
 #[derive(Debug)]
 pub struct Shared {
     pub(super) limits: Limits,
-    pub(super) cors: Cors,
-    pub(super) date: HttpDate,
-    /// Where heads are put together; kept for its memory.
-    pub(super) head: Vec<u8>,
+    pub(super) heads: Heads,
     /// Bytes of the bodies that are being read.
     pub(super) bodies_bytes: usize,
     pub(super) chunked: ChunkedCounts,
@@ -35,9 +33,7 @@ impl Shared {
     pub fn new(limits: Limits, cors: Cors) -> Self {
         Self {
             limits,
-            cors,
-            date: HttpDate::default(),
-            head: Vec::new(),
+            heads: Heads::new(cors),
             bodies_bytes: 0,
             chunked: ChunkedCounts::default(),
             ping_interval: PING_INTERVAL,
@@ -58,7 +54,7 @@ impl Shared {
     /// Changes bounds and CORS fields, for all connections at once.
     pub fn reload(&mut self, limits: Limits, cors: Cors) {
         self.limits = limits;
-        self.cors = cors;
+        self.heads = Heads::new(cors);
     }
 
     /// The counts of chunked answers.

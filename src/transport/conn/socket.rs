@@ -10,7 +10,6 @@ use super::{Conn, ConnAction, Expired, Phase, Receipt, Shared};
 use crate::base::clock::{Monotonic, Now};
 use crate::base::outbuf::Hold;
 use crate::mutant;
-use crate::wire::http::response::write_upgrade;
 use crate::wire::ws::frame::{CONTROL_BYTES, SERVER_HEADER_BYTES, ServerHeader};
 use crate::wire::ws::{Bounds, CloseCode, Fault, Incoming, Opcode, Reader};
 
@@ -73,13 +72,11 @@ impl Conn {
         if !self.is_waiting() {
             return None;
         }
-        shared.head.clear();
-        let date = shared.date.at(now.realtime);
-        write_upgrade(&mut shared.head, date, accept, protocol, &shared.cors);
         self.before_write(now);
+        let head = shared.heads.upgrade(now.realtime, accept, protocol);
         let Ok(close_room) = self
             .out
-            .write(&[&shared.head])
+            .write(&[head])
             .and_then(|()| self.out.hold(SERVER_HEADER_BYTES + CONTROL_BYTES))
         else {
             self.abort(shared);

@@ -62,6 +62,8 @@ use crate::mutant;
 
 /// The zero chunk without trailers. It ends a body.
 const LAST: &[u8] = b"0\r\n\r\n";
+/// The end of a chunk, and the zero chunk.
+const LINE_END_AND_LAST: &[u8] = b"\r\n0\r\n\r\n";
 
 /// A chunked body that is written in one go, and ended when it goes out of scope at the latest.
 #[derive(Debug)]
@@ -100,8 +102,11 @@ impl<'a> ChunkedBody<'a> {
             out.write(&[head, LAST])?;
         } else {
             let size = ChunkSize::new(data.len());
-            let before: &[u8] = if mutant!(ChunkEmptyFirst) { LAST } else { b"" };
-            out.write(&[head, before, size.line(), data, b"\r\n", LAST])?;
+            if mutant!(ChunkEmptyFirst) {
+                out.write(&[head, LAST, size.line(), data, LINE_END_AND_LAST])?;
+            } else {
+                out.write(&[head, size.line(), data, LINE_END_AND_LAST])?;
+            }
         }
         Ok(Finished::at(out))
     }

@@ -87,6 +87,15 @@ impl<'a> Response<'a> {
         }
     }
 
+    /// Whether its head has fields that few answers have.
+    pub(crate) const fn has_rare_fields(&self) -> bool {
+        self.allow.is_some()
+            || self.location.is_some()
+            || self.preflight.methods.is_some()
+            || self.preflight.headers.is_some()
+            || self.retry_after_s.is_some()
+    }
+
     /// Text with its length.
     pub const fn text(status: Status, body: &'a str) -> Self {
         Self {
