@@ -209,12 +209,12 @@ impl<P: Platform, C: Core> Pump<P, C> {
         let mut sources = std::mem::take(&mut self.sources);
         let (core, out) = (&mut self.core, &mut self.out);
         for source in sources.drain(..) {
-            let waker = ready.waker(source);
-            let cx = &mut Context::from_waker(&waker);
             if source == MESH_SOURCE {
-                self.mesh.poll(cx);
+                self.mesh
+                    .poll(&mut Context::from_waker(ready.waker(source)));
             } else if source == TIMER_SOURCE {
                 // What was due shows in the core's deadline.
+                let cx = &mut Context::from_waker(ready.waker(source));
                 let _ = self.alarm.poll(cx);
             } else if source < self.first_udp {
                 let mut scene = Scene {
@@ -228,6 +228,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
             } else if source < self.first_conn {
                 let index = source - self.first_udp;
                 let counters = &mut self.counters;
+                let cx = &mut Context::from_waker(ready.waker(source));
                 if self.udp.take_in(index, now, (core, out), counters, cx) == Left::Some {
                     ready.mark(source);
                 }
@@ -317,8 +318,7 @@ impl<P: Platform, C: Core> Pump<P, C> {
         if at <= now.monotonic {
             return Left::Some;
         }
-        let waker = ready.waker(TIMER_SOURCE);
-        let cx = &mut Context::from_waker(&waker);
+        let cx = &mut Context::from_waker(ready.waker(TIMER_SOURCE));
         if self.alarm.arm(&self.platform, at, cx).is_ready() {
             return Left::Some;
         }

@@ -74,18 +74,16 @@ impl Ready {
     }
 
     /// The waker of one source.
-    pub(super) fn waker(&mut self, source: usize) -> Waker {
+    pub(super) fn waker(&mut self, source: usize) -> &Waker {
         if source >= self.wakers.len() {
             self.wakers.resize(source + 1, None);
         }
-        self.wakers[source]
-            .get_or_insert_with(|| {
-                Waker::from(Arc::new(SourceWaker {
-                    shared: Arc::clone(&self.shared),
-                    source,
-                }))
-            })
-            .clone()
+        self.wakers[source].get_or_insert_with(|| {
+            Waker::from(Arc::new(SourceWaker {
+                shared: Arc::clone(&self.shared),
+                source,
+            }))
+        })
     }
 
     /// Takes up to `max` marked sources out of the set.
@@ -207,12 +205,12 @@ mod tests {
     fn many_marks_wake_the_task_once_until_it_looks() {
         let (mut ready, counter, task) = emptied(200);
         for source in [199, 3, 3, 64] {
-            ready.waker(source).wake();
+            ready.waker(source).wake_by_ref();
         }
         assert_eq!(counter.0.load(Ordering::Relaxed), 1);
         ready.begin(&Context::from_waker(&task));
         assert_eq!(taken(&mut ready, 10), (vec![3, 64, 199], Left::None));
-        ready.waker(5).wake();
+        ready.waker(5).wake_by_ref();
         assert_eq!(counter.0.load(Ordering::Relaxed), 2);
     }
 

@@ -113,8 +113,7 @@ impl<L: TcpAccept> TcpLane<L> {
 
     /// Accepts connections, within the budget.
     pub(super) fn accept<C: Core>(&mut self, index: usize, source: usize, s: &mut Scene<'_, C>) {
-        let waker = s.ready.waker(source);
-        let cx = &mut Context::from_waker(&waker);
+        let cx = &mut Context::from_waker(s.ready.waker(source));
         let Some(door) = self.listeners.get_mut(index) else {
             return; // The listeners were closed.
         };
@@ -275,8 +274,6 @@ impl<L: TcpAccept> TcpLane<L> {
 
     fn read<C: Core>(&mut self, conn: ConnId, s: &mut Scene<'_, C>) {
         let source = self.sources_from + conn.slot() as usize;
-        let waker = s.ready.waker(source);
-        let cx = &mut Context::from_waker(&waker);
         let mut room = READ_BYTES_MAX;
         while room > 0 {
             let Some(state) = self.conns.get_mut(conn) else {
@@ -286,6 +283,7 @@ impl<L: TcpAccept> TcpLane<L> {
                 return;
             }
             let most = self.buggify.portion(room);
+            let cx = &mut Context::from_waker(s.ready.waker(source));
             match state.stream.poll_read(cx, &mut self.buffer[..most]) {
                 Poll::Pending if self.buggify.is_rare() => break,
                 Poll::Pending => return,
@@ -309,8 +307,6 @@ impl<L: TcpAccept> TcpLane<L> {
     /// Offers a connection's output to the kernel until it takes no more.
     fn write<C: Core>(&mut self, conn: ConnId, s: &mut Scene<'_, C>) -> Heard {
         let source = self.sources_from + conn.slot() as usize;
-        let waker = s.ready.waker(source);
-        let cx = &mut Context::from_waker(&waker);
         let (mut room, mut heard) = (WRITE_BYTES_MAX, Heard::Nothing);
         loop {
             let Some(state) = self.conns.get_mut(conn) else {
@@ -326,6 +322,7 @@ impl<L: TcpAccept> TcpLane<L> {
             }
             let most = self.buggify.portion(bytes.len().min(room));
             let offered = &bytes[..most];
+            let cx = &mut Context::from_waker(s.ready.waker(source));
             match state.stream.poll_write(cx, offered) {
                 Poll::Pending => {
                     state.blocked = true;
