@@ -226,7 +226,7 @@ impl Running {
         let supervisor = Supervisor::from_environment();
         supervisor.tell(State::Ready);
         Ok(Self {
-            beats: Heartbeats::new(senders.len(), clocks.sample().monotonic),
+            beats: Heartbeats::new(senders.len(), clocks.monotonic()),
             supervisor,
             clocks,
             sockets_max,
@@ -279,12 +279,12 @@ impl Running {
                     };
                     tracing::info!(signal, ?control, "stopping");
                     self.supervisor.tell(State::Stopping);
-                    let end = self.clocks.sample().monotonic + within + END_WITHIN;
+                    let end = self.clocks.monotonic() + within + END_WITHIN;
                     until = Some(until.map_or(end, |earlier| earlier.min(end)));
                     self.tell_all(|| Arrival::Control(Control::Signal(signal)));
                     self.tell_all(|| Arrival::Control(control.clone()));
                 }
-                None if until.is_some_and(|end| end <= self.clocks.sample().monotonic) => {
+                None if until.is_some_and(|end| end <= self.clocks.monotonic()) => {
                     tracing::error!(ended = ?self.ended, "some shards did not end in time");
                     self.end_journal("some shards did not end in time");
                     return ExitCode::from(EXIT_SOFTWARE);
@@ -304,13 +304,13 @@ impl Running {
     fn next_event(&self, until: Option<Monotonic>) -> Option<Event> {
         let ask_at = self.beats.ask_at();
         let at = until.map_or(ask_at, |until| until.min(ask_at));
-        let left = at.saturating_since(self.clocks.sample().monotonic);
+        let left = at.saturating_since(self.clocks.monotonic());
         self.events.recv_timeout(left).ok()
     }
 
     /// Asks all shards whether they take their turns, and draws conclusions from the last round.
     fn ask_all(&mut self) {
-        let round = self.beats.ask(self.clocks.sample().monotonic);
+        let round = self.beats.ask(self.clocks.monotonic());
         if let Some(shard) = round.dead {
             tracing::error!(%shard, "a shard does not come back: ending the process");
             self.end_journal("a shard did not come back");

@@ -27,7 +27,7 @@ pub(super) fn mapped_address(server: SocketAddr, local_port: u16) -> io::Result<
     rustix::rand::getrandom(&mut transaction, rustix::rand::GetRandomFlags::empty())?;
     let request = stun::binding_request(transaction);
     let clocks = Clocks::default();
-    let now = || clocks.sample().monotonic;
+    let now = || clocks.monotonic();
     let end = now() + PATIENCE;
     let mut wait = FIRST_WAIT;
     loop {

@@ -30,6 +30,19 @@ impl Clocks {
     ///
     /// Aborts the process when monotonic time has gone back.
     pub fn sample(&self) -> Now {
+        let monotonic = self.monotonic();
+        let wall = clock_gettime(ClockId::Realtime);
+        Now {
+            monotonic,
+            boottime: Boottime::from_nanos(nanos(clock_gettime(ClockId::Boottime))),
+            realtime: Realtime::from_unix_micros(wall.tv_sec * 1_000_000 + wall.tv_nsec / 1_000),
+        }
+    }
+
+    /// Reads the clock that deadlines are on.
+    ///
+    /// Aborts the process when it has gone back.
+    pub fn monotonic(&self) -> Monotonic {
         let monotonic = Monotonic::from_nanos(nanos(clock_gettime(ClockId::Monotonic)));
         if monotonic < self.latest.get() {
             tracing::error!(
@@ -40,12 +53,7 @@ impl Clocks {
             std::process::abort();
         }
         self.latest.set(monotonic);
-        let wall = clock_gettime(ClockId::Realtime);
-        Now {
-            monotonic,
-            boottime: Boottime::from_nanos(nanos(clock_gettime(ClockId::Boottime))),
-            realtime: Realtime::from_unix_micros(wall.tv_sec * 1_000_000 + wall.tv_nsec / 1_000),
-        }
+        monotonic
     }
 
     /// Ties the present moment's `std` instant to the monotonic clock.
@@ -54,7 +62,7 @@ impl Clocks {
     /// used.
     #[expect(clippy::disallowed_methods, reason = "this is where clocks are read")]
     pub fn anchor(&self) -> Anchor {
-        let monotonic = self.sample().monotonic;
+        let monotonic = self.monotonic();
         Anchor::new(Instant::now(), monotonic)
     }
 }

@@ -44,7 +44,7 @@ impl Platform for Glommio {
 
     fn sleep_until(&self, at: Monotonic) -> impl Future<Output = ()> + 'static {
         // The runtime's timers run on CLOCK_MONOTONIC too, and fire late rather than early.
-        let left: Duration = at.saturating_since(self.clocks.sample().monotonic);
+        let left: Duration = at.saturating_since(self.clocks.monotonic());
         let timer = glommio::timer::Timer::new(left);
         async move {
             timer.await;

@@ -178,7 +178,7 @@ impl Reactor {
     /// Waits for an event, the bell or the earliest timer.
     fn sleep(&self) -> io::Result<()> {
         let mut state = self.0.state.borrow_mut();
-        let now = self.0.clocks.sample().monotonic;
+        let now = self.0.clocks.monotonic();
         let left = match state.timers.first_key_value() {
             Some((&(at, _), _)) if at <= now => {
                 let (_, waker) = state.timers.pop_first().expect("it was just seen");
@@ -383,7 +383,7 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let shared = Rc::clone(&self.reactor.0);
-        if self.at <= shared.clocks.sample().monotonic {
+        if self.at <= shared.clocks.monotonic() {
             return Poll::Ready(());
         }
         let mut state = shared.state.borrow_mut();
