@@ -61,9 +61,9 @@ struct RequestLine<'a> {
 
 impl<'a> RequestLine<'a> {
     fn parse(line: &'a [u8]) -> Result<Self, Refusal> {
-        let mut parts = line.split(|&byte| byte == b' ');
-        let (Some(method), Some(target), Some(version), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next())
+        let mut parts = line.splitn(3, |&byte| byte == b' ');
+        let (Some(method), Some(target), Some(version)) =
+            (parts.next(), parts.next(), parts.next())
         else {
             return Err(Refusal::RequestLine);
         };
@@ -178,18 +178,17 @@ fn is_host(value: &[u8]) -> bool {
 /// Whether `name` is a `reg-name` with at least one character (RFC 3986 §3.2.2).
 fn is_reg_name(name: &[u8]) -> bool {
     let mut rest = name;
-    while let [first, tail @ ..] = rest {
-        rest = match (first, tail) {
-            (b'%', [high, low, tail @ ..])
-                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
-            {
+    loop {
+        let is_plain = |byte: &&u8| field::is_host_byte(**byte);
+        let plain = rest.iter().take_while(is_plain).count();
+        rest = match &rest[plain..] {
+            [] => return !name.is_empty(),
+            [b'%', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 tail
             }
-            (&byte, tail) if field::is_host_byte(byte) => tail,
-            (_, _) => return false,
+            _ => return false,
         };
     }
-    !name.is_empty()
 }
 
 /// What the fields say about framing and the connection.
