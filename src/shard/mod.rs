@@ -261,7 +261,11 @@ impl Shard {
                     });
                 }
                 self.settle_deliveries(conn, out);
-                self.serve(now, conn, out);
+                if self.is_served(conn) {
+                    self.act(conn, out);
+                } else {
+                    self.serve(now, conn, out);
+                }
             }
         }
         self.take_local(now, out);
@@ -385,6 +389,12 @@ impl Shard {
             | Listener::WebSocketTls => &mut self.ws,
         };
         Some(act(client, shared))
+    }
+
+    /// Whether a connection has nothing to be served with until something comes in.
+    fn is_served(&self, conn: ConnId) -> bool {
+        let client = self.clients.get(conn);
+        client.is_some_and(|client| client.conn.is_served())
     }
 
     fn open(

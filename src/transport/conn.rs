@@ -515,6 +515,11 @@ impl Conn {
         self.phase == Phase::Idle && self.input.is_empty() && self.out.is_empty()
     }
 
+    /// Whether it has nothing to be served with until something comes in.
+    pub fn is_served(&self) -> bool {
+        self.is_idle() && !self.half_closed
+    }
+
     /// Whether the client went away before it had all that was due to it.
     pub const fn is_gone(&self) -> bool {
         self.gone

@@ -76,10 +76,12 @@ pub fn read(head: &RequestHead, body: &[u8], config: &HttpConfig, limits: &Limit
         return Asked::Just(Status::Forbidden);
     }
     let path = head.path();
-    if head.method() == Method::Post && path.eq_ignore_ascii_case(&config.base_path) {
+    let base = &config.base_path;
+    let is_base = || path == base || path.eq_ignore_ascii_case(base);
+    if head.method() == Method::Post && is_base() {
         return post(Components::NONE, body, limits);
     }
-    let Some(below) = url::below(path, &config.base_path) else {
+    let Some(below) = url::below(path, base) else {
         return Asked::Just(Status::NotFound);
     };
     let Some(components) = Components::of(&below) else {

@@ -45,6 +45,9 @@ impl Actions {
 
     /// Takes out the next action.
     pub(super) fn pop(&mut self) -> Option<ConnAction> {
+        if self.bits == 0 {
+            return None; // As it is most often.
+        }
         let action = [
             ConnAction::Write,
             ConnAction::PauseRead,
