@@ -230,33 +230,34 @@ fn lay_out(compact: &str, indented: bool) -> String {
 
 /// Appends `text` as a JSON string, quotes included. Only what must be is escaped.
 pub fn push_string(out: &mut String, text: &str) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    let must_be_escaped = |&byte: &u8| byte < b' ' || byte == b'"' || byte == b'\\';
     out.push('"');
-    let mut clean = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        let short = match byte {
-            b'"' => "\\\"",
-            b'\\' => "\\\\",
-            b'\n' => "\\n",
-            b'\r' => "\\r",
-            b'\t' => "\\t",
-            0x08 => "\\b",
-            0x0c => "\\f",
-            0..0x20 => "",
-            _ => continue,
-        };
-        out.push_str(&text[clean..at]);
-        clean = at + 1;
-        if short.is_empty() {
+    let mut rest = text;
+    while let Some(at) = rest.as_bytes().iter().position(must_be_escaped) {
+        out.push_str(&rest[..at]);
+        push_escaped(out, rest.as_bytes()[at]);
+        rest = &rest[at + 1..];
+    }
+    out.push_str(rest);
+    out.push('"');
+}
+
+fn push_escaped(out: &mut String, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    match byte {
+        b'"' => out.push_str("\\\""),
+        b'\\' => out.push_str("\\\\"),
+        b'\n' => out.push_str("\\n"),
+        b'\r' => out.push_str("\\r"),
+        b'\t' => out.push_str("\\t"),
+        0x08 => out.push_str("\\b"),
+        0x0c => out.push_str("\\f"),
+        _ => {
             out.push_str("\\u00");
             out.push(char::from(HEX[usize::from(byte >> 4)]));
             out.push(char::from(HEX[usize::from(byte & 15)]));
-        } else {
-            out.push_str(short);
         }
     }
-    out.push_str(&text[clean..]);
-    out.push('"');
 }
 
 /// The members of an object, read by name and type, with Janus' texts for what is wrong.
