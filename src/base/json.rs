@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::error::ApiError;
+use crate::base::flat;
 use crate::base::members::Members;
 
 /// Why a text is not the JSON that is wanted.
@@ -37,9 +38,16 @@ pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
 ///
 /// As [`parse`].
 pub fn parse_members(text: &[u8], depth_max: usize) -> Result<Option<Members>, JsonError> {
+    let utf8 = std::str::from_utf8(text);
+    if let Ok(text) = utf8
+        && depth_max > 0
+        && let Some(members) = flat::read(text)
+    {
+        return Ok(Some(members));
+    }
     scan(text, depth_max)?;
     // The parser would look at each string on its own. What is no UTF-8 it refuses, with the place.
-    let members = match std::str::from_utf8(text) {
+    let members = match utf8 {
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(text),
     };

@@ -7,15 +7,25 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
 
-/// The members of an object, in order. Of equal names the last one counts.
+/// The members of an object. Of equal names the last one counts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Members(Vec<(Box<str>, Value)>);
 
 impl Members {
+    /// Makes it of texts whose names are different.
+    pub(super) fn of_texts(texts: &[(&str, &str)]) -> Self {
+        let members = texts.iter();
+        Self(
+            members
+                .map(|&(name, text)| (name.into(), text.into()))
+                .collect(),
+        )
+    }
+
     /// Takes a member out.
     pub fn remove(&mut self, name: &str) -> Option<Value> {
         let at = self.0.iter().position(|(each, _)| **each == *name)?;
-        Some(self.0.remove(at).1)
+        Some(self.0.swap_remove(at).1)
     }
 
     /// A member.
