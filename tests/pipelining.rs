@@ -26,6 +26,15 @@ fn polls_that_end_at_once_take_no_more_stack_for_being_many() {
 }
 
 #[test]
+fn requests_beyond_those_of_a_turn_follow_when_the_kernel_took_the_answers() {
+    let mut gateway = Lockstep::new(1);
+    let client = gateway.connect(0);
+    gateway.send(client, get("/janus/ping").repeat(200));
+    let answers = std::iter::from_fn(|| gateway.response(client));
+    assert_eq!(answers.filter(|(status, _)| *status == 200).count(), 200);
+}
+
+#[test]
 fn a_poll_that_was_never_begun_costs_no_credit() {
     let mut config = Config::default();
     config.limits.mesh_requests_count = 2;
