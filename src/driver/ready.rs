@@ -91,10 +91,14 @@ impl Ready {
         let words = self.shared.words.len();
         let (mut room, mut at, mut unseen) = (max, self.next, words);
         while unseen > 0 {
+            // A division costs more than all else that is done for a word.
+            if at == words {
+                at = 0;
+            }
             let skip = self.shared.unmarked_from(at).min(words - at);
             if skip > 0 {
                 unseen = unseen.saturating_sub(skip);
-                at = (at + skip) % words;
+                at += skip;
                 continue;
             }
             let mut bits = self.shared.take_word(at);
@@ -109,7 +113,7 @@ impl Ready {
                 room -= 1;
             }
             unseen -= 1;
-            at = (at + 1) % words;
+            at += 1;
         }
     }
 
