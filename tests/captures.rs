@@ -3,9 +3,12 @@
 
 mod support;
 
+use std::path::Path;
+use std::time::Duration;
+
 use bifrons::config::{AdminConfig, Config, Secret};
 use bifrons::gateway::outside::Written;
-use bifrons::shard::Listener;
+use bifrons::shard::{Control, Listener};
 use serde_json::{Value, json};
 use support::{Conn, Lockstep};
 
@@ -15,6 +18,7 @@ const SECRET: &str = "an admin secret";
 struct Rig {
     gateway: Lockstep,
     admin: Conn,
+    clients: Vec<Conn>,
     handles: Vec<(u64, u64)>,
 }
 
@@ -30,16 +34,13 @@ impl Rig {
             ..Config::default()
         };
         let mut gateway = Lockstep::with(2, config);
-        let handles = (0..2)
-            .map(|shard| {
-                let client = gateway.connect(shard);
-                gateway.echo(client)
-            })
-            .collect();
+        let clients: Vec<Conn> = (0..2).map(|shard| gateway.connect(shard)).collect();
+        let handles = clients.iter().map(|client| gateway.echo(*client)).collect();
         let admin = gateway.connect_to(0, Listener::Admin);
         Self {
             gateway,
             admin,
+            clients,
             handles,
         }
     }
@@ -92,11 +93,7 @@ fn a_capture_is_a_file_of_the_shard_that_has_the_handle() {
         );
         let info = rig.ask(shard, "handle_info", json!({}));
         assert_eq!(info["info"]["dump-to-pcap"], Value::Null);
-        assert!(
-            rig.gateway
-                .files
-                .contains_key(path.as_ref() as &std::path::Path)
-        );
+        assert!(rig.gateway.files.contains_key(Path::new(&path)));
     }
 }
 
@@ -151,4 +148,39 @@ fn a_capture_ends_with_its_handle() {
         rig.handles[1] = rig.gateway.echo(client);
     }
     assert_eq!(rig.gateway.files.len(), 40);
+}
+
+/// A gateway that was told to stop while the disk had yet to take a capture.
+fn stopping() -> Rig {
+    let mut rig = Rig::new(Some("/captures"));
+    rig.gateway.is_disk_stuck = true;
+    let (session, handle) = rig.handles[1];
+    let body = format!(
+        r#"{{"janus":"start_pcap","transaction":"t","admin_secret":"{SECRET}","filename":"a"}}"#
+    );
+    let request = support::post(&format!("/admin/{session}/{handle}"), &body);
+    rig.gateway.send(rig.admin, request);
+    // Nothing else is waited for.
+    for conn in rig.clients.iter().chain([&rig.admin]) {
+        rig.gateway.reset(*conn);
+    }
+    rig.gateway.control(Control::Stop);
+    rig
+}
+
+#[test]
+fn all_is_written_before_the_gateway_stops() {
+    let mut rig = stopping();
+    assert!(!rig.gateway.is_drained());
+    rig.gateway.free_disk();
+    assert!(rig.gateway.files.contains_key(Path::new("/captures/a")));
+    assert!(rig.gateway.is_drained());
+}
+
+#[test]
+fn a_gateway_stops_although_a_disk_answers_nothing() {
+    let mut rig = stopping();
+    rig.gateway.advance(Duration::from_secs(3));
+    assert!(rig.gateway.is_drained());
+    assert!(rig.gateway.files.is_empty());
 }

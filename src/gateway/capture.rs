@@ -292,6 +292,14 @@ impl Gateway {
         }
     }
 
+    /// Forgets all captures, whatever is left to be written of them.
+    pub(super) fn abandon_captures(&mut self) {
+        let handles: Vec<HandleRef> = self.captures.keys().copied().collect();
+        for handle in handles {
+            self.finish_capture(handle, Some("The gateway stops"));
+        }
+    }
+
     fn finish_capture(&mut self, handle: HandleRef, failure: Option<&'static str>) {
         self.media.untap(owner_of(handle));
         self.timers.cancel(Key::Capture(handle));

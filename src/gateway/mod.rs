@@ -540,14 +540,15 @@ impl Gateway {
         self.report_shutdown(now);
     }
 
-    /// Whether files of recordings are open.
-    pub fn has_recordings(&self) -> bool {
-        self.media.has_recordings()
+    /// Whether files of recordings or captures are open.
+    pub fn has_open_files(&self) -> bool {
+        self.media.has_recordings() || !self.captures.is_empty()
     }
 
-    /// Waits no longer for the files of recordings.
-    pub fn abandon_recordings(&mut self) {
+    /// Waits no longer for the files of recordings and captures.
+    pub fn abandon_files(&mut self) {
         self.media.abandon_recordings();
+        self.abandon_captures();
     }
 
     /// Uses another configuration from here on. Sessions keep the timeout that they began with.

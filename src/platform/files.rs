@@ -1,6 +1,6 @@
 //! Files: those that are written whole stand beside the old one first, are synced, and put in its
 //! place; others grow. On threads of their own, because disks block and shards must not: one for all
-//! recordings of a shard, which are many and grow often, and one for each other write.
+//! files of a shard that grow, which do so often, and one for each that is written whole.
 //!
 //! Invariant: whoever opens a file that is replaced finds the old text or the new one, never a part.
 
@@ -22,8 +22,8 @@ use crate::gateway::outside::{Content, FileWrite, Written};
 #[derive(Clone, Debug)]
 pub struct Files {
     shard: Sender<Arrival>,
-    /// The way to the thread for recordings, once there is one.
-    recordings: Arc<Mutex<Option<mpsc::Sender<FileWrite>>>>,
+    /// The way to the thread for files that grow, once there is one.
+    growing: Arc<Mutex<Option<mpsc::Sender<FileWrite>>>>,
 }
 
 /// What is not known of an old file: its secrets are for the owner.
@@ -32,20 +32,21 @@ const MODE: u32 = 0o640;
 impl Files {
     /// For the shard with this inbox.
     pub fn new(shard: Sender<Arrival>) -> Self {
-        let recordings = Arc::default();
-        Self { shard, recordings }
+        let growing = Arc::default();
+        Self { shard, growing }
     }
 
     /// See [`Platform::write_file`](crate::driver::Platform::write_file).
     pub fn begin(&self, write: FileWrite) {
         let id = write.id;
-        let begun = if write.id.is_recording() {
-            self.begin_recording(write)
-        } else {
-            let shard = self.shard.clone();
-            let body = move || carry_out(&shard, &write);
-            let thread = thread::Builder::new().name("files".to_owned());
-            thread.spawn(body).map(|_| ())
+        let begun = match write.content {
+            Content::More(_) | Content::Named(_) | Content::New(_) => self.begin_in_line(write),
+            Content::Whole(_) => {
+                let shard = self.shard.clone();
+                let body = move || carry_out(&shard, &write);
+                let thread = thread::Builder::new().name("files".to_owned());
+                thread.spawn(body).map(|_| ())
+            }
         };
         if let Err(error) = begun {
             tracing::error!(%error, "no thread to write a file");
@@ -54,12 +55,10 @@ impl Files {
         }
     }
 
-    /// The queue is as long as there are recordings, because each waits for its last write.
-    fn begin_recording(&self, write: FileWrite) -> io::Result<()> {
-        let mut queue = self
-            .recordings
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// The queue is as long as there are recordings and captures, because each waits for its last
+    /// write.
+    fn begin_in_line(&self, write: FileWrite) -> io::Result<()> {
+        let mut queue = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
         let refused = match &*queue {
             Some(sender) => match sender.send(write) {
                 Ok(()) => return Ok(()),
@@ -74,7 +73,7 @@ impl Files {
                 carry_out(&shard, &write);
             }
         };
-        let thread = thread::Builder::new().name("recordings".to_owned());
+        let thread = thread::Builder::new().name("growing-files".to_owned());
         thread.spawn(body)?;
         let _ = sender.send(refused);
         *queue = Some(sender);
@@ -172,6 +171,36 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gateway::outside::FileId;
+    use crate::platform::inbox;
+    use std::collections::VecDeque;
+    use std::task::{Context, Waker};
+
+    #[test]
+    fn files_that_grow_are_written_in_the_order_asked_for() {
+        let folder = std::env::temp_dir().join(format!("bifrons-order-{}", std::process::id()));
+        let path = folder.join("capture");
+        let (sender, mut inbox) = inbox();
+        let files = Files::new(sender);
+        for number in 0..100_u8 {
+            let content = match number {
+                0 => Content::New(vec![number]),
+                _ => Content::More(vec![number]),
+            };
+            files.begin(FileWrite {
+                id: FileId(number.into()),
+                path: path.clone(),
+                content,
+            });
+        }
+        let (mut arrived, mut cx) = (VecDeque::new(), Context::from_waker(Waker::noop()));
+        while arrived.len() < 100 {
+            let _ = inbox.poll_recv(&mut cx, &mut arrived);
+            thread::yield_now();
+        }
+        assert_eq!(fs::read(&path).unwrap(), (0..100).collect::<Vec<u8>>());
+        fs::remove_dir_all(&folder).unwrap();
+    }
 
     #[test]
     fn a_new_file_grows_and_takes_nobodys_place() {

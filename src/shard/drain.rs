@@ -17,7 +17,7 @@ use crate::shard::{Control, Key, Outbox, Shard, TcpAction, cors};
 use crate::wire::http::Cors;
 
 /// How long connections have to take what is due to them after the sessions ended, and the disk to
-/// take the rest of recordings.
+/// take the rest of recordings and captures.
 const CLOSING: Duration = Duration::from_secs(2);
 
 /// How far a shard is with stopping.
@@ -108,7 +108,7 @@ impl Shard {
         match self.phase {
             Phase::Draining | Phase::Empty => self.begin_closing(now, out),
             Phase::Closing => {
-                self.gateway.abandon_recordings();
+                self.gateway.abandon_files();
                 let conns: Vec<ConnId> = self.clients.keys().collect();
                 for conn in conns {
                     out.tcp.push((conn, TcpAction::Abort));
@@ -148,7 +148,7 @@ impl Shard {
         if self.phase == Phase::Empty && self.emptied == self.shards {
             self.begin_closing(now, out);
         }
-        let is_done = self.clients.is_empty() && !self.gateway.has_recordings();
+        let is_done = self.clients.is_empty() && !self.gateway.has_open_files();
         if self.phase == Phase::Closing && is_done {
             self.phase = Phase::Stopped;
             self.timers.cancel(Key::Drain);

@@ -17,7 +17,7 @@ use bifrons::base::clock::{Anchor, Boottime, Monotonic, Now, Realtime};
 use bifrons::base::id::{ConnId, ShardId, SockId};
 use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
-use bifrons::gateway::outside::{Content, Written};
+use bifrons::gateway::outside::{Content, FileWrite, Written};
 use bifrons::gateway::tweaks::HandlerSettings;
 use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
@@ -68,8 +68,10 @@ pub struct Lockstep {
     pub files: BTreeMap<PathBuf, String>,
     /// Recordings that were written, as they are on the disk.
     pub recordings: BTreeMap<PathBuf, Vec<u8>>,
-    /// Nothing is heard any more of what is to be written.
+    /// Nothing is heard any more of what is to be written, until [`Lockstep::free_disk`].
     pub is_disk_stuck: bool,
+    /// What waits for the disk, and of which shards.
+    stuck: Vec<(usize, FileWrite)>,
     /// Whether files can be written.
     pub disk: Written,
 }
@@ -135,6 +137,7 @@ impl Lockstep {
             files: BTreeMap::new(),
             recordings: BTreeMap::new(),
             is_disk_stuck: false,
+            stuck: Vec::new(),
             disk: Written::Yes,
         }
     }
@@ -144,6 +147,16 @@ impl Lockstep {
         self.mesh = Mesh::Delivers;
         for (to, from, message) in std::mem::take(&mut self.held) {
             self.input(to, Input::Mesh { from, message });
+        }
+    }
+
+    /// Writes what waits for the disk, in order.
+    pub fn free_disk(&mut self) {
+        self.is_disk_stuck = false;
+        for (shard, write) in std::mem::take(&mut self.stuck) {
+            let id = write.id;
+            let written = self.write(write);
+            self.input(shard, Input::Written { id, written });
         }
     }
 
@@ -324,31 +337,11 @@ impl Lockstep {
             }
             for write in std::mem::take(&mut out.writes) {
                 if self.is_disk_stuck {
+                    self.stuck.push((shard, write));
                     continue;
                 }
-                let (id, mut written) = (write.id, self.disk);
-                if id.is_recording() {
-                    if written == Written::Yes {
-                        written = self.write_recording(write.path, write.content);
-                    }
-                } else if written == Written::Yes {
-                    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-                    match write.content {
-                        Content::More(bytes) => {
-                            self.files
-                                .entry(write.path)
-                                .or_default()
-                                .push_str(&text(&bytes));
-                        }
-                        Content::Named(_) => unreachable!("only recordings are renamed"),
-                        Content::New(bytes) => {
-                            self.files.insert(write.path, text(&bytes));
-                        }
-                        Content::Whole(text) => {
-                            self.files.insert(write.path, text);
-                        }
-                    }
-                }
+                let id = write.id;
+                let written = self.write(write);
                 self.shards[shard].handle(self.now, Input::Written { id, written }, out);
             }
             self.shards[shard].flush(self.now, out);
@@ -375,6 +368,30 @@ impl Lockstep {
                 self.act(shard, conn, action, out);
             }
         }
+    }
+
+    fn write(&mut self, write: FileWrite) -> Written {
+        if self.disk == Written::No {
+            return Written::No;
+        }
+        if write.id.is_recording() {
+            return self.write_recording(write.path, write.content);
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match write.content {
+            Content::More(bytes) => {
+                let file = self.files.entry(write.path).or_default();
+                file.push_str(&text(&bytes));
+            }
+            Content::Named(_) => unreachable!("only recordings are renamed"),
+            Content::New(bytes) => {
+                self.files.insert(write.path, text(&bytes));
+            }
+            Content::Whole(text) => {
+                self.files.insert(write.path, text);
+            }
+        }
+        Written::Yes
     }
 
     /// What is there stays.
