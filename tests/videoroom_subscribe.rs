@@ -537,6 +537,61 @@ fn who_is_kicked_loses_the_subscriptions_made_with_its_private_id() {
 }
 
 #[test]
+fn a_private_id_counts_after_the_streams_that_are_asked_for() {
+    everywhere(|gateway, users| {
+        room(gateway, &users[0], &json!({"require_pvtid": true}));
+        for (stream, code, text) in [
+            (json!({"feed": 9}), 428, "No such feed (9)"),
+            (
+                json!({"feed": 1, "mid": "7"}),
+                428,
+                "No such mid '7' in feed (1)",
+            ),
+            (
+                json!({"feed": 1, "substream": 3}),
+                430,
+                "Invalid value (substream/spatial_layer should be 0, 1 or 2)",
+            ),
+            (
+                json!({"feed": 1}),
+                433,
+                "Unauthorized (this room requires a valid private_id)",
+            ),
+        ] {
+            check_fault(&users[1].tell(gateway, &watch(json!([stream]))), code, text);
+        }
+    });
+}
+
+#[test]
+fn who_left_can_subscribe_anew() {
+    everywhere(|gateway, users| {
+        room(gateway, &users[0], &json!({}));
+        let (_, offer) = users[1].negotiate(gateway, &watch(json!([{"feed": 3}])), None);
+        start(gateway, &users[1], &offer);
+        // One change is owed when it leaves, and none is later.
+        let subscribe = json!({"request": "subscribe", "streams": [{"feed": 1}]});
+        users[1].negotiate(gateway, &subscribe, None);
+        let more = json!({"request": "subscribe", "streams": [{"feed": 2}]});
+        assert_eq!(users[1].tell(gateway, &more)["videoroom"], "updating");
+        users[1].send(gateway, &json!({"request": "leave"}), None);
+        assert_eq!(users[1].events(gateway)[0]["left"], "ok");
+        let nothing = json!({"request": "unsubscribe", "streams": [{"feed": 1}]});
+        let data = users[1].tell(gateway, &nothing);
+        assert_eq!(data, json!({"videoroom": "updated", "room": 5}));
+
+        let again = json!({"request": "subscribe", "streams": [{"feed": 2, "mid": "1"}]});
+        let (data, offer) = users[1].negotiate(gateway, &again, None);
+        assert_eq!(
+            shown(&data, &["mid", "type", "feed_id"]),
+            [json!(["0", "video", 2])]
+        );
+        assert_eq!(lines(&offer, "m=").len(), 1);
+        assert_eq!(start(gateway, &users[1], &offer)[0]["started"], "ok");
+    });
+}
+
+#[test]
 fn encrypted_and_other_feeds_are_not_mixed() {
     everywhere(|gateway, users| {
         room(gateway, &users[0], &json!({}));

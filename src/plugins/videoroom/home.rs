@@ -21,7 +21,7 @@ use crate::media::Talking;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{
-    Feed, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
+    Found, HomeAct, Join, JoinWish, Joined, Msg, News, Place, Subscribe,
 };
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::recording::Recording;
@@ -134,15 +134,9 @@ impl Home {
                 tell(cx, place(handle), News::MayPublish { room });
             }
             HomeAct::Subscribe { handle, ask } => {
-                let room_id = room.clone();
-                let subscribed = self.subscribe(cx, room, place(handle), *ask);
-                let (room, feeds) = subscribed.map_err(|fault| (place(handle), fault))?;
-                let news = News::Feeds {
-                    room_id,
-                    room,
-                    feeds,
-                };
-                tell(cx, place(handle), news);
+                let found = self.subscribe(cx, room, place(handle), *ask);
+                let found = found.map_err(|fault| (place(handle), fault))?;
+                tell(cx, place(handle), News::Feeds(Box::new(found)));
             }
             HomeAct::Unsubscribe { handle, feeds } => {
                 let Some(room) = self.rooms.get_mut(room) else {
@@ -276,7 +270,7 @@ impl Home {
         id: &Id,
         place: Place,
         ask: Subscribe,
-    ) -> Result<(Arc<RoomOptions>, Vec<Feed>), Fault> {
+    ) -> Result<Found, Fault> {
         let room = self.rooms.get_mut(id).ok_or_else(|| no_room(id))?;
         let is_new = ask.entry.is_some();
         if let Some(entry) = ask.entry {
@@ -293,20 +287,30 @@ impl Home {
             let mut people = room.people.values();
             private_id != 0 && people.any(|person| u64::from(person.private_id) == private_id)
         };
-        if room.options.require_pvtid && is_new && !knows_one(ask.private_id) {
+        let is_wrong = room.options.require_pvtid && is_new && !knows_one(ask.private_id);
+        let admission = if is_wrong {
             let text = "Unauthorized (this room requires a valid private_id)";
-            return Err(Fault::new(Code::Unauthorized, text));
-        }
+            Err(Fault::new(Code::Unauthorized, text))
+        } else {
+            Ok(())
+        };
         let mut feeds = Vec::new();
         for feed in &ask.feeds {
             let Some(person) = room.people.get_mut(feed) else {
                 unreachable!("all feeds were looked up");
             };
-            person.subscribers.insert(place);
-            person.tell_audience(cx);
+            if admission.is_ok() {
+                person.subscribers.insert(place);
+                person.tell_audience(cx);
+            }
             feeds.push(person.feed(feed));
         }
-        Ok((Arc::clone(&room.options), feeds))
+        Ok(Found {
+            room_id: id.clone(),
+            room: Arc::clone(&room.options),
+            feeds,
+            admission,
+        })
     }
 
     fn leave(&mut self, cx: &mut Cx<'_>, id: &Id, user: &Id) {

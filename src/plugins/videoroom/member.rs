@@ -172,7 +172,7 @@ impl Member {
                     publisher.refresh(cx, room);
                 }
             }
-            News::Feeds { .. } | News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
+            News::Feeds(_) | News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
                 self.answered(cx, handle, news);
                 self.go_on(cx, handle);
             }
@@ -482,8 +482,8 @@ impl Member {
                     }
                 }
             }
-            (News::Feeds { room, feeds, .. }, Asked::Subscribe(asked)) => {
-                self.subscribed(cx, handle, &transaction, *asked, room, &feeds)
+            (News::Feeds(found), Asked::Subscribe(asked)) => {
+                self.subscribed(cx, handle, &transaction, *asked, *found)
             }
             (News::Refused(fault), what) => self.refused(cx, handle, fault, what),
             (_, Asked::Join(_) | Asked::Publish { .. } | Asked::Subscribe(_)) => {

@@ -168,11 +168,7 @@ pub(super) enum News {
     /// A publisher publishes nothing any more.
     FeedGone(Id),
     /// These publishers are there.
-    Feeds {
-        room_id: Id,
-        room: Arc<RoomOptions>,
-        feeds: Vec<Feed>,
-    },
+    Feeds(Box<Found>),
     /// It is in.
     Joined(Box<Joined>),
     /// It may publish.
@@ -197,6 +193,17 @@ pub(super) struct Joined {
     pub(super) talk: TalkWish,
     /// What its client is told.
     pub(super) data: Value,
+}
+
+/// The publishers that somebody wants to subscribe to.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) room_id: Id,
+    pub(super) room: Arc<RoomOptions>,
+    pub(super) feeds: Vec<Feed>,
+    /// Whether the private id that was shown is one of the room. It counts after the streams that
+    /// are asked for, as in Janus, and who shows a wrong one is nobody's subscriber.
+    pub(super) admission: Result<(), Fault>,
 }
 
 /// A publisher as subscribers see it.

@@ -220,9 +220,9 @@ impl VideoRoom {
                         let user = joined.id;
                         (joined.room_id, HomeAct::Leave { user })
                     }
-                    News::Feeds { room_id, feeds, .. } => {
-                        let feeds = feeds.into_iter().map(|feed| feed.id).collect();
-                        (room_id, HomeAct::Unsubscribe { handle, feeds })
+                    News::Feeds(found) => {
+                        let feeds = found.feeds.into_iter().map(|feed| feed.id).collect();
+                        (found.room_id, HomeAct::Unsubscribe { handle, feeds })
                     }
                     News::Ended
                     | News::Audience(_)

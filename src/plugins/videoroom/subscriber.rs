@@ -36,7 +36,6 @@ pub(super) struct Subscriber {
     pub(super) room: Id,
     pub(super) options: Arc<RoomOptions>,
     pub(super) private_id: u64,
-    pub(super) is_out: bool,
     pub(super) is_kicked: bool,
     /// Media is encrypted end to end, from all its feeds or from none.
     e2ee: bool,
@@ -75,7 +74,6 @@ impl Subscriber {
             room,
             options,
             private_id,
-            is_out: false,
             is_kicked: false,
             e2ee: false,
             manner,
@@ -394,15 +392,16 @@ impl Subscriber {
         self.gate(cx);
     }
 
-    /// Wants nothing any more.
+    /// Wants nothing any more. Its PeerConnection ends, so what it may subscribe to later begins
+    /// with the first line, as in Janus.
     pub(super) fn leave(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
-        self.is_out = true;
         let before = self.feeds();
         let mut lost = Vec::new();
-        for line in &mut self.lines {
+        for mut line in std::mem::take(&mut self.lines) {
             lost.extend(line.starve(cx));
-            line.data_feeds.clear();
         }
+        self.is_stale = false;
+        self.restart = IceRestart::No;
         self.forget_feeds(cx, handle, &before);
         self.tell_unsubscribed(cx, handle, &lost);
     }

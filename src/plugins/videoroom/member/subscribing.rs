@@ -1,7 +1,5 @@
 //! Requests of those who subscribe.
 
-use std::sync::Arc;
-
 use serde_json::{Value, json};
 
 use crate::base::id::HandleRef;
@@ -13,8 +11,7 @@ use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::member::{
     Asked, Asking, Member, Role, SubscribeAsked, Wishes, token_of,
 };
-use crate::plugins::videoroom::messages::{Entry, Feed, HomeAct, Msg, Subscribe};
-use crate::plugins::videoroom::options::RoomOptions;
+use crate::plugins::videoroom::messages::{Entry, Found, HomeAct, Msg, Subscribe};
 use crate::plugins::videoroom::subscriber::{Manner, Subscriber};
 use crate::plugins::videoroom::wish::{LineWish, SwitchWish, Unwish, Wish};
 
@@ -195,9 +192,15 @@ impl Member {
         handle: HandleRef,
         transaction: &str,
         asked: SubscribeAsked,
-        options: Arc<RoomOptions>,
-        feeds: &[Feed],
+        found: Found,
     ) -> Result<(), Fault> {
+        let Found {
+            room: options,
+            feeds,
+            admission,
+            ..
+        } = found;
+        let feeds = &feeds[..];
         let transaction = Some(transaction.into());
         let max = cx.config.limits.sdp_media_count;
         match (asked.wishes, &mut self.role) {
@@ -214,6 +217,7 @@ impl Member {
                 let mut data = json!({"videoroom": "attached", "room": room.json()});
                 let mut subscriber = Box::new(Subscriber::new(room, options, private_id, manner));
                 let attached = subscriber.add(&wishes, feeds, true, max).and_then(|_| {
+                    admission?;
                     if subscriber.is_empty() {
                         let text = "Can't offer an SDP with no stream";
                         return Err(Fault::new(Code::InvalidSdp, text));
