@@ -306,13 +306,15 @@ fn who_subscribes_and_ceases_to_is_told() {
         let unsubscribe = |streams: Value| json!({"request": "unsubscribe", "streams": streams});
         let first = unsubscribe(json!([{"feed": 1, "mid": "1"}, {"sub_mid": "9"}]));
         assert_eq!(ended(&mut gateway, &watcher, first), [end(1, "1")]);
+        let messages = unsubscribe(json!([{"feed": 1, "mid": "2"}]));
+        assert_eq!(ended(&mut gateway, &watcher, messages), [end(1, "2")]);
         // What is gone is not told again.
         let again = unsubscribe(json!([{"sub_mid": "1"}]));
         let told = ended(&mut gateway, &watcher, again);
         assert_eq!(told, [] as [Value; 0]);
         assert_eq!(
             ended(&mut gateway, &watcher, json!({"request": "leave"})),
-            [end(1, "0"), end(2, "0"), end(2, "1")]
+            [end(1, "0"), end(2, "2"), end(2, "0"), end(2, "1")]
         );
         owner.ask(
             &mut gateway,
@@ -325,7 +327,7 @@ fn who_subscribes_and_ceases_to_is_told() {
         let told: Vec<&Value> = told
             .filter(|data| data["event"] == "unsubscribed")
             .collect();
-        assert_eq!(told, [&end(2, "0"), &end(2, "1")]);
+        assert_eq!(told, [&end(2, "2"), &end(2, "0"), &end(2, "1")]);
     }
 }
 

@@ -327,13 +327,14 @@ impl Subscriber {
         feed: &Id,
     ) -> Result<(), Fault> {
         let mut lost = Vec::new();
+        let mut changed = false;
         for line in &mut self.lines {
-            line.data_feeds.remove(feed);
+            lost.extend(line.forget_data(feed));
             if line.feed_id() == Some(feed) {
                 lost.extend(line.starve(cx));
+                changed = true;
             }
         }
-        let changed = !lost.is_empty();
         self.tell_unsubscribed(cx, handle, &lost);
         if changed && self.manner.autoupdate {
             return self.update(cx, handle, None, true);
@@ -372,7 +373,7 @@ impl Subscriber {
         let line = self
             .lines
             .iter()
-            .find(|line| line.data_feeds.contains(feed));
+            .find(|line| line.data_feeds.contains_key(feed));
         let passes = line.is_some_and(|line| line.is_ready && line.send)
             && !self.is_paused
             && !self.is_kicked;
@@ -398,7 +399,8 @@ impl Subscriber {
         let before = self.feeds();
         let mut lost = Vec::new();
         for mut line in std::mem::take(&mut self.lines) {
-            lost.extend(line.starve(cx));
+            lost.extend(line.streams());
+            line.starve(cx);
         }
         self.is_stale = false;
         self.restart = IceRestart::No;
@@ -480,7 +482,7 @@ impl Subscriber {
 
     fn feeds(&self) -> BTreeSet<Id> {
         let sources = self.lines.iter().filter_map(Line::feed_id);
-        let data = self.lines.iter().flat_map(|line| &line.data_feeds);
+        let data = self.lines.iter().flat_map(|line| line.data_feeds.keys());
         sources.chain(data).cloned().collect()
     }
 

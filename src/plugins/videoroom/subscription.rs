@@ -1,6 +1,6 @@
 //! A line of a subscriber: what feeds it, and how it is offered and shown.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
@@ -24,8 +24,8 @@ pub(super) struct Line {
     pub(super) crossref: Option<Box<str>>,
     /// What feeds it, if it is audio or video.
     pub(super) source: Option<Source>,
-    /// Whose messages it gets, if it is data.
-    pub(super) data_feeds: BTreeSet<Id>,
+    /// Whose messages it gets, and of which of their mids, if it is data.
+    pub(super) data_feeds: BTreeMap<Id, Box<str>>,
     pub(super) send: bool,
     /// It was offered and answered.
     pub(super) is_ready: bool,
@@ -34,6 +34,15 @@ pub(super) struct Line {
     pub(super) layers: LayerTarget,
     pub(super) delay: Delay,
     pub(super) route: Option<RouteId>,
+}
+
+/// Which stream of a room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct StreamId {
+    /// Its publisher.
+    pub(super) feed: Id,
+    /// Its mid there.
+    pub(super) mid: Box<str>,
 }
 
 /// A stream of a publisher.
@@ -59,6 +68,13 @@ impl Source {
         }
     }
 
+    fn id(&self) -> StreamId {
+        StreamId {
+            feed: self.feed.clone(),
+            mid: self.stream.mid.clone(),
+        }
+    }
+
     /// Where its packets come from, on this shard; `None` if there are none.
     pub(super) fn line(&self, cx: &mut Cx<'_>) -> Option<LineRef> {
         if self.is_dummy {
@@ -80,7 +96,7 @@ impl Line {
             fmtp: None,
             crossref: None,
             source: None,
-            data_feeds: BTreeSet::new(),
+            data_feeds: BTreeMap::new(),
             send: true,
             is_ready: false,
             is_offered_inactive: false,
@@ -91,14 +107,14 @@ impl Line {
     }
 
     /// A line for data.
-    pub(super) fn of_data(feed: Id) -> Self {
+    pub(super) fn of_data(feed: Id, mid: Box<str>) -> Self {
         Self {
             kind: StreamKind::Data,
             codec: "".into(),
             fmtp: None,
             crossref: None,
             source: None,
-            data_feeds: BTreeSet::from([feed]),
+            data_feeds: BTreeMap::from([(feed, mid)]),
             send: true,
             is_ready: false,
             is_offered_inactive: false,
@@ -115,13 +131,28 @@ impl Line {
         self.source = Some(source);
     }
 
-    /// Loses its source, and returns it.
-    pub(super) fn starve(&mut self, cx: &mut Cx<'_>) -> Option<Source> {
+    /// Loses its source, and tells which it was.
+    pub(super) fn starve(&mut self, cx: &mut Cx<'_>) -> Option<StreamId> {
         self.unroute(cx);
         self.crossref = None;
         self.delay = Delay::default();
         self.is_ready = false;
-        self.source.take()
+        self.source.take().map(|source| source.id())
+    }
+
+    /// Gets no messages of a publisher any more; tells which stream they were of.
+    pub(super) fn forget_data(&mut self, feed: &Id) -> Option<StreamId> {
+        let (feed, mid) = self.data_feeds.remove_entry(feed)?;
+        Some(StreamId { feed, mid })
+    }
+
+    /// What feeds it.
+    pub(super) fn streams(&self) -> impl Iterator<Item = StreamId> {
+        let data = self.data_feeds.iter().map(|(feed, mid)| StreamId {
+            feed: feed.clone(),
+            mid: mid.clone(),
+        });
+        self.source.iter().map(Source::id).chain(data)
     }
 
     pub(super) fn unroute(&mut self, cx: &mut Cx<'_>) {
@@ -137,6 +168,10 @@ impl Line {
     pub(super) fn is_fed_by(&self, feed: &Id, mid: &str) -> bool {
         let source = self.source.as_ref();
         source.is_some_and(|source| source.feed == *feed && *source.stream.mid == *mid)
+            || self
+                .data_feeds
+                .get(feed)
+                .is_some_and(|known| **known == *mid)
     }
 
     /// What clients call the encoding or spatial layer, and the temporal layer.
@@ -238,7 +273,7 @@ impl Line {
         }
         if !self.data_feeds.is_empty() {
             shown["sources"] = self.data_feeds.len().into();
-            shown["source_ids"] = self.data_feeds.iter().map(Id::json).collect();
+            shown["source_ids"] = self.data_feeds.keys().map(Id::json).collect();
         }
         let Some(source) = &self.source else {
             return shown;

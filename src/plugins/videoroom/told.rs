@@ -7,7 +7,7 @@ use crate::gateway::plugin::Cx;
 use crate::plugins::videoroom::publisher::Publisher;
 use crate::plugins::videoroom::stream::StreamInfo;
 use crate::plugins::videoroom::subscriber::Subscriber;
-use crate::plugins::videoroom::subscription::Source;
+use crate::plugins::videoroom::subscription::StreamId;
 
 /// Tells event handlers something, of a handle or of a room, unless the operator wants no such
 /// events.
@@ -75,13 +75,13 @@ impl Subscriber {
     }
 
     /// Lines lost the streams that fed them.
-    pub(super) fn tell_unsubscribed(&self, cx: &mut Cx<'_>, handle: HandleRef, lost: &[Source]) {
-        for source in lost {
+    pub(super) fn tell_unsubscribed(&self, cx: &mut Cx<'_>, handle: HandleRef, lost: &[StreamId]) {
+        for stream in lost {
             let event = json!({
                 "event": "unsubscribed",
                 "room": self.room.json(),
-                "feed": source.feed.json(),
-                "mid": source.stream.mid,
+                "feed": stream.feed.json(),
+                "mid": stream.mid,
             });
             tell_handlers(cx, Some(handle), event);
         }

@@ -107,10 +107,11 @@ impl Subscriber {
                 .iter_mut()
                 .find(|line| line.kind == StreamKind::Data);
             if let Some(line) = line {
-                line.data_feeds.insert(feed.id.clone());
+                line.data_feeds.insert(feed.id.clone(), stream.mid.clone());
                 return false;
             }
-            self.lines.push(Line::of_data(feed.id.clone()));
+            self.lines
+                .push(Line::of_data(feed.id.clone(), stream.mid.clone()));
             return true;
         }
         if self
@@ -154,7 +155,7 @@ impl Subscriber {
                     (Some(mid), _) => **mid == *index.to_string(),
                     (None, Some(feed)) => match &wish.mid {
                         Some(mid) => line.is_fed_by(feed, mid),
-                        None => line.feed_id() == Some(feed) || line.data_feeds.contains(feed),
+                        None => line.feed_id() == Some(feed) || line.data_feeds.contains_key(feed),
                     },
                     (None, None) => false,
                 };
@@ -163,9 +164,12 @@ impl Subscriber {
                 }
                 match (&line.kind, &wish.feed) {
                     (StreamKind::Data, Some(feed)) => {
-                        line.data_feeds.remove(feed);
+                        lost.extend(line.forget_data(feed));
                     }
-                    (StreamKind::Data, None) => line.data_feeds.clear(),
+                    (StreamKind::Data, None) => {
+                        lost.extend(line.streams());
+                        line.data_feeds.clear();
+                    }
                     (StreamKind::Audio | StreamKind::Video, _) => {
                         lost.extend(line.starve(cx));
                         changed = true;
