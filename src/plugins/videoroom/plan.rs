@@ -65,7 +65,9 @@ pub(super) fn publication(
                 }
                 None => {
                     stream.is_disabled = true;
-                    LinePlan::Rejected
+                    // As in Janus, which refuses video only.
+                    let plan = idle_plan(media).filter(|_| kind == StreamKind::Audio);
+                    plan.map_or(LinePlan::Rejected, |plan| LinePlan::Media(Box::new(plan)))
                 }
             },
         };
@@ -238,6 +240,24 @@ fn media_plan(
         rtx_ssrc: None,
         simulcast: SimulcastPlan::Accept,
     }
+}
+
+/// Takes a line in no codec of the room: nothing is sent on it, and unlike one that is refused it can
+/// be taken later. Its number is one that was offered; Janus answers with 0, which may not be.
+fn idle_plan(media: &MediaDescription) -> Option<MediaPlan> {
+    Some(MediaPlan {
+        pt: media.codecs.iter().find(|codec| !codec.is("rtx"))?.pt,
+        red: None,
+        fmtp: None,
+        feedback: Vec::new(),
+        direction: Direction::Inactive,
+        extensions: accepted_extensions(media, &[extension::MID]),
+        bandwidth: Vec::new(),
+        msid: None,
+        ssrc: None,
+        rtx_ssrc: None,
+        simulcast: SimulcastPlan::Ignore,
+    })
 }
 
 fn wanted_extensions(kind: StreamKind, room: &RoomOptions) -> Vec<&'static str> {
