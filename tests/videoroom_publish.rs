@@ -442,6 +442,7 @@ fn operators_see_who_a_publisher_is_and_what_it_sends() {
         let expected = json!({
             "type": "publisher", "room": 5, "id": 3, "private_id": null, "display": "Ada",
             "metadata": {"a": 1}, "bitrate": 0, "e2ee": false, "streams": [audio, video],
+            "hangingup": 0, "destroyed": 0,
         });
         assert_eq!(shown, expected);
         users[0].tell(gateway, &json!({"request": "configure", "display": "Eve"}));

@@ -253,11 +253,16 @@ impl Member {
     }
 
     pub(super) fn query(&self, media: &Media) -> Value {
-        match &self.role {
+        let mut shown = match &self.role {
             Role::None => json!({"type": "none"}),
             Role::Publisher(publisher) => publisher.query(media),
             Role::Subscriber(subscriber) => subscriber.query(media),
+        };
+        // Never so of a handle that can be asked; dashboards expect them.
+        for name in ["hangingup", "destroyed"] {
+            shown[name] = 0.into();
         }
+        shown
     }
 
     /// Takes the requests that waited, until one has to ask.
