@@ -451,6 +451,46 @@ fn operators_see_who_a_publisher_is_and_what_it_sends() {
 }
 
 #[test]
+fn a_plain_join_sets_nothing_but_who_joins() {
+    everywhere_with(&with_admin(), |gateway, users| {
+        users[0].ask(gateway, &json!({"request": "create", "room": 5}));
+        let mut joined = |request: &str, (name, value): (&str, Value)| {
+            let user = User::new(gateway, 0);
+            let mut body = json!({"request": request, "room": 5, "ptype": "publisher"});
+            body[name] = value;
+            let data = user.tell(gateway, &body);
+            (data, query(gateway, &user))
+        };
+        for (name, value, kind) in [
+            ("bitrate", json!("x"), "a positive integer"),
+            ("record", json!("x"), "a boolean"),
+            ("video", json!("x"), "a boolean"),
+            ("display", json!(5), "a string"),
+        ] {
+            let text = format!("Invalid element type ({name} should be {kind})");
+            check_fault(&joined("join", (name, value)).0, 430, &text);
+        }
+        for (name, value) in [
+            ("audiocodec", json!(5)),
+            ("streams", json!(5)),
+            ("min_delay", json!("x")),
+            ("audio_active_packets", json!("x")),
+            ("audio_level_average", json!([])),
+        ] {
+            let (data, _) = joined("join", (name, value));
+            assert_eq!(data["videoroom"], "joined", "{name}: {data}");
+            assert_eq!(data.get(name), None);
+        }
+        for (request, bitrate) in [("JOIN", 0), ("joinandconfigure", 99_000)] {
+            let (_, shown) = joined(request, ("bitrate", json!(99_000)));
+            assert_eq!(shown["bitrate"], bitrate, "{request}");
+        }
+        let (data, _) = joined("join", ("audio_active_packets", json!(9)));
+        assert_eq!(data["audio_active_packets"], 9);
+    });
+}
+
+#[test]
 fn bitrates_are_raised_to_the_least_and_clamped_to_the_cap_of_the_room() {
     everywhere_with(&with_admin(), |gateway, users| {
         for (room, cap, wishes) in [

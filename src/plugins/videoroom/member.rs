@@ -330,7 +330,16 @@ impl Member {
             _ => return Err(Fault::element("Invalid element (ptype)")),
         }
         let wish = JoinWish::read(&fields);
-        let settings = Settings::read(&message.body, config);
+        let name = fields
+            .may_text("request")
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        let settings = if name.eq_ignore_ascii_case("join") {
+            Settings::read_joined(&fields)
+        } else {
+            Settings::read(&message.body, config)
+        };
         let (wish, settings) = match (wish, settings) {
             (Ok(wish), Ok(settings)) => (Ok(wish), settings),
             (Err(fault), _) | (_, Err(fault)) => (Err(fault), Settings::default()),
@@ -544,7 +553,7 @@ impl JoinWish {
             display: fields.may_label("display")?.map(Box::from),
             metadata: fields.may_metadata()?,
             token: fields.may_text("token")?.map(Box::from),
-            talk: TalkWish::read(fields)?,
+            talk: TalkWish::read_joined(fields),
         })
     }
 }

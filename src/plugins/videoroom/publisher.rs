@@ -88,6 +88,28 @@ struct StreamSettings {
 }
 
 impl Settings {
+    /// Reads the settings of a plain `join`: what is said of whoever joins. As in Janus, some of what
+    /// `joinandconfigure` takes is checked and has no effect, and the rest is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// 429 or 430.
+    pub(super) fn read_joined(fields: &Fields<'_>) -> Result<Self, Fault> {
+        for name in ["audio", "video", "data"] {
+            fields.may_flag(name)?;
+        }
+        fields.may_count("bitrate")?;
+        fields.may_flag("record")?;
+        fields.may_text("filename")?;
+        Ok(Self {
+            display: fields.may_label("display")?.map(Box::from),
+            metadata: fields.may_metadata()?,
+            talk: TalkWish::read_joined(fields),
+            descriptions: descriptions(fields)?,
+            ..Self::default()
+        })
+    }
+
     /// Reads the settings of a message.
     ///
     /// # Errors
@@ -198,6 +220,15 @@ impl TalkWish {
             active_packets: fields.may_count("audio_active_packets")?,
             level_average: fields.may_count("audio_level_average")?,
         })
+    }
+
+    /// Reads the same of somebody who joins. As in Janus, what has a wrong type is not said then.
+    pub(super) fn read_joined(fields: &Fields<'_>) -> Self {
+        let count = |name| fields.may_count(name).ok().flatten();
+        Self {
+            active_packets: count("audio_active_packets"),
+            level_average: count("audio_level_average"),
+        }
     }
 
     /// Adds what was said.
