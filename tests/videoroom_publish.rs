@@ -433,11 +433,11 @@ fn operators_see_who_a_publisher_is_and_what_it_sends() {
         assert!(shown["private_id"].take().is_number());
         let audio = json!({
             "type": "audio", "mindex": 0, "mid": "0", "codec": "opus", "fec": true,
-            "audiolevel_ext_id": 1, "talking": false,
+            "audiolevel_ext_id": 1, "talking": false, "subscribers": 0,
         });
         let video = json!({
             "type": "video", "mindex": 1, "mid": "1", "codec": "vp9", "vp9-profile": "0",
-            "videoorient_ext_id": 13, "playoutdelay_ext_id": 5,
+            "videoorient_ext_id": 13, "playoutdelay_ext_id": 5, "subscribers": 0,
         });
         let expected = json!({
             "type": "publisher", "room": 5, "id": 3, "private_id": null, "display": "Ada",

@@ -7,6 +7,7 @@ mod exports;
 mod manage;
 mod people;
 mod remote;
+mod subscribers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::plugins::videoroom::remote::Arrivals;
 use crate::plugins::videoroom::stream::StreamInfo;
 use crate::plugins::videoroom::told::tell_handlers;
 use exports::Exported;
+use subscribers::Subscribers;
 
 /// The rooms whose home is this shard.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ struct Participant {
     metadata: Option<Value>,
     publishing: Publishing,
     streams: Vec<StreamInfo>,
-    subscribers: BTreeSet<Place>,
+    subscribers: Subscribers,
     /// Whose packets are its own, if it is a publisher of another gateway.
     remote: Option<PeerId>,
     /// It never sends.
@@ -124,6 +126,21 @@ impl Home {
             handle,
         };
         match act {
+            HomeAct::Get { handle, feeds } => {
+                let Some(room) = self.rooms.get_mut(room) else {
+                    return Ok(());
+                };
+                for (feed, mids) in feeds {
+                    if let Some(person) = room.people.get_mut(&feed) {
+                        let is_over = mids.is_empty();
+                        person.subscribers.feed(place(handle), mids);
+                        person.tell_counts(cx);
+                        if is_over {
+                            person.tell_audience(cx);
+                        }
+                    }
+                }
+            }
             HomeAct::Join { handle, join } => {
                 let joined = self.join(cx, place(handle), room, *join);
                 joined.map_err(|fault| (place(handle), fault))?;
@@ -137,17 +154,6 @@ impl Home {
                 let found = self.subscribe(cx, room, place(handle), *ask);
                 let found = found.map_err(|fault| (place(handle), fault))?;
                 tell(cx, place(handle), News::Feeds(Box::new(found)));
-            }
-            HomeAct::Unsubscribe { handle, feeds } => {
-                let Some(room) = self.rooms.get_mut(room) else {
-                    return Ok(());
-                };
-                for feed in feeds {
-                    if let Some(person) = room.people.get_mut(&feed) {
-                        person.subscribers.remove(&place(handle));
-                        person.tell_audience(cx);
-                    }
-                }
             }
             HomeAct::Leave { user } => self.leave(cx, room, &user),
             HomeAct::Rename {
@@ -300,7 +306,7 @@ impl Home {
                 unreachable!("all feeds were looked up");
             };
             if admission.is_ok() {
-                person.subscribers.insert(place);
+                person.subscribers.add(place);
                 person.tell_audience(cx);
             }
             feeds.push(person.feed(feed));

@@ -172,6 +172,11 @@ impl Member {
                     publisher.refresh(cx, room);
                 }
             }
+            News::Subscribers(counts) => {
+                if let Role::Publisher(publisher) = &mut self.role {
+                    publisher.subscribers = counts;
+                }
+            }
             News::Feeds(_) | News::Joined(_) | News::MayPublish { .. } | News::Refused(_) => {
                 self.answered(cx, handle, news);
                 self.go_on(cx, handle);

@@ -1,5 +1,6 @@
 //! What the instances of the plugin on different shards tell each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -67,6 +68,12 @@ pub(super) enum Managed {
 /// What a member wants of the home of its room.
 #[derive(Debug)]
 pub(super) enum HomeAct {
+    /// To be known as who gets these streams of some publishers, by their mids, and no others of
+    /// them; none of one ends the subscription to it.
+    Get {
+        handle: HandleRef,
+        feeds: Vec<(Id, Vec<Box<str>>)>,
+    },
     /// To be somebody in the room.
     Join { handle: HandleRef, join: Box<Join> },
     /// To go; the PeerConnection is gone or will be.
@@ -96,8 +103,6 @@ pub(super) enum HomeAct {
         handle: HandleRef,
         ask: Box<Subscribe>,
     },
-    /// To get no more of some.
-    Unsubscribe { handle: HandleRef, feeds: Vec<Id> },
     /// To publish nothing.
     Unpublish { user: Id },
     /// The PeerConnection of a publisher is up.
@@ -181,6 +186,8 @@ pub(super) enum News {
     Refused(Fault),
     /// The room is another than before.
     Room(Arc<RoomOptions>),
+    /// How many get each of its streams, by the mid.
+    Subscribers(BTreeMap<Box<str>, u64>),
 }
 
 /// A new member of a room.

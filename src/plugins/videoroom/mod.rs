@@ -221,8 +221,9 @@ impl VideoRoom {
                         (joined.room_id, HomeAct::Leave { user })
                     }
                     News::Feeds(found) => {
-                        let feeds = found.feeds.into_iter().map(|feed| feed.id).collect();
-                        (found.room_id, HomeAct::Unsubscribe { handle, feeds })
+                        let feeds = found.feeds.into_iter();
+                        let feeds = feeds.map(|feed| (feed.id, Vec::new())).collect();
+                        (found.room_id, HomeAct::Get { handle, feeds })
                     }
                     News::Ended
                     | News::Audience(_)
@@ -234,7 +235,8 @@ impl VideoRoom {
                     | News::Moderated { .. }
                     | News::Recording(_)
                     | News::Refused(_)
-                    | News::Room(_) => return,
+                    | News::Room(_)
+                    | News::Subscribers(_) => return,
                 };
                 cx.send(room.home(cx.shards), Msg::Home { room, act });
             }

@@ -49,6 +49,8 @@ pub(super) struct Publisher {
     delays: BTreeMap<Box<str>, Delay>,
     /// Those who get its messages.
     pub(super) audience: Vec<Place>,
+    /// How many get each stream that somebody gets, by its mid.
+    pub(super) subscribers: BTreeMap<Box<str>, u64>,
     pub(super) is_up: bool,
     pub(super) recording: Recording,
 }
@@ -282,6 +284,7 @@ impl Publisher {
             descriptions: Vec::new(),
             delays: BTreeMap::new(),
             audience: Vec::new(),
+            subscribers: BTreeMap::new(),
             is_up: false,
             recording: Recording::default(),
         }
@@ -705,6 +708,8 @@ impl Publisher {
             if stream.is_moderated {
                 shown["moderated"] = true.into();
             }
+            let count = self.subscribers.get(&stream.mid).copied();
+            shown["subscribers"] = count.unwrap_or(0).into();
             shown
         });
         self.called(json!({

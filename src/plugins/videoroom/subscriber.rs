@@ -19,7 +19,7 @@ use crate::plugins::videoroom::ids::Id;
 use crate::plugins::videoroom::messages::{Feed, HomeAct, Msg};
 use crate::plugins::videoroom::options::RoomOptions;
 use crate::plugins::videoroom::stream::StreamKind;
-use crate::plugins::videoroom::subscription::{Line, Source};
+use crate::plugins::videoroom::subscription::{Line, Source, StreamId};
 use crate::plugins::videoroom::wish::LineWish;
 use crate::wire::sdp::{OfferLine, OfferPlan, SessionDescription};
 
@@ -396,7 +396,7 @@ impl Subscriber {
     /// Wants nothing any more. Its PeerConnection ends, so what it may subscribe to later begins
     /// with the first line, as in Janus.
     pub(super) fn leave(&mut self, cx: &mut Cx<'_>, handle: HandleRef) {
-        let before = self.feeds();
+        let before = self.fed_by();
         let mut lost = Vec::new();
         for mut line in std::mem::take(&mut self.lines) {
             lost.extend(line.streams());
@@ -404,7 +404,7 @@ impl Subscriber {
         }
         self.is_stale = false;
         self.restart = IceRestart::No;
-        self.forget_feeds(cx, handle, &before);
+        self.tell_feeds(cx, handle, &before, &[]);
         self.tell_unsubscribed(cx, handle, &lost);
     }
 
@@ -480,27 +480,32 @@ impl Subscriber {
         enabled(self.adaptive == Enabled::Yes && self.lines.iter().any(Line::has_layers))
     }
 
-    fn feeds(&self) -> BTreeSet<Id> {
-        let sources = self.lines.iter().filter_map(Line::feed_id);
-        let data = self.lines.iter().flat_map(|line| line.data_feeds.keys());
-        sources.chain(data).cloned().collect()
+    /// The streams that feed its lines.
+    pub(super) fn fed_by(&self) -> BTreeSet<StreamId> {
+        self.lines.iter().flat_map(Line::streams).collect()
     }
 
-    /// Tells the room of feeds that were asked for and feed no line.
-    pub(super) fn decline(&self, cx: &mut Cx<'_>, handle: HandleRef, asked: &[Feed]) {
-        self.forget_feeds(
-            cx,
-            handle,
-            &asked.iter().map(|feed| feed.id.clone()).collect(),
-        );
-    }
-
-    /// Tells the room of the feeds that no line is fed by any more.
-    fn forget_feeds(&self, cx: &mut Cx<'_>, handle: HandleRef, before: &BTreeSet<Id>) {
-        let after = self.feeds();
-        let feeds: Vec<Id> = before.difference(&after).cloned().collect();
+    /// Tells the room what it gets of publishers that it asked for, and of those that it gets
+    /// something else of than before.
+    pub(super) fn tell_feeds(
+        &self,
+        cx: &mut Cx<'_>,
+        handle: HandleRef,
+        before: &BTreeSet<StreamId>,
+        asked: &[Feed],
+    ) {
+        let after = self.fed_by();
+        let changed = before.symmetric_difference(&after);
+        let changed = changed.map(|stream| &stream.feed);
+        let feeds: BTreeSet<&Id> = asked.iter().map(|feed| &feed.id).chain(changed).collect();
+        let mids_of = |feed: &Id| {
+            let streams = after.iter().filter(|stream| stream.feed == *feed);
+            streams.map(|stream| stream.mid.clone()).collect()
+        };
+        let feeds = feeds.into_iter().map(|feed| (feed.clone(), mids_of(feed)));
+        let feeds: Vec<_> = feeds.collect();
         if !feeds.is_empty() {
-            self.tell_home(cx, HomeAct::Unsubscribe { handle, feeds });
+            self.tell_home(cx, HomeAct::Get { handle, feeds });
         }
     }
 

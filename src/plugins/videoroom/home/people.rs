@@ -9,6 +9,7 @@ use crate::base::id::ShardId;
 use crate::gateway::plugin::Cx;
 use crate::plugins::videoroom::fault::{Code, Fault};
 use crate::plugins::videoroom::home::exports::Exported;
+use crate::plugins::videoroom::home::subscribers::Subscribers;
 use crate::plugins::videoroom::home::{Participant, Publishing, Room, tell};
 use crate::plugins::videoroom::ids::{Id, IdForm};
 use crate::plugins::videoroom::messages::{Feed, News, Place, TalkWish, TokenShown};
@@ -166,7 +167,7 @@ impl Participant {
             metadata: None,
             publishing: Publishing::No,
             streams: Vec::new(),
-            subscribers: BTreeSet::new(),
+            subscribers: Subscribers::default(),
             remote: None,
             is_dummy: false,
             e2ee: false,
@@ -268,22 +269,29 @@ impl Participant {
     pub(super) fn tell_audience(&self, cx: &mut Cx<'_>) {
         let is_data = |stream: &StreamInfo| stream.kind == StreamKind::Data;
         if self.streams.iter().any(is_data) {
-            let audience = self.subscribers.iter().copied().collect();
+            let audience = self.subscribers.places().collect();
             tell(cx, self.place, News::Audience(audience));
         }
     }
 
+    /// Tells a publisher how many get each of its streams.
+    pub(super) fn tell_counts(&self, cx: &mut Cx<'_>) {
+        let counts = self.subscribers.counts().clone();
+        tell(cx, self.place, News::Subscribers(counts));
+    }
+
     /// Tells those who subscribed what it publishes by now, and as whom.
     pub(super) fn tell_subscribers(&self, cx: &mut Cx<'_>, user: &Id) {
-        for place in &self.subscribers {
-            tell(cx, *place, News::FeedChanged(Box::new(self.feed(user))));
+        for place in self.subscribers.places() {
+            tell(cx, place, News::FeedChanged(Box::new(self.feed(user))));
         }
     }
 
     /// Tells those who subscribed that there is nothing more to get.
     pub(super) fn end_feed(&mut self, cx: &mut Cx<'_>, user: &Id) {
-        for place in std::mem::take(&mut self.subscribers) {
+        for place in std::mem::take(&mut self.subscribers).places() {
             tell(cx, place, News::FeedGone(user.clone()));
         }
+        self.tell_counts(cx);
     }
 }

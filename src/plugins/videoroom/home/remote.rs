@@ -227,10 +227,10 @@ impl Home {
             form,
             bytes: bytes.into(),
         };
-        for place in &person.subscribers {
+        for place in person.subscribers.places() {
             let feed = user.clone();
             let message = message.clone();
-            tell(cx, *place, News::Data { feed, message });
+            tell(cx, place, News::Data { feed, message });
         }
         true
     }

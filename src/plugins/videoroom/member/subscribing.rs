@@ -1,5 +1,7 @@
 //! Requests of those who subscribe.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::base::id::HandleRef;
@@ -227,11 +229,13 @@ impl Member {
                 let jsep = match attached {
                     Ok(jsep) => jsep,
                     Err(fault) => {
-                        let feeds = feeds.iter().map(|feed| feed.id.clone()).collect();
-                        subscriber.tell_home(cx, HomeAct::Unsubscribe { handle, feeds });
+                        let feeds = feeds.iter().map(|feed| (feed.id.clone(), Vec::new()));
+                        let feeds = feeds.collect();
+                        subscriber.tell_home(cx, HomeAct::Get { handle, feeds });
                         return Err(fault);
                     }
                 };
+                subscriber.tell_feeds(cx, handle, &BTreeSet::new(), feeds);
                 data["streams"] = subscriber.streams(cx);
                 if let Some(feed) = feeds.first().filter(|_| is_legacy) {
                     data["id"] = feed.id.json();
@@ -250,10 +254,12 @@ impl Member {
             }
             (Wishes::Subscribe { wishes, changed }, Role::Subscriber(subscriber)) => {
                 subscriber.options = options;
-                match subscriber.add(&wishes, feeds, false, max) {
+                let before = subscriber.fed_by();
+                let added = subscriber.add(&wishes, feeds, false, max);
+                subscriber.tell_feeds(cx, handle, &before, feeds);
+                match added {
                     Ok(added) => subscriber.update(cx, handle, transaction, changed || added),
                     Err(fault) => {
-                        subscriber.decline(cx, handle, feeds);
                         // What was taken out before needs its offer all the same.
                         if changed {
                             subscriber.update(cx, handle, None, true)?;
@@ -264,8 +270,10 @@ impl Member {
             }
             (Wishes::Switch(wishes), Role::Subscriber(subscriber)) => {
                 let switched = subscriber.switch(cx, handle, &wishes, feeds);
-                let (changes, needs_offer) =
-                    switched.inspect_err(|_| subscriber.decline(cx, handle, feeds))?;
+                if switched.is_err() {
+                    subscriber.tell_feeds(cx, handle, &subscriber.fed_by(), feeds);
+                }
+                let (changes, needs_offer) = switched?;
                 let data: Value = json!({
                     "videoroom": "event",
                     "switched": "ok",

@@ -146,7 +146,7 @@ impl Subscriber {
         handle: HandleRef,
         wishes: &[Unwish],
     ) -> bool {
-        let before = self.feeds();
+        let before = self.fed_by();
         let mut changed = false;
         let mut lost = Vec::new();
         for wish in wishes {
@@ -177,7 +177,7 @@ impl Subscriber {
                 }
             }
         }
-        self.forget_feeds(cx, handle, &before);
+        self.tell_feeds(cx, handle, &before, &[]);
         self.tell_unsubscribed(cx, handle, &lost);
         changed
     }
@@ -209,7 +209,7 @@ impl Subscriber {
             })?;
             pairs.push((wish, feed, stream));
         }
-        let before = self.feeds();
+        let before = self.fed_by();
         let (mut changes, mut needs_offer) = (0, false);
         for (wish, feed, stream) in pairs {
             let index = wish.sub_mid.parse::<usize>().ok();
@@ -229,7 +229,7 @@ impl Subscriber {
             wish.layers.apply(&mut line.layers);
             changes += 1;
         }
-        self.forget_feeds(cx, handle, &before);
+        self.tell_feeds(cx, handle, &before, feeds);
         self.route_all(cx, handle);
         Ok((changes, needs_offer))
     }
