@@ -223,11 +223,16 @@ impl Layers {
 
 /// The highest layers that can be decoded from a frame on: those that are open, or better ones.
 fn highest_target(open: Layer, wanted: Layer, needs: &FrameNeeds) -> Layer {
+    // Of what its sender does not send, nothing is lost.
+    let there = needs.active.iter().next_back();
+    let lowest = there.map_or(open.spatial, |(spatial, _)| spatial.min(open.spatial));
     let targets = needs.switches.and(needs.active).iter().rev();
     let mut targets = targets.map(|(spatial, temporal)| Layer { spatial, temporal });
     let fits = |target: &Layer| {
-        let low = target.spatial >= open.spatial && target.temporal >= open.temporal;
-        low && target.spatial <= wanted.spatial && target.temporal <= wanted.temporal
+        let is_low = target.spatial <= wanted.spatial && target.temporal <= wanted.temporal;
+        let is_more = target.spatial > open.spatial || target.temporal > open.temporal;
+        let is_less = target.spatial < lowest || target.temporal < open.temporal;
+        is_low && is_more && !is_less
     };
     targets.find(fits).unwrap_or(open)
 }
@@ -259,7 +264,7 @@ impl SentFrames {
 mod tests {
     use super::*;
     use crate::wire::rtp::descriptors::{delta, key};
-    use crate::wire::rtp::{DependencyReader, VideoCodec};
+    use crate::wire::rtp::{DependencyReader, Targets, VideoCodec};
     use proptest::prelude::*;
 
     const ALL: Layer = layer(2, 2);
@@ -277,6 +282,8 @@ mod tests {
         sequence: u64,
         picture: u32,
         frame: u16,
+        /// The sender has switched off all spatial layers but one.
+        is_flat: bool,
     }
 
     impl Stream {
@@ -321,7 +328,12 @@ mod tests {
                 delta(template, self.frame)
             };
             self.frame += 1;
-            let found = self.reader.read(self.sequence, &bytes).unwrap();
+            let mut found = self.reader.read(self.sequence, &bytes).unwrap();
+            if self.is_flat {
+                found.frame.active = Targets::default();
+                found.frame.active.insert(0, 0);
+                found.frame.active.insert(0, 1);
+            }
             self.packet(wanted, &LayerFacts::default().with(&found))
         }
 
@@ -433,6 +445,25 @@ mod tests {
         assert_eq!(stream.av1(layer(1, 1), LOW), [true, true]);
         assert_eq!(stream.layers.temporal(), Some(1));
         assert_eq!(stream.av1(layer(1, 1), HIGH), [true, true]);
+    }
+
+    #[test]
+    fn layers_that_are_not_sent_keep_none_from_going_up_in_time() {
+        let mut stream = Stream {
+            is_flat: true,
+            ..Stream::default()
+        };
+        let mut passes = |temporal, template| {
+            stream.picture += 1;
+            let passage = stream.described(layer(SPATIAL_ALL, temporal), template);
+            stream.frame += 1;
+            matches!(passage, Passage::Passes { .. })
+        };
+        assert!(passes(0, KEY[0]));
+        assert!(!passes(1, HIGH[0]), "no switch point");
+        assert!(passes(1, LOW[0]));
+        assert!(passes(1, HIGH[0]));
+        assert_eq!(stream.layers.temporal(), Some(1));
     }
 
     #[test]
