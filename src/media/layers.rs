@@ -207,8 +207,8 @@ impl Layers {
             }
             LayerNeeds::Kinds { earlier, below } => {
                 let temporal = facts.temporal.unwrap_or(0);
-                let is_wanted = temporal > open.temporal && temporal <= wanted.temporal;
-                if is_wanted && is_new && facts.sync {
+                let is_next = temporal == open.temporal + 1 && temporal <= wanted.temporal;
+                if is_next && is_new && facts.sync {
                     open.temporal = temporal;
                 }
                 let is_next = !below || frame.spatial == open.spatial + 1;
@@ -400,7 +400,9 @@ mod tests {
     fn vp9_goes_up_in_time_at_switch_points() {
         let mut stream = Stream::default();
         stream.vp9(layer(2, 0), true, 0, true);
-        assert_eq!(stream.vp9(ALL, false, 2, false), NONE);
+        assert_eq!(stream.vp9(ALL, false, 1, false), NONE);
+        let above = stream.vp9(ALL, false, 2, true);
+        assert_eq!(above, NONE, "layer 1 may go on with what was left out");
         assert_eq!(stream.vp9(ALL, false, 1, true), [0, 1, 2]);
         assert_eq!(stream.layers.temporal(), Some(1));
         assert_eq!(stream.vp9(ALL, false, 2, true), [0, 1, 2]);

@@ -251,11 +251,11 @@ impl LayerSelector {
         let target = self.target.temporal;
         let current = self.temporal.unwrap_or(target);
         if facts.frame_start {
-            if current > target {
+            if current > target || facts.keyframe {
                 self.temporal = Some(target);
-            } else if current < target && (facts.keyframe || facts.sync && layer > current) {
-                let reached = if facts.keyframe { target } else { layer };
-                self.temporal = Some(reached.min(target));
+            } else if current < target && facts.sync && layer == current + 1 {
+                // A frame that needs the base layer alone says nothing of those between the two.
+                self.temporal = Some(layer);
             }
         }
         if layer <= self.temporal.unwrap_or(target) {
@@ -424,7 +424,12 @@ mod tests {
         selector.set_target(at(1), target(2, 0));
         selector.decide(at(2), 2, &frame(0, false));
         selector.set_target(at(3), target(2, 2));
-        assert_eq!(selector.decide(at(4), 2, &frame(2, false)), Verdict::Skip);
+        assert_eq!(selector.decide(at(4), 2, &frame(1, false)), Verdict::Skip);
+        assert_eq!(
+            selector.decide(at(4), 2, &frame(2, true)),
+            Verdict::Skip,
+            "layer 1 may go on with what was left out"
+        );
         assert_eq!(selector.decide(at(5), 2, &frame(1, true)), Verdict::Forward);
         assert_eq!(selector.temporal(), Some(1));
         assert_eq!(selector.decide(at(6), 2, &frame(2, true)), Verdict::Forward);
