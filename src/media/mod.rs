@@ -49,6 +49,7 @@ mod source;
 mod statistics;
 mod switch;
 mod talk;
+mod trial;
 
 #[cfg(test)]
 mod peer_tests;

@@ -7,6 +7,7 @@ use str0m::bwe::Bitrate;
 use crate::base::clock::Monotonic;
 use crate::media::event::Enabled;
 use crate::media::peer::{Peer, PeerOutput};
+use crate::media::trial::Trial;
 
 /// What is known of the way to a peer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,27 +27,15 @@ pub(super) struct Adaption {
     is_seeking_due: bool,
     /// What is looked for is a step higher in every other second.
     is_rising: bool,
-    /// What is filled up to with padding to see whether the way carries it, in bit/s.
-    filled: u64,
     /// What is looked for, in bit/s.
     sought: u64,
     /// What the library was told last of these two.
     told: (u64, u64),
     /// When the estimate became less than what goes out.
     tight_since: Option<Monotonic>,
-    /// Since when it is filled, or until when it is not.
     trial: Trial,
     /// Seconds for which the estimate has stayed as it is though something is lacking.
     stuck: u8,
-}
-
-/// Whether a step up is being tried.
-#[derive(Clone, Copy, Debug, Default)]
-enum Trial {
-    #[default]
-    None,
-    Since(Monotonic),
-    NotBefore(Monotonic),
 }
 
 /// The first guess, in bit/s: low enough to begin with the low layer of most senders. Probes find
@@ -69,13 +58,6 @@ const STUCK_SECONDS: u8 = 3;
 /// No more than this multiple of the estimate is looked for at once. The library's probes go to the
 /// double of what is looked for, and what is lost of them on a narrow way lowers the estimate.
 const SOUGHT_MAX: u64 = 3;
-
-/// For so long a step up is tried with padding before it is made. Probes are so short that the burst
-/// of a token bucket lets them pass at any rate.
-const TRIAL: Duration = Duration::from_millis(1_000);
-
-/// After a trial that failed there is none for so long.
-const TRIAL_PAUSE: Duration = Duration::from_secs(2);
 
 /// For so long a stream may take a little more than the estimate.
 const BEARABLE: Duration = Duration::from_secs(1);
@@ -126,21 +108,7 @@ impl Peer {
     /// that is filled up with padding in the meantime, which [`Peer::seek_bitrate`] sees to. Call it with
     /// `None` when there is no step up.
     pub(crate) fn has_passed(&mut self, now: Monotonic, step: Option<u64>) -> bool {
-        let known = &mut self.adaption;
-        let (trial, filled, has_passed) = match (known.trial, step) {
-            (Trial::None, None) => (Trial::None, 0, false),
-            (Trial::None, Some(step)) => (Trial::Since(now), step, false),
-            (Trial::Since(_), None) => (Trial::NotBefore(now + TRIAL_PAUSE), 0, false),
-            (Trial::Since(since), Some(_)) if now.saturating_since(since) >= TRIAL => {
-                (Trial::None, 0, true)
-            }
-            (Trial::Since(since), Some(step)) => (Trial::Since(since), step, false),
-            (Trial::NotBefore(at), _) if now < at => (Trial::NotBefore(at), 0, false),
-            (Trial::NotBefore(_), _) => (Trial::None, 0, false),
-        };
-        known.trial = trial;
-        known.filled = filled;
-        has_passed
+        self.adaption.trial.has_passed(now, step)
     }
 
     /// Has the library look for what there is to give at most, in bit/s, and probe for it again and
@@ -157,7 +125,8 @@ impl Peer {
             let rise = u64::from(is_short && known.is_rising);
             known.sought = (sought.div_ceil(SOUGHT_STEP) + rise) * SOUGHT_STEP;
         }
-        let told = (known.filled, known.sought.max(known.filled));
+        let filled = known.trial.filled();
+        let told = (filled, known.sought.max(filled));
         if std::mem::replace(&mut known.told, told) != told {
             let (filled, sought) = told;
             self.rtc
@@ -168,7 +137,10 @@ impl Peer {
 
     pub(super) fn on_estimate(&mut self, estimate: u64, out: &mut PeerOutput) {
         self.adaption.is_known |= estimate != FIRST_ESTIMATE;
-        self.adaption.estimate = Some(estimate);
+        let former = self.adaption.estimate.replace(estimate);
+        if former.is_some_and(|former| estimate < former) {
+            self.adaption.trial.on_fall();
+        }
         self.adaption.stuck = 0;
         out.has_estimate = true;
     }

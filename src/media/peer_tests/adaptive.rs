@@ -252,6 +252,21 @@ fn a_narrow_way_is_left_room_and_used_again_when_it_is_wide() {
 }
 
 #[test]
+fn no_step_is_made_that_the_way_carries_for_a_moment_only() {
+    for (rate, burst) in [
+        (1_050_000, 15_000),
+        (1_100_000, 15_000),
+        (1_150_000, 32_000),
+    ] {
+        let mut watcher = Watcher::new(Enabled::Yes, FILM, (rate, burst));
+        watcher.watch(5_000);
+        let shown = watcher.watch(20_000);
+        let most = shown.iter().map(|(_, substream)| *substream).max();
+        assert_eq!(most, Some(1), "{rate} bit/s: {shown:?}");
+    }
+}
+
+#[test]
 fn others_get_what_they_ask_for_at_once_whatever_the_way_carries() {
     let mut watcher = Watcher::new(Enabled::No, FILM, (400_000, 0));
     assert_eq!(watcher.watch(2_600), [(0, 2)]);
