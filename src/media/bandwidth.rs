@@ -1,29 +1,32 @@
-//! Adaptive receivers: which encodings fit into what a peer can receive.
+//! Adaptive receivers: which layers fit into what a peer can receive.
 //!
-//! Invariant: a line that is wanted at all is given its lowest encoding, whatever the estimate is.
+//! A line is given in steps: the temporal layers of its lowest encoding, then the encodings above,
+//! each with fewer pictures first.
+//!
+//! Invariant: a line that is wanted at all is given its first step, whatever the estimate is.
 
 use crate::base::clock::Monotonic;
 use crate::base::id::PeerId;
 use crate::media::Media;
 use crate::media::event::{Enabled, LineRef, RouteId};
 use crate::media::keyframes::EncodingRef;
-use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
+use crate::media::rates::Step;
+use crate::media::selector::LayerLimit;
 
 /// A line that shares in an estimate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Claim {
-    rates: [u64; SIMULCAST_LAYERS_MAX],
-    /// The highest encoding that was asked for.
-    wanted: u8,
-    /// The highest that it may have until now.
-    former: u8,
+    /// Up to what was asked for, the least first.
+    steps: Vec<Step>,
+    /// The highest layers that it may have until now.
+    former: LayerLimit,
 }
 
 /// What a peer is given.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Share {
-    /// The highest encoding of each line.
-    limits: Vec<u8>,
+    /// The step of each line, by its place.
+    places: Vec<usize>,
     /// Something that was asked for does not fit.
     is_short: bool,
     /// What everything that was asked for takes, in bit/s.
@@ -40,44 +43,39 @@ const BORNE_PERCENT: u64 = 80;
 /// Sound and headers, which are not worth measuring, in bit/s.
 const OTHERS: u64 = 40_000;
 
-/// What it takes to deliver these encodings, in bit/s.
-fn takes(limits: &[u8], claims: &[Claim]) -> u64 {
-    let rates = claims.iter().zip(limits);
-    OTHERS + rates.map(|(claim, limit)| claim.rate(*limit)).sum::<u64>()
+/// What it takes to deliver these steps, in bit/s.
+fn takes(places: &[usize], claims: &[Claim]) -> u64 {
+    let rates = claims.iter().zip(places);
+    OTHERS + rates.map(|(claim, place)| claim.rate(*place)).sum::<u64>()
 }
 
 /// What the way must carry before they are given, in bit/s.
-fn needed(limits: &[u8], claims: &[Claim]) -> u64 {
-    takes(limits, claims) * HEADROOM_PERCENT / 100
+fn needed(places: &[usize], claims: &[Claim]) -> u64 {
+    takes(places, claims) * HEADROOM_PERCENT / 100
 }
 
-/// Shares an estimate: everybody gets the lowest encoding, then one step after another goes to the
+/// Shares an estimate: everybody gets the first step, then one step after another goes to the
 /// lines in their order as long as it fits.
 fn share(estimate: u64, claims: &[Claim]) -> Share {
-    let lowest = |claim: &Claim| (0..=claim.wanted).find(|each| claim.rate(*each) > 0);
-    let mut limits: Vec<u8> = claims
-        .iter()
-        .map(|claim| lowest(claim).unwrap_or(0))
-        .collect();
+    let mut places = vec![0; claims.len()];
     let mut is_short;
     loop {
         let mut has_moved = false;
         is_short = false;
-        for index in 0..claims.len() {
-            let claim = &claims[index];
-            let above = limits[index] + 1..=claim.wanted;
-            let Some(step) = above.into_iter().find(|each| claim.rate(*each) > 0) else {
+        for (index, claim) in claims.iter().enumerate() {
+            let step = places[index] + 1;
+            if step >= claim.steps.len() {
                 continue;
-            };
-            let mut tried = limits.clone();
+            }
+            let mut tried = places.clone();
             tried[index] = step;
-            let cost = if step > claim.former {
+            let cost = if claim.kept().is_some_and(|kept| step > kept) {
                 needed(&tried, claims)
             } else {
                 takes(&tried, claims)
             };
             if cost <= estimate {
-                limits = tried;
+                places = tried;
                 has_moved = true;
             } else {
                 is_short = true;
@@ -87,72 +85,91 @@ fn share(estimate: u64, claims: &[Claim]) -> Share {
             break;
         }
     }
-    let tops: Vec<u8> = claims.iter().map(Claim::top).collect();
+    let tops: Vec<usize> = claims.iter().map(Claim::top).collect();
     Share {
         is_short,
         desired: needed(&tops, claims),
-        limits,
+        places,
     }
 }
 
 impl Share {
     /// Whether anybody who has something gets more.
     fn adds(&self, claims: &[Claim]) -> bool {
-        let mut pairs = self.limits.iter().zip(claims);
-        pairs.any(|(limit, claim)| claim.kept().is_some_and(|kept| *limit > kept))
+        let mut pairs = self.places.iter().zip(claims);
+        pairs.any(|(place, claim)| claim.kept().is_some_and(|kept| *place > kept))
     }
 
-    /// The same with one step up at most for each.
+    /// The same with one encoding up at most for each.
     fn one_step(&self, claims: &[Claim]) -> Self {
-        self.map(claims, |limit, claim, kept| {
-            let mut above = kept + 1..=limit;
-            above.find(|each| claim.rate(*each) > 0).unwrap_or(limit)
-        })
+        self.map(claims, |place, claim, kept| claim.upwards(kept, place))
     }
 
     /// The same with no step up.
     fn no_step(&self, claims: &[Claim]) -> Self {
-        self.map(claims, |limit, _, kept| limit.min(kept))
+        self.map(claims, |place, _, kept| place.min(kept))
     }
 
-    fn map(&self, claims: &[Claim], limit: impl Fn(u8, &Claim, u8) -> u8) -> Self {
-        let pairs = self.limits.iter().zip(claims);
-        let limits = pairs.map(|(given, claim)| {
+    fn map(&self, claims: &[Claim], place: impl Fn(usize, &Claim, usize) -> usize) -> Self {
+        let pairs = self.places.iter().zip(claims);
+        let places = pairs.map(|(given, claim)| {
             let kept = claim.kept();
-            kept.map_or(*given, |kept| limit(*given, claim, kept))
+            kept.map_or(*given, |kept| place(*given, claim, kept))
         });
         Self {
-            limits: limits.collect(),
+            places: places.collect(),
             ..*self
         }
     }
 
     /// Whether any of those who have something gets less, and all of them have something.
     fn takes_away(&self, claims: &[Claim]) -> bool {
-        let kept: Option<Vec<u8>> = claims.iter().map(Claim::kept).collect();
+        let kept: Option<Vec<usize>> = claims.iter().map(Claim::kept).collect();
         kept.is_some_and(|kept| {
-            self.limits
+            self.places
                 .iter()
                 .zip(kept)
-                .any(|(limit, kept)| *limit < kept)
+                .any(|(place, kept)| *place < kept)
         })
+    }
+
+    /// The layers of each line. Nothing is known of one without steps, which begins with its lowest
+    /// encoding.
+    fn limits(&self, claims: &[Claim]) -> Vec<LayerLimit> {
+        let pairs = self.places.iter().zip(claims);
+        let limits = pairs.map(|(place, claim)| {
+            let step = claim.steps.get(*place);
+            step.map_or(LayerLimit::whole(0), |step| step.limit)
+        });
+        limits.collect()
     }
 }
 
 impl Claim {
-    fn rate(&self, encoding: u8) -> u64 {
-        self.rates.get(usize::from(encoding)).copied().unwrap_or(0)
+    fn rate(&self, place: usize) -> u64 {
+        self.steps.get(place).map_or(0, |step| step.rate)
     }
 
-    /// What it has until now, unless it is new.
-    fn kept(&self) -> Option<u8> {
-        (self.former != u8::MAX).then(|| self.former.min(self.top()))
+    /// The step that it has until now, unless it is new.
+    fn kept(&self) -> Option<usize> {
+        let above = self.steps.partition_point(|step| step.limit <= self.former);
+        (self.former != LayerLimit::NONE).then(|| above.saturating_sub(1))
     }
 
-    /// The highest encoding that was asked for and is there.
-    fn top(&self) -> u8 {
-        let all = 0..=self.wanted;
-        all.rev().find(|each| self.rate(*each) > 0).unwrap_or(0)
+    /// Everything that was asked for.
+    fn top(&self) -> usize {
+        self.steps.len().saturating_sub(1)
+    }
+
+    /// How far to go at once on the way from one step to another: an encoding at most.
+    fn upwards(&self, from: usize, to: usize) -> usize {
+        let substream = |place: usize| self.steps.get(place).map(|step| step.limit.substream);
+        let mut above = from + 1..=to;
+        let next = above.find(|place| substream(*place) > substream(from));
+        let next = next.and_then(substream);
+        let mut below = (0..=to).rev();
+        next.and_then(|next| below.find(|place| substream(*place) <= Some(next)))
+            .unwrap_or(to)
     }
 }
 
@@ -190,14 +207,14 @@ impl Media {
         let nearly = estimate * 100 / BORNE_PERCENT;
         if is_tight && may_bear && !share(nearly, claims).takes_away(claims) {
             return Share {
-                limits: claims.iter().filter_map(Claim::kept).collect(),
+                places: claims.iter().filter_map(Claim::kept).collect(),
                 ..shared
             };
         }
         let stepped = shared.one_step(claims);
         let trial = stepped
             .adds(claims)
-            .then(|| needed(&stepped.limits, claims));
+            .then(|| needed(&stepped.places, claims));
         if peer.has_passed(now, trial) {
             stepped
         } else {
@@ -219,21 +236,19 @@ impl Media {
             };
             if route.is_enabled() && !self.switch.is_muted(route.from) {
                 routes.push(id);
+                let wanted = route.state().target;
                 claims.push(Claim {
-                    rates: self.rates.of(now, route.from),
-                    wanted: route.state().target.substream,
+                    steps: self.rates.steps(now, route.from, wanted),
                     former: route.limit(),
                 });
             }
         }
-        let shared = match estimate {
-            Some(estimate) => self.share_with_care(now, id, estimate, &claims),
-            None => Share {
-                limits: vec![u8::MAX; claims.len()],
-                ..Share::default()
-            },
-        };
-        for (id, limit) in routes.into_iter().zip(shared.limits) {
+        let shared = estimate.map(|estimate| self.share_with_care(now, id, estimate, &claims));
+        let limits = shared.as_ref().map_or_else(
+            || vec![LayerLimit::NONE; claims.len()],
+            |shared| shared.limits(&claims),
+        );
+        for (id, limit) in routes.into_iter().zip(limits) {
             let Some(route) = self.switch.get_mut(id) else {
                 continue;
             };
@@ -244,7 +259,7 @@ impl Media {
                 self.keyframes.want(now, EncodingRef { line, encoding });
             }
         }
-        if estimate.is_some() {
+        if let Some(shared) = shared {
             self.run(now, id, |peer, _| {
                 peer.seek_bitrate(shared.desired, shared.is_short)
             });
@@ -258,68 +273,148 @@ mod tests {
 
     const RATES: [u64; 3] = [150_000, 500_000, 2_000_000];
 
-    fn claim(former: u8) -> Claim {
-        Claim {
-            rates: RATES,
-            wanted: 2,
-            former,
+    /// A step without temporal layers.
+    fn whole(substream: u8) -> Step {
+        Step {
+            limit: LayerLimit::whole(substream),
+            rate: RATES[usize::from(substream)],
         }
     }
 
-    fn limits(estimate: u64, claims: &[Claim]) -> Vec<u8> {
-        share(estimate, claims).limits
+    fn claim(former: u8) -> Claim {
+        Claim {
+            steps: (0..3).map(whole).collect(),
+            former: LayerLimit::whole(former),
+        }
+    }
+
+    /// Two temporal layers of each encoding.
+    fn timed(substream: u8, temporal: u8) -> Claim {
+        let half = |whole: Step| Step {
+            limit: LayerLimit {
+                temporal: 0,
+                ..whole.limit
+            },
+            rate: whole.rate * 6 / 10,
+        };
+        let both = |substream| [half(whole(substream)), whole(substream)];
+        Claim {
+            steps: (0..3).flat_map(both).collect(),
+            former: LayerLimit {
+                substream,
+                temporal,
+            },
+        }
+    }
+
+    fn places(estimate: u64, claims: &[Claim]) -> Vec<usize> {
+        share(estimate, claims).places
     }
 
     #[test]
     fn the_highest_that_fits_is_given() {
         for (estimate, expected) in [(0, 0), (400_000, 0), (700_000, 1), (2_500_000, 2)] {
-            assert_eq!(limits(estimate, &[claim(0)]), [expected], "{estimate}");
+            assert_eq!(places(estimate, &[claim(0)]), [expected], "{estimate}");
         }
     }
 
     #[test]
     fn going_up_takes_more_than_staying() {
-        assert_eq!(limits(560_000, &[claim(0)]), [0]);
-        assert_eq!(limits(560_000, &[claim(1)]), [1]);
+        assert_eq!(places(560_000, &[claim(0)]), [0]);
+        assert_eq!(places(560_000, &[claim(1)]), [1]);
         assert!(share(560_000, &[claim(0)]).is_short);
         assert!(share(560_000, &[claim(1)]).is_short);
         assert!(!share(2_500_000, &[claim(2)]).is_short);
     }
 
     #[test]
+    fn temporal_layers_go_first_and_come_back_last() {
+        let whole = |estimate| share(estimate, &[timed(0, u8::MAX)]);
+        assert_eq!(whole(190_000).places, [1], "it is just enough to stay");
+        assert_eq!(whole(189_000).places, [0]);
+        assert!(whole(189_000).takes_away(&[timed(0, u8::MAX)]));
+        assert_eq!(whole(0).places, [0], "the least is always given");
+        let half = |estimate| share(estimate, &[timed(0, 0)]);
+        assert_eq!(half(227_000).places, [0], "to go up takes a fifth more");
+        assert!(half(227_000).is_short);
+        assert_eq!(half(228_000).places, [1]);
+        assert!(half(228_000).adds(&[timed(0, 0)]));
+    }
+
+    #[test]
+    fn what_falls_between_two_encodings_gets_the_upper_one_with_fewer_pictures() {
+        assert_eq!(places(407_000, &[timed(0, u8::MAX)]), [1]);
+        assert_eq!(places(408_000, &[timed(0, u8::MAX)]), [2]);
+        assert_eq!(places(540_000, &[timed(1, u8::MAX)]), [3]);
+        assert_eq!(places(539_000, &[timed(1, u8::MAX)]), [2]);
+    }
+
+    #[test]
+    fn one_step_is_one_encoding() {
+        let stepped = |estimate, claim: Claim| {
+            let claims = [claim];
+            let shared = share(estimate, &claims);
+            let stepped = shared.one_step(&claims);
+            stepped.limits(&claims)[0]
+        };
+        assert_eq!(stepped(5_000_000, timed(0, 0)), LayerLimit::whole(1));
+        assert_eq!(stepped(5_000_000, timed(1, 0)), LayerLimit::whole(2));
+        assert_eq!(stepped(5_000_000, claim(0)), LayerLimit::whole(1));
+        assert_eq!(stepped(300_000, timed(0, 0)), LayerLimit::whole(0));
+        assert_eq!(stepped(0, timed(2, 0)), timed(0, 0).former);
+        let half = LayerLimit {
+            substream: 1,
+            temporal: 0,
+        };
+        assert_eq!(stepped(450_000, timed(0, 0)), half);
+    }
+
+    #[test]
     fn nobody_is_left_out_for_another_ones_quality() {
         let two = [claim(0), claim(0)];
-        assert_eq!(limits(850_000, &two), [1, 0]);
-        assert_eq!(limits(1_300_000, &two), [1, 1]);
-        assert_eq!(limits(10_000_000, &two), [2, 2]);
+        assert_eq!(places(850_000, &two), [1, 0]);
+        assert_eq!(places(1_300_000, &two), [1, 1]);
+        assert_eq!(places(10_000_000, &two), [2, 2]);
+        let two = [timed(0, 0), timed(0, 0)];
+        assert_eq!(places(10_000, &two), [0, 0]);
+        assert_eq!(places(380_000, &two), [1, 0]);
+        assert_eq!(places(420_000, &two), [1, 1], "before anybody gets more");
     }
 
     #[test]
-    fn no_more_is_given_than_was_asked_for() {
+    fn what_it_has_is_the_nearest_that_is_still_there() {
+        assert_eq!(timed(1, 0).kept(), Some(2));
+        assert_eq!(timed(1, 1).kept(), Some(2));
+        assert_eq!(claim(2).kept(), Some(2));
+        let begun = Claim {
+            former: LayerLimit::NONE,
+            ..claim(0)
+        };
+        assert_eq!(begun.kept(), None);
+        let lower = Claim {
+            former: timed(0, 0).former,
+            ..claim(0)
+        };
+        assert_eq!(lower.kept(), Some(0), "it had less than there is");
+    }
+
+    #[test]
+    fn no_more_is_looked_for_than_was_asked_for() {
         let asked = Claim {
-            wanted: 1,
+            steps: (0..2).map(whole).collect(),
             ..claim(0)
         };
-        assert_eq!(limits(u64::MAX, &[asked]), [1]);
         assert_eq!(share(u64::MAX, &[asked]).desired, 648_000);
-    }
-
-    #[test]
-    fn a_silent_encoding_is_passed_over() {
-        let silent = Claim {
-            rates: [150_000, 0, 2_000_000],
-            ..claim(0)
-        };
-        assert_eq!(limits(700_000, &[silent]), [0]);
-        assert_eq!(limits(3_000_000, &[silent]), [2]);
     }
 
     #[test]
     fn the_lowest_is_given_before_anything_is_known() {
         let unknown = Claim {
-            rates: [0; 3],
+            steps: Vec::new(),
             ..claim(2)
         };
-        assert_eq!(limits(100_000, &[unknown]), [0]);
+        let claims = [unknown];
+        let shared = share(100_000, &claims);
+        assert_eq!(shared.limits(&claims), [LayerLimit::whole(0)]);
     }
 }

@@ -4,6 +4,7 @@
 //! Invariant: the encoding changes with the first packet of a key frame only. Invariant: the
 //! temporal layer changes between frames only, and upwards only where decoding allows it.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
@@ -32,12 +33,21 @@ pub(crate) struct Decision {
     pub(crate) ends_picture: bool,
 }
 
+/// The highest layers that a receiver can take, whatever was asked for. All that is in lower
+/// encodings is less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LayerLimit {
+    /// The encoding, or the spatial layer.
+    pub(crate) substream: u8,
+    /// The temporal layer of that.
+    pub(crate) temporal: u8,
+}
+
 /// The layers of one route.
 #[derive(Debug)]
 pub(crate) struct LayerSelector {
     target: LayerTarget,
-    /// The highest encoding that the receiver can take, whatever was asked for.
-    limit: u8,
+    limit: LayerLimit,
     form: LayerForm,
     /// The encoding, or the highest spatial layer.
     current: Option<u8>,
@@ -48,12 +58,25 @@ pub(crate) struct LayerSelector {
     layers: Layers,
 }
 
+impl LayerLimit {
+    /// For those who can take everything.
+    pub(crate) const NONE: Self = Self::whole(u8::MAX);
+
+    /// An encoding with all its temporal layers.
+    pub(crate) const fn whole(substream: u8) -> Self {
+        Self {
+            substream,
+            temporal: u8::MAX,
+        }
+    }
+}
+
 impl LayerSelector {
     /// Starts without a layer.
     pub(crate) fn new(target: LayerTarget) -> Self {
         Self {
             target,
-            limit: u8::MAX,
+            limit: LayerLimit::NONE,
             form: LayerForm::Encodings,
             current: None,
             temporal: None,
@@ -69,8 +92,8 @@ impl LayerSelector {
         self.waiting_since = Some(now);
     }
 
-    /// Sets the highest encoding that the receiver can take; tells whether that changed anything.
-    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u8) -> bool {
+    /// Sets what the receiver can take; tells whether another encoding is to be delivered for it.
+    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: LayerLimit) -> bool {
         let highest = self.highest();
         self.limit = limit;
         let has_changed = self.highest() != highest;
@@ -94,11 +117,7 @@ impl LayerSelector {
                 Verdict::Forward
             });
         };
-        let mut wanted = Layer {
-            spatial: self.highest(),
-            temporal: self.target.temporal,
-        };
-        if packet.is_simulcast {
+        let wanted = if packet.is_simulcast {
             let before = self.current;
             if !self.is_delivered(now, packet.encoding, facts) {
                 return plain(Verdict::Other);
@@ -106,8 +125,17 @@ impl LayerSelector {
             if self.current != before {
                 self.layers = Layers::default();
             }
-            wanted.spatial = SPATIAL_ALL;
-        }
+            Layer {
+                spatial: SPATIAL_ALL,
+                temporal: self.highest_temporal(packet.encoding),
+            }
+        } else {
+            let (spatial, current) = (self.highest(), self.current);
+            Layer {
+                spatial,
+                temporal: self.highest_temporal(current.map_or(spatial, |at| at.min(spatial))),
+            }
+        };
         let place = Place {
             sequence: packet.sequence,
             timestamp: packet.timestamp,
@@ -137,7 +165,7 @@ impl LayerSelector {
     /// Decides on a packet of an encoding that has no spatial layers.
     fn decide(&mut self, now: Monotonic, encoding: u8, facts: &LayerFacts) -> Verdict {
         if self.is_delivered(now, encoding, facts) {
-            self.decide_temporal(facts)
+            self.decide_temporal(encoding, facts)
         } else {
             Verdict::Other
         }
@@ -153,7 +181,7 @@ impl LayerSelector {
         if enters && self.may_enter(now, encoding) {
             self.current = Some(encoding);
             // A key frame is a switch point for every temporal layer.
-            self.temporal = Some(self.target.temporal);
+            self.temporal = Some(self.highest_temporal(encoding));
         }
         self.current == Some(encoding)
     }
@@ -176,8 +204,8 @@ impl LayerSelector {
         self.target
     }
 
-    /// The highest encoding that the receiver can take.
-    pub(crate) const fn limit(&self) -> u8 {
+    /// What the receiver can take.
+    pub(crate) const fn limit(&self) -> LayerLimit {
         self.limit
     }
 
@@ -207,13 +235,24 @@ impl LayerSelector {
     /// Whether a key frame of an encoding is welcome. Anything is better than nothing, except what
     /// the receiver cannot take.
     fn may_enter(&self, now: Monotonic, encoding: u8) -> bool {
-        let begins = self.current.is_none() && encoding <= self.limit;
+        let begins = self.current.is_none() && encoding <= self.limit.substream;
         begins || self.desired(now) == Some(encoding)
     }
 
     /// The encoding to deliver if all are there.
     fn highest(&self) -> u8 {
-        self.target.substream.min(self.limit)
+        self.target.substream.min(self.limit.substream)
+    }
+
+    /// The temporal layer to deliver of an encoding or spatial layer.
+    fn highest_temporal(&self, substream: u8) -> u8 {
+        let limit = match substream.cmp(&self.limit.substream) {
+            Ordering::Less => u8::MAX,
+            Ordering::Equal => self.limit.temporal,
+            // Until it can be left it takes no more than it does.
+            Ordering::Greater => self.temporal.unwrap_or(self.limit.temporal),
+        };
+        self.target.temporal.min(limit)
     }
 
     /// The highest encoding up to the target that is alive; else the lowest above it.
@@ -244,11 +283,11 @@ impl LayerSelector {
         self.target.fallback
     }
 
-    fn decide_temporal(&mut self, facts: &LayerFacts) -> Verdict {
+    fn decide_temporal(&mut self, encoding: u8, facts: &LayerFacts) -> Verdict {
         let Some(layer) = facts.temporal else {
             return Verdict::Forward;
         };
-        let target = self.target.temporal;
+        let target = self.highest_temporal(encoding);
         let current = self.temporal.unwrap_or(target);
         if facts.frame_start {
             if current > target || facts.keyframe {
@@ -378,7 +417,7 @@ mod tests {
     #[test]
     fn what_a_receiver_cannot_take_is_not_begun_with() {
         let mut selector = LayerSelector::new(target(2, 2));
-        selector.set_limit(at(0), 0);
+        selector.set_limit(at(0), LayerLimit::whole(0));
         selector.decide(at(0), 0, &frame(0, false));
         assert_eq!(selector.decide(at(1), 2, &KEY), Verdict::Other);
         assert_eq!(selector.decide(at(2), 0, &KEY), Verdict::Forward);
@@ -387,14 +426,60 @@ mod tests {
     #[test]
     fn a_limit_lowers_the_target_until_it_goes() {
         let mut selector = delivering(2);
-        assert!(selector.set_limit(at(10), 0));
+        assert!(selector.set_limit(at(10), LayerLimit::whole(0)));
         assert_eq!(selector.wanted(at(10)), Some(0));
         assert_eq!(selector.decide(at(11), 0, &KEY), Verdict::Forward);
-        assert!(!selector.set_limit(at(12), 0), "nothing changes");
-        assert!(selector.set_limit(at(13), u8::MAX));
+        let lowest = LayerLimit::whole(0);
+        assert!(!selector.set_limit(at(12), lowest), "nothing changes");
+        assert!(selector.set_limit(at(13), LayerLimit::NONE));
         assert_eq!(selector.wanted(at(13)), Some(2));
         selector.set_target(at(14), target(1, 2));
-        assert!(!selector.set_limit(at(15), 2), "above what was asked for");
+        let above = LayerLimit::whole(2);
+        assert!(
+            !selector.set_limit(at(15), above),
+            "above what was asked for"
+        );
+    }
+
+    #[test]
+    fn a_limit_in_time_holds_for_the_encoding_that_it_names() {
+        let mut selector = delivering(1);
+        let limit = |substream, temporal| LayerLimit {
+            substream,
+            temporal,
+        };
+        assert!(!selector.set_limit(at(1), limit(1, 0)), "no key frame");
+        assert_eq!(selector.decide(at(2), 1, &frame(1, false)), Verdict::Skip);
+        assert_eq!(selector.temporal(), Some(0));
+        selector.set_limit(at(3), limit(1, 1));
+        assert_eq!(selector.decide(at(4), 1, &frame(1, true)), Verdict::Forward);
+        assert_eq!(selector.decide(at(5), 1, &frame(2, true)), Verdict::Skip);
+        assert!(selector.set_limit(at(6), limit(0, 2)));
+        assert_eq!(
+            selector.decide(at(7), 1, &frame(2, true)),
+            Verdict::Skip,
+            "what is to be left gets no more"
+        );
+        assert_eq!(selector.decide(at(8), 0, &KEY), Verdict::Forward);
+        assert_eq!(selector.temporal(), Some(2));
+        selector.set_limit(at(9), limit(1, 0));
+        assert_eq!(
+            selector.decide(at(10), 0, &frame(2, false)),
+            Verdict::Forward,
+            "what is below fits whole"
+        );
+        assert_eq!(selector.decide(at(11), 1, &KEY), Verdict::Forward);
+        assert_eq!(selector.temporal(), Some(0));
+    }
+
+    #[test]
+    fn a_limit_in_time_is_no_wish() {
+        let mut selector = delivering(0);
+        selector.set_target(at(1), target(0, 1));
+        selector.decide(at(2), 0, &frame(0, false));
+        selector.set_limit(at(3), LayerLimit::whole(0));
+        selector.decide(at(4), 0, &KEY);
+        assert_eq!(selector.temporal(), Some(1));
     }
 
     #[test]

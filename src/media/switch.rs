@@ -11,7 +11,7 @@ use crate::media::RouteState;
 use crate::media::event::{Enabled, LayerForm, LayerTarget, LineRef, RouteId};
 use crate::media::packet::MediaPacket;
 use crate::media::rewriter::{Rewriter, Rewritten, Vp8Numbers};
-use crate::media::selector::{Decision, LayerSelector, Verdict};
+use crate::media::selector::{Decision, LayerLimit, LayerSelector, Verdict};
 use crate::mutant;
 
 /// All routes of a shard.
@@ -186,13 +186,13 @@ impl Route {
         self.enabled == Enabled::Yes
     }
 
-    /// Sets the highest encoding that the receiver can take; tells whether that changed anything.
-    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: u8) -> bool {
+    /// Sets what the receiver can take; tells whether another encoding is to be delivered for it.
+    pub(crate) fn set_limit(&mut self, now: Monotonic, limit: LayerLimit) -> bool {
         self.selector.set_limit(now, limit)
     }
 
-    /// The highest encoding that the receiver can take.
-    pub(crate) const fn limit(&self) -> u8 {
+    /// What the receiver can take.
+    pub(crate) const fn limit(&self) -> LayerLimit {
         self.selector.limit()
     }
 

@@ -20,6 +20,10 @@ struct Watcher {
     frames_count: u64,
     /// Packets of each encoding.
     sent: [u64; 3],
+    /// The pictures are in three temporal layers.
+    is_timed: bool,
+    /// Each temporal layer that the client was told of.
+    told: Vec<u8>,
     way: Way,
 }
 
@@ -28,6 +32,9 @@ type Film = [usize; 3];
 
 /// 0.15, 0.5 and 1.9 Mbit/s.
 const FILM: Film = [600, 2_000, 8_000];
+
+/// 0.5, 1 and 1.9 Mbit/s: much to see even in the lowest.
+const BUSY_FILM: Film = [2_000, 4_000, 8_000];
 
 /// 0.1, 0.3 and 0.7 Mbit/s: little to see.
 const PLAIN_FILM: Film = [400, 1_200, 2_900];
@@ -107,12 +114,14 @@ impl Watcher {
             film,
             frames_count: 0,
             sent: [0; 3],
+            is_timed: false,
+            told: Vec::new(),
             way: Way::of(rate, burst),
         }
     }
 
     /// Lets so much of the film pass, and says when it was shown in which encoding, in milliseconds
-    /// from here. Every frame is a key frame, so that nobody waits for one.
+    /// from here. Every frame of the base layer is a key frame, so that nobody waits for one.
     fn watch(&mut self, millis: u64) -> Vec<(u64, u8)> {
         let mut shown = Vec::new();
         for frame in 0..millis / FRAME_MILLIS {
@@ -169,18 +178,30 @@ impl Watcher {
         }
         let mut out = Vec::new();
         call.media.flush(call.now, &mut out);
-        while call.media.next_event().is_some() {}
+        while let Some((.., event)) = call.media.next_event() {
+            if let PeerEvent::Layers {
+                temporal: Some(temporal),
+                ..
+            } = event
+            {
+                self.told.push(temporal);
+            }
+        }
         for datagram in out {
             self.way.push(now, datagram.bytes.into_boxed_slice());
         }
     }
 
     fn push(&mut self, encoding: u8, packet: usize, packets: usize, size: usize) {
-        let mut payload = if packet == 0 {
-            vp8_key(self.frames_count as u8 & 0x7f)
-        } else {
-            vec![0x80, 0xe0, 0x80, 0, 0, 0]
+        let picture = self.frames_count as u8 & 0x7f;
+        let temporal = self.temporal();
+        let mut payload = match (packet, temporal) {
+            (0, 0) => vp8_key(picture),
+            (0, _) => vp8_delta(picture),
+            (_, _) => vec![0x80, 0xe0, 0x80, 0, 0, 0],
         };
+        // Each needs the base layer alone.
+        payload[5] = temporal << 6 | 1 << 5;
         payload.resize(size, 7);
         let sequence = self.sent[usize::from(encoding)];
         self.sent[usize::from(encoding)] += 1;
@@ -201,6 +222,21 @@ impl Watcher {
                 values: HeaderValues::new(ExtensionValues::default()),
             },
         ));
+    }
+
+    /// That of the next picture.
+    fn temporal(&self) -> u8 {
+        if self.is_timed {
+            [0, 2, 1, 2][self.frames_count as usize % 4]
+        } else {
+            0
+        }
+    }
+
+    /// The encoding that is delivered, and the temporal layer.
+    fn layers(&self) -> (Option<u8>, Option<u8>) {
+        let state = self.call.media.route_state(self.route).unwrap();
+        (state.substream, state.temporal)
     }
 
     fn substream(&self) -> Option<u8> {
@@ -264,6 +300,43 @@ fn no_step_is_made_that_the_way_carries_for_a_moment_only() {
         let most = shown.iter().map(|(_, substream)| *substream).max();
         assert_eq!(most, Some(1), "{rate} bit/s: {shown:?}");
     }
+}
+
+#[test]
+fn pictures_are_left_out_where_the_lowest_encoding_does_not_fit() {
+    for (film, rate, burst, expected) in [
+        (BUSY_FILM, 250_000, 0, (0, 0)),
+        (BUSY_FILM, 400_000, 0, (0, 1)),
+        (BUSY_FILM, 600_000, 6_000, (0, 2)),
+        (FILM, 600_000, 6_000, (1, 1)),
+        (FILM, 1_000_000, 6_000, (1, 2)),
+    ] {
+        let mut watcher = Watcher::new(Enabled::Yes, film, (rate, burst));
+        watcher.is_timed = true;
+        watcher.watch(4_000);
+        watcher.told.clear();
+        watcher.way.lost = 0;
+        watcher.watch(12_000);
+        let what = format!("{film:?} over {rate} bit/s: {:?}", watcher.told);
+        let (substream, temporal) = expected;
+        let layers = (Some(substream), Some(temporal));
+        assert_eq!(watcher.layers(), layers, "{what}");
+        assert!(watcher.told.len() <= 2, "{what}");
+        assert_eq!(watcher.way.lost, 0, "{what}");
+        watcher.way.rate = WIDE;
+        watcher.watch(12_000);
+        assert_eq!(watcher.layers(), (Some(2), Some(2)), "{what}");
+        assert_eq!(watcher.told.last().unwrap_or(&2), &2, "{what}");
+    }
+}
+
+#[test]
+fn others_get_all_pictures() {
+    let mut watcher = Watcher::new(Enabled::No, BUSY_FILM, (250_000, 0));
+    watcher.is_timed = true;
+    watcher.watch(2_000);
+    assert_eq!(watcher.layers(), (Some(2), Some(2)));
+    assert_eq!(watcher.told, [2]);
 }
 
 #[test]
