@@ -118,8 +118,8 @@ pub struct Limits {
     /// DTLS handshake.
     pub dtls_timeout: Duration,
     /// Packets kept for retransmission of one outgoing video stream: at 1,000 packets/s the 200 ms
-    /// that Janus keeps, and a second at the pace of a camera. They are most of what a viewer costs
-    /// in memory, 0.4 KiB each beside the payload, which viewers share.
+    /// that Janus keeps, and a second at the pace of a camera. Each takes 0.1 KiB beside the
+    /// payload, which viewers share, and 0.4 where layers follow an estimate.
     pub resend_packets_count: usize,
     /// Datagrams that wait for the kernel on one shard. More are dropped and counted.
     pub datagrams_count: usize,

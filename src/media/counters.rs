@@ -188,7 +188,8 @@ pub struct MediaCounters {
     pub frames_recorded: u64,
     /// Key frames that were asked of senders.
     pub keyframes_requested: u64,
-    /// Packets that were sent again to peers without a format for that.
+    /// Packets that were sent again to receivers that missed them, but for those of peers whose
+    /// packets the WebRTC library sends.
     pub packets_resent: u64,
     /// Key frames that receivers asked for.
     pub keyframes_wanted: u64,

@@ -127,7 +127,8 @@ metrics! {
     counter media_received_packets,
     /// RTP packets handed over for sending.
     counter media_sent_packets,
-    /// RTP packets sent again to receivers without a format for retransmissions.
+    /// RTP packets sent again to receivers that missed them, but for those whose layers follow an
+    /// estimate.
     counter media_resent_packets,
     /// RTP packets and messages that forwards sent to receivers of plain RTP.
     counter media_exported_packets,
