@@ -7,6 +7,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::clock::Monotonic;
 use crate::media::resend::{AGE_MAX, Resent};
@@ -52,6 +53,9 @@ pub(super) struct Missed {
 /// misses more has a way too narrow, and more of the same would not help.
 const CREDIT_MAX: usize = 256 * 1024;
 const CREDIT_SHARE: usize = 4;
+
+/// So much of a measured round trip the next one takes at least, in percent.
+const UNDER_WAY_PERCENT: u32 = 75;
 
 impl Default for History {
     fn default() -> Self {
@@ -100,9 +104,14 @@ impl History {
         self.packets.is_empty()
     }
 
-    /// Finds a packet that is missed. `None` if it is not known any more, or was sent again just
-    /// now, or too much was.
-    pub(super) fn miss(&mut self, now: Monotonic, sequence: u16) -> Option<Missed> {
+    /// Finds a packet that is missed. `None` if it is not known any more, or was sent or sent again
+    /// just now, by the time that a packet and its answer take, or too much was.
+    pub(super) fn miss(
+        &mut self,
+        now: Monotonic,
+        sequence: u16,
+        round_trip: Duration,
+    ) -> Option<Missed> {
         let at = self
             .packets
             .iter()
@@ -110,9 +119,11 @@ impl History {
         let before = at.checked_sub(1).map(|before| &self.packets[before]);
         let start = before.map_or(self.heads_gone, |before| before.head_end);
         let past = &mut self.packets[at];
-        let is_fresh = now.saturating_since(past.at) <= AGE_MAX;
+        let age = now.saturating_since(past.at);
         let size = past.payload.len();
-        if !is_fresh || size > self.credit || !past.resent.again(now) {
+        // The report was made before this packet could come: it was late itself.
+        let is_under_way = age < round_trip * UNDER_WAY_PERCENT / 100;
+        if is_under_way || age > AGE_MAX || size > self.credit || !past.resent.again(now) {
             return None;
         }
         self.credit -= size;
@@ -156,10 +167,13 @@ mod tests {
         }
         assert_eq!(history.packets.len(), 10);
         for index in 65_530..65_535_u64 {
-            assert!(history.miss(at(1), index as u16).is_none(), "{index}");
+            assert!(
+                history.miss(at(1), index as u16, Duration::ZERO).is_none(),
+                "{index}"
+            );
         }
         for index in 65_535..65_545_u64 {
-            let missed = history.miss(at(1), index as u16).unwrap();
+            let missed = history.miss(at(1), index as u16, Duration::ZERO).unwrap();
             assert_eq!(missed.index, index);
             assert_eq!(missed.head.len() as u64, 12 + index % 3);
             assert_eq!(missed.head[0], index as u8);
@@ -173,10 +187,19 @@ mod tests {
     fn what_is_old_is_of_no_use() {
         let mut history = History::default();
         keep(&mut history, at(0), 1, 5);
-        assert!(history.miss(at(1_001), 1).is_none());
+        assert!(history.miss(at(1_001), 1, Duration::ZERO).is_none());
         keep(&mut history, at(1_001), 2, 5);
         assert_eq!(history.packets.len(), 1);
-        assert!(history.miss(at(1_001), 2).is_some());
+        assert!(history.miss(at(1_001), 2, Duration::ZERO).is_some());
+    }
+
+    #[test]
+    fn what_is_under_way_is_not_missed_yet() {
+        let mut history = History::default();
+        keep(&mut history, at(0), 1, 5);
+        let round_trip = Duration::from_millis(100);
+        assert!(history.miss(at(74), 1, round_trip).is_none());
+        assert!(history.miss(at(75), 1, round_trip).is_some());
     }
 
     #[test]
@@ -185,7 +208,11 @@ mod tests {
         let mut again = 0;
         for index in 0..4_000_u64 {
             keep(&mut history, at(index), index, 1_000);
-            again += usize::from(history.miss(at(index), index as u16).is_some());
+            again += usize::from(
+                history
+                    .miss(at(index), index as u16, Duration::ZERO)
+                    .is_some(),
+            );
         }
         let sent = CREDIT_MAX / 1_000 + 4_000 / CREDIT_SHARE;
         assert!((sent - 2..=sent + 2).contains(&again), "{again}");

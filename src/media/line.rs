@@ -13,6 +13,7 @@ use crate::media::peer_head::HopIds;
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::rewriter::Rewriter;
 use crate::media::statistics::{Look, Reception, Sending, Side};
+use crate::wire::rtp::packet::SenderNumbers;
 use crate::wire::rtp::{DependencyReader, VideoCodec, red};
 use crate::wire::sdp::{
     LayerSource, MediaDescription, MediaKind, MediaPlan, RidOrder, SimulcastPlan, simulcast_layers,
@@ -35,6 +36,8 @@ pub(crate) struct Line {
     /// For the dependency descriptors of each encoding.
     readers: Vec<DependencyReader>,
     pub(crate) sent: Traffic,
+    /// What of it was sent by sources that the line had before.
+    pub(super) sent_before: Traffic,
     /// The library has sent a packet of this source: before, it passes on nothing that the remote
     /// says of it.
     pub(super) has_begun: bool,
@@ -232,6 +235,7 @@ impl Line {
             watches: vec![Watch::default(); offer.encodings.len()],
             readers: vec![DependencyReader::default(); offer.encodings.len()],
             sent: Traffic::default(),
+            sent_before: Traffic::default(),
             has_begun: false,
             history: History::default(),
             playout_delay: None,
@@ -243,8 +247,9 @@ impl Line {
         }
     }
 
-    /// Takes a new offer for the same section.
+    /// Takes a new offer for the same section, which is declared anew to the library.
     pub(crate) fn update(&mut self, offer: LineOffer) {
+        self.has_begun = false;
         self.watches.resize(offer.encodings.len(), Watch::default());
         self.readers
             .resize_with(offer.encodings.len(), DependencyReader::default);
@@ -281,6 +286,24 @@ impl Line {
     /// What reads the dependency descriptors of an encoding.
     pub(crate) fn reader_mut(&mut self, encoding: u8) -> Option<&mut DependencyReader> {
         self.readers.get_mut(usize::from(encoding))
+    }
+
+    /// What sender reports say (RFC 3550 section 6.4.1); `None` before the first packet.
+    pub(super) fn sender_numbers(&self, now: Monotonic) -> Option<SenderNumbers> {
+        let (all, before) = (self.sent, self.sent_before);
+        Some(SenderNumbers {
+            timestamp: self.rewriter.time_at(now)?,
+            packets: (all.packets - before.packets) as u32,
+            octets: (all.bytes - before.bytes) as u32,
+        })
+    }
+
+    /// Begins anew with another source, whose first number follows `before`.
+    pub(super) fn change_source(&mut self, ssrc: u32, rtx_ssrc: u32, before: u16) {
+        (self.ssrc, self.rtx_ssrc) = (ssrc, rtx_ssrc);
+        self.rewriter = Rewriter::new(self.offer.clock_rate, before);
+        self.history = History::default();
+        self.sent_before = self.sent;
     }
 
     /// Notes the losses that the remote reported so far.

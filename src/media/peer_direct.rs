@@ -281,7 +281,7 @@ impl Peer {
             let mut lines = self.lines.iter_mut().flatten();
             let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends);
             let Some((line, missed)) = line.and_then(|line| {
-                let missed = line.history.miss(now, sequence)?;
+                let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
                 Some((line, missed))
             }) else {
                 return;
@@ -307,11 +307,7 @@ impl Peer {
         let lines = &self.lines;
         let corrected = self.direct.reports(keys, sender).correct(bytes, |ssrc| {
             let line = lines.iter().flatten().find(|line| line.ssrc == ssrc)?;
-            Some(SenderNumbers {
-                timestamp: line.rewriter.time_at(now)?,
-                packets: line.sent.packets as u32,
-                octets: line.sent.bytes as u32,
-            })
+            line.sender_numbers(now)
         });
         if let Some(corrected) = corrected {
             *bytes = corrected;

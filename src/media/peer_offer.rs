@@ -11,12 +11,10 @@ use crate::base::clock::Monotonic;
 use crate::base::rng::Rng;
 use crate::media::counters::DropReason;
 use crate::media::event::{MediaError, PeerOwner, TrackKind};
-use crate::media::history::History;
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, PeerSettings, Stage, mid_of};
 use crate::media::peer_config::{Numbers, PeerDefaults, rtc_config};
-use crate::media::rewriter::Rewriter;
 use crate::wire::sdp::{
     AnswerPlan, Candidate, CandidateKind, CandidateProtocol, IceParameters, LinePlan, RidOrder,
     SessionDescription, Setup,
@@ -288,17 +286,15 @@ impl Peer {
             }
             Some(mut former) if keeps => {
                 self.remove_line(index, Some(&former));
-                if offer.sends && !former.offer.sends {
+                let comes_back = offer.sends && !former.offer.sends;
+                former.update(offer);
+                if comes_back {
                     // Chromium decodes a source that comes back after a pause in a section that was
                     // inactive, and shows nothing of it. A new one counts from its first round, as
                     // its receiver does, or nothing of it could be decrypted.
-                    let before;
-                    (former.ssrc, former.rtx_ssrc, before) = self.draw_source(rng);
-                    former.rewriter = Rewriter::new(offer.clock_rate, before);
-                    former.has_begun = false;
-                    former.history = History::default();
+                    let (ssrc, rtx_ssrc, before) = self.draw_source(rng);
+                    former.change_source(ssrc, rtx_ssrc, before);
                 }
-                former.update(offer);
                 former
             }
             former => {

@@ -56,6 +56,8 @@ struct Call {
     events: Vec<PeerEvent>,
     /// Datagrams towards the server are lost.
     is_cut: bool,
+    /// Where the server sees the client.
+    seen_at: SocketAddr,
     /// What the server sent to others.
     strays: Vec<Datagram>,
 }
@@ -149,6 +151,7 @@ impl Call {
             peer: None,
             events: Vec::new(),
             is_cut: false,
+            seen_at: address,
             strays: Vec::new(),
         }
     }
@@ -244,8 +247,8 @@ impl Call {
             self.client.drain();
             for bytes in std::mem::take(&mut self.client.out) {
                 if !self.is_cut && passes(&bytes) {
-                    let from = self.client.address;
-                    self.media.datagram(self.now, SockId(0), from, &bytes);
+                    self.media
+                        .datagram(self.now, SockId(0), self.seen_at, &bytes);
                 }
             }
             let mut out = Vec::new();
@@ -259,7 +262,7 @@ impl Call {
             }
             for datagram in out {
                 assert_eq!(datagram.sock, SockId(0));
-                if datagram.to != self.client.address {
+                if datagram.to != self.seen_at {
                     self.strays.push(datagram);
                 } else if passes(&datagram.bytes) {
                     self.client.receive(at, server, &datagram.bytes);

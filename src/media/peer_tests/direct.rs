@@ -96,6 +96,53 @@ fn no_two_packets_that_differ_have_one_source_and_number() {
 }
 
 #[test]
+fn media_follows_a_receiver_to_its_new_address() {
+    let mut call = Call::with(|config, _| config.ice_lite = true, |config| config);
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add(api, RtcKind::Video)));
+    call.echo(0);
+    call.connect();
+    let pt = pt_of(&answer, 0);
+    let mut number = 0;
+    // How long ago the last check was when the first packet came.
+    let mut first_after_check = |call: &mut Call, count: u32| {
+        let checked_at = Cell::new(call.now.monotonic);
+        let before = call.client.packets.len();
+        for _ in 0..count {
+            number += 1;
+            let at = call.anchor.instant(call.now.monotonic);
+            let mut api = call.client.rtc.direct_api();
+            let stream = api.stream_tx_by_mid(mids[0], None).unwrap();
+            let payload = vp8_key((number % 100) as u8);
+            let seq = u64::from(number).into();
+            stream.write_rtp(RtpWrite::new(pt.into(), seq, number * 900, at, payload));
+            call.client.rtc.handle_input(Input::Timeout(at)).unwrap();
+            let now = call.now.monotonic;
+            call.exchange_filtered(|bytes| {
+                if stun::is_stun(bytes) {
+                    checked_at.set(now);
+                }
+                true
+            });
+            if call.client.packets.len() > before {
+                return now.saturating_since(checked_at.get());
+            }
+            call.now = moment_after(call.now, 10);
+        }
+        panic!("no packet came of {count}");
+    };
+    first_after_check(&mut call, 10);
+    call.run(1_500);
+    // Its router gives it another address. The library finds it there within some 15 s, by a check.
+    call.seen_at = "198.51.100.7:40000".parse().unwrap();
+    let late = first_after_check(&mut call, 2_500);
+    assert!(late.as_millis() <= 20, "{late:?}");
+    call.strays.clear();
+    first_after_check(&mut call, 2);
+    assert!(call.strays.is_empty());
+}
+
+#[test]
 fn reports_count_what_went_out_beside_the_library() {
     let mut call = Call::new();
     let mut mids = Vec::new();
