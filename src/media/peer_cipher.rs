@@ -30,7 +30,7 @@ impl Use {
 
 /// Which way a cipher works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum Mode {
     Opening,
     Sealing,
 }
@@ -71,10 +71,10 @@ impl Cipher {
         key: &[u8],
         master_salt: &[u8],
         use_of: Use,
-        way: Way,
+        mode: Mode,
     ) -> Self {
         let [label_cipher, label_auth, label_salt] = use_of.labels();
-        let seals = way == Way::Sealing;
+        let seals = mode == Mode::Sealing;
         let derive = |label, out: &mut [u8]| derive(provider, key, master_salt, label, out);
         match suite {
             Suite::Gcm128 => {
@@ -361,14 +361,14 @@ mod tests {
         for suite in [Suite::Gcm128, Suite::Gcm256, Suite::Sha1] {
             let master: Vec<u8> = (0..46).collect();
             let (key, salt) = suite.split(&master);
-            let cipher = |use_of, way| Cipher::new(&provider, suite, key, salt, use_of, way);
+            let cipher = |use_of, mode| Cipher::new(&provider, suite, key, salt, use_of, mode);
             let head = [0x80, 96, 0, 5, 0, 0, 0, 1, 0, 0, 0, 7];
             let mut packet = head.to_vec();
             let index = (3 << 16) + 5;
-            let sealed = cipher(Use::Rtp, Way::Sealing).seal_rtp(7, index, b"shown", &mut packet);
+            let sealed = cipher(Use::Rtp, Mode::Sealing).seal_rtp(7, index, b"shown", &mut packet);
             assert_eq!(sealed, Some(()));
             assert_eq!(packet[..12], head, "{suite:?}");
-            let mut opener = cipher(Use::Rtp, Way::Opening);
+            let mut opener = cipher(Use::Rtp, Mode::Opening);
             let mut out = Vec::new();
             assert_eq!(opener.open_rtp(&packet, 12, 7, index, &mut out), Some(()));
             assert_eq!(out, b"shown");
@@ -379,10 +379,10 @@ mod tests {
             assert_eq!(opener.open_rtp(&packet, 12, 7, index, &mut out), None);
 
             let report = [0x80, 200, 0, 2, 0, 0, 0, 7, 1, 2, 3, 4];
-            let mut sealer = cipher(Use::Rtcp, Way::Sealing);
+            let mut sealer = cipher(Use::Rtcp, Mode::Sealing);
             let sealed = sealer.seal_rtcp(&report, 9).unwrap();
             assert_eq!(sealer.rtcp_index(&sealed), Some(9));
-            let mut opener = cipher(Use::Rtcp, Way::Opening);
+            let mut opener = cipher(Use::Rtcp, Mode::Opening);
             assert_eq!(opener.open_rtcp(&sealed, 7, &mut out), Some(()));
             assert_eq!(out, report[8..]);
         }

@@ -22,7 +22,7 @@ use crate::media::history::Missed;
 use crate::media::line::Line;
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
-use crate::media::peer_cipher::{Cipher, GCM_TAG, Use, Way};
+use crate::media::peer_cipher::{Cipher, GCM_TAG, Mode, Use};
 use crate::media::peer_head::send_time;
 use crate::media::peer_keys::{Keys, Sender};
 use crate::media::peer_plain::Changes;
@@ -95,7 +95,7 @@ impl Direct {
                 key,
                 salt,
                 Use::Rtp,
-                Way::Sealing,
+                Mode::Sealing,
             )
         })
     }
@@ -103,10 +103,10 @@ impl Direct {
     fn reports(&mut self, keys: &Keys, sender: Sender) -> &mut Reports {
         self.reports.get_or_insert_with(|| {
             let (key, salt) = keys.of(sender);
-            let cipher = |way| Cipher::new(&self.provider, keys.suite, key, salt, Use::Rtcp, way);
+            let cipher = |mode| Cipher::new(&self.provider, keys.suite, key, salt, Use::Rtcp, mode);
             Reports {
-                opener: cipher(Way::Opening),
-                sealer: cipher(Way::Sealing),
+                opener: cipher(Mode::Opening),
+                sealer: cipher(Mode::Sealing),
             }
         })
     }
@@ -254,7 +254,7 @@ impl Peer {
             provider, theirs, ..
         } = &mut self.direct;
         let opener = theirs.get_or_insert_with(|| {
-            Cipher::new(provider, suite, key, salt, Use::Rtcp, Way::Opening)
+            Cipher::new(provider, suite, key, salt, Use::Rtcp, Mode::Opening)
         });
         opener.open_compound(bytes)
     }

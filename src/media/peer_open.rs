@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use str0m::config::CryptoProvider;
 
-use crate::media::peer_cipher::{Cipher, Use, Way};
+use crate::media::peer_cipher::{Cipher, Mode, Use};
 use crate::media::peer_keys::Suite;
 use crate::wire::rtp::packet::RtpLayout;
 
@@ -34,7 +34,7 @@ impl Opener {
         suite: Suite,
         (key, salt): (&[u8], &[u8]),
     ) -> Self {
-        let cipher = |use_of| Cipher::new(provider, suite, key, salt, use_of, Way::Opening);
+        let cipher = |use_of| Cipher::new(provider, suite, key, salt, use_of, Mode::Opening);
         Self {
             rtp: cipher(Use::Rtp),
             rtcp: cipher(Use::Rtcp),
