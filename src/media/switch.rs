@@ -283,6 +283,11 @@ impl Route {
                 }
             }),
         });
+        if forwarded.is_none() && packet.facts.keyframe {
+            // It was lost first, and its place is before what the receiver began with, which needs
+            // another one.
+            news.wanted = Some(self.selector.encoding());
+        }
         (forwarded, news)
     }
 }

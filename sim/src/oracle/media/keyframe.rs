@@ -15,8 +15,11 @@ use crate::oracle::{About, Oracle};
 /// A key frame comes to those who need one.
 #[derive(Debug, Default)]
 pub(super) struct KeyframeOnJoin {
-    /// When each last got a key frame of whom, and of which encoding.
-    seen: BTreeMap<(u32, u32), (SimTime, u8)>,
+    /// When each last got a key frame of whom.
+    seen: BTreeMap<(u32, u32), SimTime>,
+    /// Of which encoding the newest packet is that each got of whom. Key frames of several encodings
+    /// may overtake each other on their way.
+    gets: BTreeMap<(u32, u32), u8>,
 }
 
 /// The gateway lets packets pass before it says so, and the word takes its time.
@@ -44,8 +47,11 @@ impl Oracle for KeyframeOnJoin {
 
     fn media(&mut self, ledger: &Ledger, at: SimTime, fact: &MediaFact) -> Result<(), String> {
         match fact {
-            MediaFact::Got { peer, tag, .. } if tag.is_key => {
-                self.seen.insert((*peer, tag.peer), (at, tag.encoding));
+            MediaFact::Got { peer, tag, .. } if tag.kind == Kind::Video => {
+                if tag.is_key {
+                    self.seen.insert((*peer, tag.peer), at);
+                }
+                self.gets.insert((*peer, tag.peer), tag.encoding);
             }
             MediaFact::Sent(tag) if tag.kind == Kind::Video => {
                 for (peer, _) in ledger.media.peers() {
@@ -64,6 +70,7 @@ impl KeyframeOnJoin {
         let watches = match media.plan(peer).role {
             PeerRole::Echo if peer == from => sender.sends,
             PeerRole::Echo | PeerRole::Publisher => None,
+            PeerRole::Subscriber if state.blind.contains(&from) => None,
             PeerRole::Subscriber => state.watches.get(&from).copied(),
         };
         let (Some(watches), Some(pictures), Some(up)) = (watches, sender.pictures, state.up) else {
@@ -84,7 +91,7 @@ impl KeyframeOnJoin {
             media.calm(&[peer, from], since, at)
         };
         let seen = self.seen.get(&(peer, from));
-        let is_seen = seen.is_some_and(|(seen, _)| *seen + HEADSTART >= begin);
+        let is_seen = seen.is_some_and(|seen| *seen + HEADSTART >= begin);
         if !is_seen && calm_since(begin) > bound {
             return Err(format!(
                 "peer {peer} has seen no key frame of peer {from} since {begin} s"
@@ -92,7 +99,7 @@ impl KeyframeOnJoin {
         }
         if media.plan(from).video == Video::Simulcast
             && let Some((wanted, _, since)) = state.layers
-            && let Some((_, encoding)) = seen
+            && let Some(encoding) = self.gets.get(&(peer, from))
             && *encoding != wanted
             // A stream that came later came with all its layers.
             && begin < since

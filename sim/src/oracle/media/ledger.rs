@@ -2,7 +2,8 @@
 //!
 //! Invariant: a bound counts calm time only, so that a fault puts off a deadline and never lifts it.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::faults::media::{MediaPlan, PeerPlan, PeerRole};
@@ -37,6 +38,9 @@ pub struct PeerState {
     pub pictures: Option<SimTime>,
     /// Since when it is to be given streams of others.
     pub watches: BTreeMap<u32, SimTime>,
+    /// Those whose pictures were off when it subscribed to them: what is disabled then is not given
+    /// later unless it asks again. Who joins with a subscription is given it when it comes back.
+    pub blind: BTreeSet<u32>,
     /// The layers that it wants, and since when.
     pub layers: Option<(u8, u8, SimTime)>,
     /// When it last did anything that changes what it gets or gives.
@@ -97,6 +101,12 @@ impl MediaLedger {
             | MediaFact::ToldUp { .. }
             | MediaFact::Wire { .. } => return,
         };
+        let is_dark = |state: &PeerState| state.sends.is_some() && state.pictures.is_none();
+        let dark: BTreeSet<u32> = (0..)
+            .zip(&self.states)
+            .filter(|(_, state)| is_dark(state))
+            .map(|(peer, _)| peer)
+            .collect();
         let state = &mut self.states[peer as usize];
         state.changed = at;
         match step {
@@ -123,8 +133,13 @@ impl MediaLedger {
             Step::Watches(mask) => {
                 let is_on = |peer: &u32| mask.checked_shr(*peer).unwrap_or(0) & 1 == 1;
                 state.watches.retain(|peer, _| is_on(peer));
+                state.blind.retain(is_on);
+                let has_joined = !state.watches.is_empty();
                 for peer in (0..u32::BITS).filter(is_on) {
-                    state.watches.entry(peer).or_insert(at);
+                    if let Entry::Vacant(place) = state.watches.entry(peer) {
+                        place.insert(at);
+                        state.blind.extend(dark.get(&peer).filter(|_| has_joined));
+                    }
                 }
             }
         }
