@@ -77,7 +77,6 @@ pub(crate) struct LineOffer {
     pub(crate) receives: bool,
     pub(crate) encodings: Vec<EncodingSource>,
     pub(crate) is_simulcast: bool,
-    pub(crate) has_mid_extension: bool,
     pub(crate) values: ValueFilter,
     /// The numbers that the remote has for header extensions.
     pub(crate) extension_ids: ExtensionIds,
@@ -166,13 +165,11 @@ impl LineOffer {
         let mut values = ValueFilter::default();
         let mut extension_ids = ExtensionIds::default();
         let mut hop_ids = HopIds::default();
-        let mut has_mid_extension = false;
         for extension in &media.extensions {
             if plan.extensions.contains(&extension.id) {
                 values.allow(&extension.uri);
                 extension_ids.note(&extension.uri, extension.id);
                 hop_ids.note(&extension.uri, extension.id);
-                has_mid_extension |= extension.uri == crate::media::peer_ext::MID;
             }
         }
         let encodings = encodings(media, plan, order);
@@ -190,7 +187,6 @@ impl LineOffer {
             receives: plan.direction.receives(),
             is_simulcast: encodings.len() > 1,
             encodings,
-            has_mid_extension,
             values,
             extension_ids,
             hop_ids,

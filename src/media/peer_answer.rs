@@ -260,7 +260,6 @@ impl LineOffer {
             receives: false,
             encodings: vec![EncodingSource::Extension { rid: None }],
             is_simulcast: false,
-            has_mid_extension: media.extensions.contains(&peer_ext::MID),
             values,
             extension_ids,
             hop_ids,

@@ -168,17 +168,14 @@ impl Cipher {
     /// Puts all but the first eight bytes into `out`. What is not encrypted does not open: it is
     /// never sent so here.
     fn open_rtcp(&mut self, packet: &[u8], ssrc: u32, out: &mut Vec<u8>) -> Option<()> {
-        let tag = match self {
-            Self::Gcm128 { .. } | Self::Gcm256 { .. } => 0,
-            Self::Sha1 { .. } => SHA1_TAG,
-        };
-        let end = packet.len().checked_sub(tag)?;
+        let end = packet.len().checked_sub(self.tag_behind_index())?;
         let at = end.checked_sub(4).filter(|at| *at >= 8)?;
         let word: [u8; 4] = packet[at..end].try_into().ok()?;
-        let index = u32::from_be_bytes(word) & 0x7fff_ffff;
-        if word[0] & 0x80 == 0 {
+        let index = u32::from_be_bytes(word);
+        if index & ENCRYPTED == 0 {
             return None;
         }
+        let index = index & !ENCRYPTED;
         let (head, body) = (&packet[..8], &packet[8..at]);
         match self {
             Self::Gcm128 { cipher, salt } => {
@@ -290,13 +287,17 @@ impl Cipher {
 
     /// The index of an RTCP packet; `None` if it is too short to have one.
     pub(super) fn rtcp_index(&self, packet: &[u8]) -> Option<u32> {
-        let tag = match self {
-            Self::Gcm128 { .. } | Self::Gcm256 { .. } => 0,
-            Self::Sha1 { .. } => SHA1_TAG,
-        };
-        let at = packet.len().checked_sub(tag + 4)?;
+        let at = packet.len().checked_sub(self.tag_behind_index() + 4)?;
         let word = packet[at..at + 4].try_into().ok()?;
         Some(u32::from_be_bytes(word) & !ENCRYPTED)
+    }
+
+    /// Bytes of the tag that follows the index of an RTCP packet; in the other modes it comes before.
+    const fn tag_behind_index(&self) -> usize {
+        match self {
+            Self::Gcm128 { .. } | Self::Gcm256 { .. } => 0,
+            Self::Sha1 { .. } => SHA1_TAG,
+        }
     }
 }
 

@@ -26,13 +26,12 @@ use crate::media::peer_cipher::{Cipher, GCM_TAG, Mode, Use};
 use crate::media::peer_head::send_time;
 use crate::media::peer_keys::{Keys, Sender};
 use crate::media::peer_plain::Changes;
-use crate::media::resend::{MISSING_MAX, RESENT_MAX};
+use crate::media::resend::again_of;
 use crate::media::rewriter::Vp8Numbers;
 use crate::media::switch::Forwarded;
 use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
     HEADER_SIZE, RtpHeader, RtpLayout, SenderNumbers, correct_sender_reports, is_sender_report,
-    missing_packets,
 };
 
 /// What a peer needs to send by itself.
@@ -133,15 +132,6 @@ impl Peer {
         self.keys.is_some() && !self.has_estimator()
     }
 
-    /// Who we are in the handshake.
-    const fn own_side(is_dtls_client: bool) -> Sender {
-        if is_dtls_client {
-            Sender::Client
-        } else {
-            Sender::Server
-        }
-    }
-
     /// Sends a packet on a line.
     pub(super) fn write_directly(
         &mut self,
@@ -151,7 +141,7 @@ impl Peer {
         forwarded: Forwarded,
         out: &mut PeerOutput,
     ) -> bool {
-        let sender = Self::own_side(self.is_dtls_client());
+        let (sender, _) = Sender::sides(self.is_dtls_client());
         let (Some(line), Some(keys)) = (
             self.lines.get_mut(index).and_then(Option::as_mut),
             &self.keys,
@@ -190,8 +180,8 @@ impl Peer {
         if line.offer.has_nack {
             let kept = (Arc::clone(&payload), vp8);
             let count_max = self.settings.resend_packets_count;
-            line.history
-                .keep(now, numbers.sequence, &bytes, kept, count_max);
+            let history = &mut line.history;
+            history.keep(now, numbers.sequence, &bytes, kept, count_max);
         }
         line.sent.add(payload.len());
         if out.datagrams.len() >= self.settings.datagrams_count {
@@ -247,7 +237,7 @@ impl Peer {
 
     /// Decrypts a copy of a report of the remote.
     pub(super) fn open_report(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
-        let theirs = Self::own_side(!self.is_dtls_client());
+        let (_, theirs) = Sender::sides(self.is_dtls_client());
         let (key, salt) = self.keys.as_ref()?.of(theirs);
         let suite = self.keys.as_ref()?.suite;
         let Direct {
@@ -269,30 +259,20 @@ impl Peer {
         let (Some((sock, to)), Some(keys)) = (self.direct.way, &self.keys) else {
             return 0;
         };
-        let sender = Self::own_side(self.is_dtls_client());
+        let (sender, _) = Sender::sides(self.is_dtls_client());
         let mut scratch = std::mem::take(&mut self.direct.scratch);
         let cipher = self.direct.media(keys, sender);
-        let (mut missing_count, mut resent_count) = (0, 0);
-        missing_packets(report, |ssrc, sequence| {
-            missing_count += 1;
-            if missing_count > MISSING_MAX || resent_count == RESENT_MAX {
-                return;
-            }
+        let again = again_of(report, |ssrc, sequence| {
             let mut lines = self.lines.iter_mut().flatten();
-            let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends);
-            let Some((line, missed)) = line.and_then(|line| {
-                let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
-                Some((line, missed))
-            }) else {
-                return;
-            };
-            if let Some(bytes) = again(now, line, missed, cipher, &mut scratch) {
-                out.datagrams.push(Datagram { sock, to, bytes });
-                resent_count += 1;
-            }
+            let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends)?;
+            let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
+            let bytes = again(now, line, missed, cipher, &mut scratch)?;
+            Some(Datagram { sock, to, bytes })
         });
         self.direct.scratch = scratch;
-        resent_count as u64
+        let count = again.len() as u64;
+        out.datagrams.extend(again);
+        count
     }
 
     /// Puts the numbers right that the library's reports say of what it did not send.
@@ -300,7 +280,7 @@ impl Peer {
         if !is_sender_report(bytes) || !self.sends_directly() {
             return;
         }
-        let sender = Self::own_side(self.is_dtls_client());
+        let (sender, _) = Sender::sides(self.is_dtls_client());
         let Some(keys) = &self.keys else {
             return;
         };

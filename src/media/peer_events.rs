@@ -291,7 +291,7 @@ impl Peer {
         }
         let mut candidates = self.lines.iter().enumerate().filter_map(|(index, line)| {
             let offer = &line.as_ref()?.offer;
-            let is_plain = !offer.has_mid_extension && !offer.is_simulcast && offer.receives;
+            let is_plain = offer.hop_ids.mid.is_none() && !offer.is_simulcast && offer.receives;
             (is_plain && (offer.pt == pt || offer.red_pt == Some(pt))).then_some(index)
         });
         let Some(index) = candidates.next() else {

@@ -54,6 +54,17 @@ pub(super) enum Sender {
     Server,
 }
 
+impl Sender {
+    /// Ourselves, and the other side.
+    pub(super) const fn sides(we_are_client: bool) -> (Self, Self) {
+        if we_are_client {
+            (Self::Client, Self::Server)
+        } else {
+            (Self::Server, Self::Client)
+        }
+    }
+}
+
 impl Keys {
     fn new(profile: SrtpProfile, material: &[u8]) -> Option<Self> {
         let suite = [Suite::Gcm128, Suite::Gcm256, Suite::Sha1]

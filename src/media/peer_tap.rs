@@ -68,11 +68,7 @@ impl Tap {
     fn hear(&mut self, at: Monotonic, heard: &Heard<'_>, known: &Known<'_>) -> Option<DropReason> {
         let is_same = |session: &Session| session.peer == known.peer;
         if !self.session.as_ref().is_some_and(is_same) {
-            let (ours, theirs) = if known.is_client {
-                (Sender::Client, Sender::Server)
-            } else {
-                (Sender::Server, Sender::Client)
-            };
+            let (ours, theirs) = Sender::sides(known.is_client);
             let opener =
                 |sender| Opener::new(known.provider, known.keys.suite, known.keys.of(sender));
             self.session = Some(Session {

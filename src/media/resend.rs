@@ -45,10 +45,10 @@ const PACKETS_MAX: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Packets that one report has sent again.
-pub(super) const RESENT_MAX: usize = 64;
+const RESENT_MAX: usize = 64;
 
 /// Packets that one report is looked up for.
-pub(super) const MISSING_MAX: usize = 256;
+const MISSING_MAX: usize = 256;
 
 /// How often a packet was sent again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,24 +113,30 @@ impl Resends {
 
     /// What is to be sent again of what a plain report says is missing.
     fn answer(&mut self, now: Monotonic, report: &[u8]) -> Vec<Datagram> {
-        let mut out = Vec::new();
-        let mut missing_count = 0;
-        missing_packets(report, |ssrc, sequence| {
-            missing_count += 1;
-            if missing_count > MISSING_MAX {
-                return;
-            }
+        again_of(report, |ssrc, sequence| {
             let mut newest_first = self.sent.iter_mut().rev();
             let known = newest_first.find(|sent| sent.ssrc == ssrc && sent.sequence == sequence);
-            let Some(sent) = known.filter(|sent| now.saturating_since(sent.at) <= AGE_MAX) else {
-                return;
-            };
-            if out.len() < RESENT_MAX && sent.resent.again(now) {
-                out.push(sent.datagram.clone());
-            }
-        });
-        out
+            let sent = known.filter(|sent| now.saturating_since(sent.at) <= AGE_MAX)?;
+            let is_due = sent.resent.again(now);
+            is_due.then(|| sent.datagram.clone())
+        })
     }
+}
+
+/// What is to be sent again of what a plain report says is missing, as far as one report may have it.
+pub(super) fn again_of(
+    report: &[u8],
+    mut find: impl FnMut(u32, u16) -> Option<Datagram>,
+) -> Vec<Datagram> {
+    let mut out = Vec::new();
+    let mut missing_count = 0;
+    missing_packets(report, |ssrc, sequence| {
+        missing_count += 1;
+        if missing_count <= MISSING_MAX && out.len() < RESENT_MAX {
+            out.extend(find(ssrc, sequence));
+        }
+    });
+    out
 }
 
 impl Media {

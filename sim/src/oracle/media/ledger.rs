@@ -101,12 +101,6 @@ impl MediaLedger {
             | MediaFact::ToldUp { .. }
             | MediaFact::Wire { .. } => return,
         };
-        let is_dark = |state: &PeerState| state.sends.is_some() && state.pictures.is_none();
-        let dark: BTreeSet<u32> = (0..)
-            .zip(&self.states)
-            .filter(|(_, state)| is_dark(state))
-            .map(|(peer, _)| peer)
-            .collect();
         let state = &mut self.states[peer as usize];
         state.changed = at;
         match step {
@@ -130,17 +124,25 @@ impl MediaLedger {
             }
             // It goes on to talk to the gateway, and is out of its reach.
             Step::Watches(_) if state.silent.is_some() => state.watches.clear(),
-            Step::Watches(mask) => {
-                let is_on = |peer: &u32| mask.checked_shr(*peer).unwrap_or(0) & 1 == 1;
-                state.watches.retain(|peer, _| is_on(peer));
-                state.blind.retain(is_on);
-                let has_joined = !state.watches.is_empty();
-                for peer in (0..u32::BITS).filter(is_on) {
-                    if let Entry::Vacant(place) = state.watches.entry(peer) {
-                        place.insert(at);
-                        state.blind.extend(dark.get(&peer).filter(|_| has_joined));
-                    }
-                }
+            Step::Watches(mask) => self.watch(at, peer, mask),
+        }
+    }
+
+    /// Notes whose streams a peer is to be given from now on.
+    fn watch(&mut self, at: SimTime, peer: u32, mask: u32) {
+        let is_on = |peer: &u32| mask.checked_shr(*peer).unwrap_or(0) & 1 == 1;
+        let is_dark = |state: &&PeerState| state.sends.is_some() && state.pictures.is_none();
+        let dark: BTreeSet<u32> = (0..u32::BITS)
+            .filter(|peer| self.states.get(*peer as usize).filter(is_dark).is_some())
+            .collect();
+        let state = &mut self.states[peer as usize];
+        state.watches.retain(|peer, _| is_on(peer));
+        state.blind.retain(is_on);
+        let has_joined = !state.watches.is_empty();
+        for peer in (0..u32::BITS).filter(is_on) {
+            if let Entry::Vacant(place) = state.watches.entry(peer) {
+                place.insert(at);
+                state.blind.extend(dark.get(&peer).filter(|_| has_joined));
             }
         }
     }
