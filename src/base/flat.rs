@@ -5,13 +5,44 @@
 
 use crate::base::members::Members;
 
+/// An object of texts, borrowed from the text that it was read from. Their names are different.
+#[derive(Clone, Copy, Debug)]
+pub struct Flat<'a> {
+    pairs: [(&'a str, &'a str); COUNT_MAX],
+    count: usize,
+}
+
+impl<'a> Flat<'a> {
+    /// A member.
+    pub fn get(&self, name: &str) -> Option<&'a str> {
+        let found = self.pairs().iter().find(|(each, _)| *each == name);
+        found.map(|&(_, text)| text)
+    }
+
+    /// All members but those of these names.
+    pub fn without(&self, names: &[&str]) -> Members {
+        let others = self.pairs().iter();
+        Members::of_texts(others.filter(|(each, _)| !names.contains(each)))
+    }
+
+    fn pairs(&self) -> &[(&'a str, &'a str)] {
+        &self.pairs[..self.count]
+    }
+}
+
+impl From<Flat<'_>> for Members {
+    fn from(flat: Flat<'_>) -> Self {
+        flat.without(&[])
+    }
+}
+
 /// Longest text that is read here, bytes, and most members: no request without parameters has
 /// more.
 const SIZE_MAX: usize = 192;
 const COUNT_MAX: usize = 6;
 
 /// Reads an object of texts. `None` says nothing about the text.
-pub(super) fn read(text: &str) -> Option<Members> {
+pub(super) fn read(text: &str) -> Option<Flat<'_>> {
     let mut rest = text.strip_prefix('{')?;
     if rest.len() > SIZE_MAX || !is_plain(rest) {
         return None;
@@ -28,7 +59,7 @@ pub(super) fn read(text: &str) -> Option<Members> {
         count += 1;
         let Some(next) = behind(",", next_on) else {
             let is_all = behind("}", next_on)?.is_empty();
-            return is_all.then(|| Members::of_texts(&pairs[..count]));
+            return is_all.then_some(Flat { pairs, count });
         };
         rest = next;
     }
@@ -86,7 +117,7 @@ mod tests {
             r#"{"a":"b"#,
             r#"{"a":"","b":"","c":"","d":"","e":"","f":"","g":""}"#,
         ] {
-            assert_eq!(read(text), None, "{text}");
+            assert!(read(text).is_none(), "{text}");
         }
     }
 
@@ -102,7 +133,16 @@ mod tests {
                 .map(|(name, value)| format!("\"{name}\"{blank}:{blank}\"{value}\""))
                 .collect();
             let text = format!("{blank}{{{}}}{end}", members.join(&format!("{blank},")));
-            if let Some(members) = read(&text) {
+            if let Some(flat) = read(&text) {
+                for (name, value) in flat.pairs() {
+                    prop_assert_eq!(flat.get(name), Some(*value));
+                }
+                let (others, mut fewer) = (flat.without(&["a"]), Members::from(flat));
+                fewer.remove("a");
+                for name in ["a", "b", "c"] {
+                    prop_assert_eq!(others.get(name), fewer.get(name));
+                }
+                let members = Members::from(flat);
                 let value = json::parse(text.as_bytes(), 1).unwrap();
                 let map = value.as_object().unwrap().clone();
                 prop_assert_eq!(members, Members::from(map));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::error::ApiError;
-use crate::base::flat;
+use crate::base::flat::{self, Flat};
 use crate::base::members::Members;
 
 /// Why a text is not the JSON that is wanted.
@@ -32,18 +32,27 @@ pub fn parse(text: &[u8], depth_max: usize) -> Result<Value, JsonError> {
     serde_json::from_slice(text).map_err(|error| refused(&error))
 }
 
+/// An object.
+#[derive(Debug)]
+pub enum Parsed<'a> {
+    /// One of a few texts, which are borrowed.
+    Flat(Flat<'a>),
+    /// Any other.
+    Members(Members),
+}
+
 /// Parses a text as [`parse`] does; `None` when it is JSON, but no object.
 ///
 /// # Errors
 ///
 /// As [`parse`].
-pub fn parse_members(text: &[u8], depth_max: usize) -> Result<Option<Members>, JsonError> {
+pub fn parse_object(text: &[u8], depth_max: usize) -> Result<Option<Parsed<'_>>, JsonError> {
     let utf8 = std::str::from_utf8(text);
     if let Ok(text) = utf8
         && depth_max > 0
-        && let Some(members) = flat::read(text)
+        && let Some(flat) = flat::read(text)
     {
-        return Ok(Some(members));
+        return Ok(Some(Parsed::Flat(flat)));
     }
     scan(text, depth_max)?;
     // The parser would look at each string on its own. What is no UTF-8 it refuses, with the place.
@@ -52,7 +61,7 @@ pub fn parse_members(text: &[u8], depth_max: usize) -> Result<Option<Members>, J
         Err(_) => serde_json::from_slice(text),
     };
     match members {
-        Ok(members) => Ok(Some(members)),
+        Ok(members) => Ok(Some(Parsed::Members(members))),
         Err(error) if error.is_data() => match serde_json::from_slice::<Value>(text) {
             Ok(_) => Ok(None),
             Err(error) => Err(refused(&error)),
@@ -350,6 +359,14 @@ mod tests {
         assert_eq!(parse(text.as_bytes(), 4).is_ok(), accepted, "{text}");
     }
 
+    fn members_of(text: &[u8], depth_max: usize) -> Result<Option<Members>, JsonError> {
+        let parsed = parse_object(text, depth_max)?;
+        Ok(parsed.map(|parsed| match parsed {
+            Parsed::Flat(flat) => flat.into(),
+            Parsed::Members(members) => members,
+        }))
+    }
+
     #[test]
     fn accepts_and_refuses_what_janus_does() {
         check(r#" {"a":[1,-2,3.5e1,"\u0041\\u0000",true,null]} "#, true);
@@ -372,13 +389,13 @@ mod tests {
 
     #[test]
     fn a_request_is_an_object_or_none() {
-        let members = parse_members(br#"{"a":{"b":1}}"#, 4).unwrap().unwrap();
+        let members = members_of(br#"{"a":{"b":1}}"#, 4).unwrap().unwrap();
         assert_eq!(Fields::of(&members).need_object("a").unwrap()["b"], 1);
         for text in ["[1]", "7", "\"x\"", " null"] {
-            assert_eq!(parse_members(text.as_bytes(), 4), Ok(None), "{text}");
+            assert_eq!(members_of(text.as_bytes(), 4), Ok(None), "{text}");
         }
         for text in ["[1", "", "{\"a\":1", "{} {}", "[] []", "[\"\\u0000\"]"] {
-            let (value, members) = (parse(text.as_bytes(), 4), parse_members(text.as_bytes(), 4));
+            let (value, members) = (parse(text.as_bytes(), 4), members_of(text.as_bytes(), 4));
             assert_eq!(value.unwrap_err(), members.unwrap_err(), "{text}");
         }
     }
@@ -434,7 +451,7 @@ mod tests {
         #[test]
         fn any_bytes_are_parsed_or_refused(text in prop::collection::vec(any::<u8>(), 0..64)) {
             let value = parse(&text, 4);
-            let members = parse_members(&text, 4);
+            let members = members_of(&text, 4);
             prop_assert_eq!(value.as_ref().err(), members.as_ref().err());
         }
 

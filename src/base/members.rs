@@ -13,13 +13,9 @@ pub struct Members(Vec<(Box<str>, Value)>);
 
 impl Members {
     /// Makes it of texts whose names are different.
-    pub(super) fn of_texts(texts: &[(&str, &str)]) -> Self {
-        let members = texts.iter();
-        Self(
-            members
-                .map(|&(name, text)| (name.into(), text.into()))
-                .collect(),
-        )
+    pub(super) fn of_texts<'a>(texts: impl Iterator<Item = &'a (&'a str, &'a str)>) -> Self {
+        let members = texts.map(|&(name, text)| (name.into(), text.into()));
+        Self(members.collect())
     }
 
     /// Takes a member out.

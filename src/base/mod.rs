@@ -3,7 +3,7 @@
 pub mod calendar;
 pub mod clock;
 pub mod error;
-mod flat;
+pub mod flat;
 pub mod id;
 pub mod index;
 pub mod json;

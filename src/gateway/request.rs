@@ -7,7 +7,8 @@
 use serde_json::Value;
 
 use crate::base::error::{ApiError, ErrorCode};
-use crate::base::json::{self, Fields};
+use crate::base::flat::Flat;
+use crate::base::json::{self, Fields, Parsed};
 use crate::base::limits::Limits;
 use crate::base::members::Members;
 use crate::gateway::reply::{Reply, error};
@@ -56,15 +57,22 @@ impl Envelope {
     /// payload name different things, 456 and 467 for `transaction`, `janus` and `id`. These
     /// replies carry no transaction, as in Janus.
     pub fn parse(text: &[u8], path: Path, limits: &Limits) -> Result<Self, Reply> {
-        let members = json::parse_members(text, limits.json_depth).map_err(|fault| {
+        let parsed = json::parse_object(text, limits.json_depth).map_err(|fault| {
             let reason = format!("JSON error: on line {}: {}", fault.line, fault.detail);
             error(None, None, &ApiError::new(ErrorCode::InvalidJson, reason))
         })?;
-        let Some(members) = members else {
-            let fault = ApiError::new(ErrorCode::InvalidJsonObject, "JSON error: not an object");
-            return Err(error(None, None, &fault));
-        };
-        Self::check(members, path, limits)
+        match parsed {
+            None => {
+                let fault =
+                    ApiError::new(ErrorCode::InvalidJsonObject, "JSON error: not an object");
+                Err(error(None, None, &fault))
+            }
+            Some(Parsed::Flat(flat)) => match Self::of_texts(&flat, path, limits) {
+                Some(envelope) => Ok(envelope),
+                None => Self::check(flat.into(), path, limits),
+            },
+            Some(Parsed::Members(members)) => Self::check(members, path, limits),
+        }
     }
 
     /// Reads the requests of one WebSocket message, several objects in a row.
@@ -97,6 +105,26 @@ impl Envelope {
             }
         };
         Ok(values.into_iter().map(read).collect())
+    }
+
+    /// A short way for a request whose members are texts. `None` when it names ids or is not in
+    /// order: [`Self::check`] knows what that means.
+    fn of_texts(flat: &Flat<'_>, path: Path, limits: &Limits) -> Option<Self> {
+        let (verb, transaction) = (flat.get("janus")?, flat.get("transaction")?);
+        let names_ids = IDS.iter().any(|name| flat.get(name).is_some());
+        if names_ids || transaction.len() > limits.transaction_bytes {
+            return None;
+        }
+        Some(Self {
+            verb: verb.into(),
+            transaction: transaction.into(),
+            session: path.session,
+            handle: match path.handle {
+                0 => HandleField::Absent,
+                named => HandleField::Named(named),
+            },
+            members: flat.without(&["janus", "transaction"]),
+        })
     }
 
     fn check(mut members: Members, path: Path, limits: &Limits) -> Result<Self, Reply> {
@@ -166,6 +194,9 @@ impl Envelope {
     }
 }
 
+/// Members that are looked at for more than their text.
+const IDS: [&str; 3] = ["session_id", "handle_id", "id"];
+
 /// Takes out a member that was found to be a string.
 fn take_text(members: &mut Members, name: &str) -> Box<str> {
     let Some(Value::String(text)) = members.remove(name) else {
@@ -199,6 +230,7 @@ fn conflict(text: &'static str) -> Reply {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[track_caller]
     fn check(text: &str, path: Path, expected: &str) {
@@ -278,6 +310,28 @@ mod tests {
             NOWHERE,
             "a 7 Invalid t",
         );
+    }
+
+    proptest! {
+        #[test]
+        fn the_short_way_leads_where_the_long_one_does(
+            names in prop::sample::subsequence(
+                vec!["janus", "transaction", "session_id", "handle_id", "id", "token"], 0..=6),
+            session in 0_u64..3,
+            handle in 0_u64..3,
+            size in 0_usize..30,
+        ) {
+            let limits = Limits { transaction_bytes: 20, ..Limits::default() };
+            let texts: Vec<_> = names
+                .iter()
+                .map(|name| format!("\"{name}\":\"{}\"", "7".repeat(size)))
+                .collect();
+            let text = format!("{{{}}}", texts.join(","));
+            let path = Path { session, handle };
+            let long = Envelope::check(serde_json::from_str(&text).unwrap(), path, &limits);
+            let short = Envelope::parse(text.as_bytes(), path, &limits);
+            prop_assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        }
     }
 
     #[test]
