@@ -74,6 +74,9 @@ impl Shard {
                     self.serve_handshake(now, conn, &request.head, Audience::Clients);
                 }
             }
+            self.with_client(conn, |client, shared| {
+                client.conn.take_back(shared, request);
+            });
         }
         self.report_gone(conn, out);
         self.end_socket(conn, out);

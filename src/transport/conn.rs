@@ -8,7 +8,8 @@
 //! Invariant: requests are handed out one at a time, and answered in their order. Every answer is
 //! complete, or the connection ends without it having begun; a streamed answer can always be
 //! ended. Nothing that a client sent after an answer that closes is executed (RFC 9112 §9.6).
-//! An idle connection holds no input, and at most 4 KiB of output buffer.
+//! An idle connection holds no input, at most 4 KiB of output buffer, and of its last request at
+//! most 1 KiB each of head and body; one that waits for an event holds nothing of the latter.
 
 use std::net::SocketAddr;
 
@@ -25,6 +26,7 @@ mod action;
 mod answering;
 mod heads;
 mod input;
+mod kept;
 mod parsing;
 mod shared;
 mod socket;
@@ -37,6 +39,7 @@ pub use timeouts::Expired;
 
 use action::Actions;
 use input::Input;
+use kept::Kept;
 use socket::Socket;
 
 /// A complete request.
@@ -93,6 +96,8 @@ pub struct Conn {
     partial: Option<Partial>,
     /// The request that waits to be handed out.
     ready: Option<Box<Request>>,
+    /// A request that was answered.
+    kept: Option<Kept>,
     /// The request that was handed out last.
     work: Work,
     stream: Option<OpenBody>,
@@ -200,6 +205,7 @@ impl Conn {
             head: HeadReader::default(),
             partial: None,
             ready: None,
+            kept: None,
             work: Work::UNKNOWN,
             stream: None,
             socket: None,

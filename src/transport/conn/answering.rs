@@ -124,6 +124,7 @@ impl Conn {
     /// Takes no more requests, and ends the connection when the output was taken.
     pub(super) fn end(&mut self, shared: &mut Shared, now: Now) {
         self.release_body(shared);
+        self.kept = None;
         self.input = super::Input::default();
         self.phase = Phase::Flushing;
         self.drained_bytes = 0;
@@ -173,6 +174,7 @@ impl Conn {
 
     fn over(&mut self, shared: &mut Shared, action: ConnAction) {
         self.release_body(shared);
+        self.kept = None;
         self.input = super::Input::default();
         self.ready = None;
         // The stream is lost together with the buffer that holds room for its end.

@@ -3,7 +3,7 @@
 use super::{CONTINUE, Conn, ConnAction, Partial, Phase, Reading, Request, Shared, Work};
 use crate::base::clock::Now;
 use crate::mutant;
-use crate::wire::http::{BodyLength, BodyProgress, BodyReader, Refusal, RequestHead};
+use crate::wire::http::{BodyLength, BodyProgress, BodyReader, Refusal};
 
 /// Most memory set aside for a body because its length was announced. The rest has to come first.
 const BODY_RESERVED_BYTES: u64 = 16 * 1024;
@@ -32,10 +32,10 @@ impl Conn {
                     self.since = now.monotonic;
                     self.heard = true;
                 }
-                Phase::Head => match self.head.read(rest, &shared.limits) {
-                    Ok(Some((head, size))) => {
+                Phase::Head => match self.read_head(shared, rest) {
+                    Ok(Some((request, size))) => {
                         used += size;
-                        self.begin_body(shared, now, head);
+                        self.begin_body(shared, now, request);
                     }
                     Ok(None) if mutant!(HeadInOneRead) => {
                         self.refuse(shared, now, Refusal::SlowHead, Work::UNKNOWN);
@@ -60,14 +60,27 @@ impl Conn {
         }
     }
 
-    fn begin_body(&mut self, shared: &mut Shared, now: Now, head: RequestHead) {
+    /// Reads a head, unless it is known. `bytes` begin with it.
+    fn read_head(
+        &mut self,
+        shared: &Shared,
+        bytes: &[u8],
+    ) -> Result<Option<(Box<Request>, usize)>, Refusal> {
+        if let Some(again) = self.begins_again(shared, bytes) {
+            return Ok(Some(again));
+        }
+        let read = self.head.read(bytes, &shared.limits)?;
+        Ok(read.map(|(head, size)| (self.request_of(head), size)))
+    }
+
+    fn begin_body(&mut self, shared: &mut Shared, now: Now, mut request: Box<Request>) {
+        let Request { head, body } = &mut *request;
         let reader = match BodyReader::new(head.body(), &shared.limits) {
             Ok(reader) => reader,
-            Err(refusal) => return self.refuse(shared, now, refusal, Work::of(&head)),
+            Err(refusal) => return self.refuse(shared, now, refusal, Work::of(head)),
         };
         if reader.is_complete() {
-            let body = Vec::new();
-            return self.complete(Box::new(Request { head, body }));
+            return self.complete(request);
         }
         if head.expect_continue() {
             self.before_write(now);
@@ -80,9 +93,9 @@ impl Conn {
             BodyLength::Length(size) => size.min(BODY_RESERVED_BYTES) as usize,
             BodyLength::Chunked | BodyLength::None => 0,
         };
-        let body = Vec::with_capacity(reserved);
+        body.reserve(reserved);
         self.partial = Some(Partial {
-            request: Box::new(Request { head, body }),
+            request,
             reader,
             progress: now.monotonic,
             window_start: now.monotonic,

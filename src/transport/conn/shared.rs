@@ -21,6 +21,8 @@ pub struct ChunkedCounts {
 pub struct Shared {
     pub(super) limits: Limits,
     pub(super) heads: Heads,
+    /// How often the bounds were changed.
+    pub(super) reloads: u64,
     /// Bytes of the bodies that are being read.
     pub(super) bodies_bytes: usize,
     pub(super) chunked: ChunkedCounts,
@@ -34,6 +36,7 @@ impl Shared {
         Self {
             limits,
             heads: Heads::new(cors),
+            reloads: 0,
             bodies_bytes: 0,
             chunked: ChunkedCounts::default(),
             ping_interval: PING_INTERVAL,
@@ -55,6 +58,7 @@ impl Shared {
     pub fn reload(&mut self, limits: Limits, cors: Cors) {
         self.limits = limits;
         self.heads = Heads::new(cors);
+        self.reloads += 1;
     }
 
     /// The counts of chunked answers.

@@ -98,6 +98,7 @@ impl Rig {
             let body = echoed(&request);
             self.respond(&Response::json(body.as_bytes())).unwrap();
             self.write_all();
+            self.conn.take_back(&self.shared, Box::new(request));
         }
     }
 

@@ -177,6 +177,16 @@ impl RequestHead {
             })
     }
 
+    /// Its length in bytes, if `bytes` begin with the very same head.
+    pub fn again_in(&self, bytes: &[u8]) -> Option<usize> {
+        bytes.starts_with(&self.bytes).then_some(self.bytes.len())
+    }
+
+    /// How many bytes it has.
+    pub const fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
     fn ascii(&self, span: Span) -> &str {
         std::str::from_utf8(span.of(&self.bytes)).expect("a target is of visible ASCII")
     }

@@ -353,6 +353,75 @@ fn an_answer_that_does_not_fit_aborts_the_connection() {
 }
 
 #[test]
+fn a_head_that_comes_again_is_taken_as_the_first_was() {
+    let mut rig = Rig::new();
+    rig.receive(post("/janus", "one"));
+    rig.echo();
+    assert!(rig.conn.kept.is_some());
+    let again = post("/janus", "two");
+    rig.receive(&again[..30]);
+    assert_eq!(rig.next(), None);
+    rig.receive(&again[30..]);
+    rig.echo();
+    rig.receive(post("/janus", "six") + &get("/janus"));
+    rig.echo();
+    let answers = rig.answers();
+    let bodies: Vec<_> = answers.iter().map(Decoded::text).collect();
+    assert_eq!(
+        bodies,
+        [
+            "POST /janus one",
+            "POST /janus two",
+            "POST /janus six",
+            "GET /janus "
+        ]
+    );
+}
+
+#[test]
+fn changed_bounds_hold_for_a_head_that_comes_again() {
+    let mut rig = Rig::new();
+    rig.receive(get("/a/long/path"));
+    rig.echo();
+    let limits = Limits {
+        request_line_bytes: 16,
+        ..Limits::default()
+    };
+    rig.shared.reload(limits, Cors::any());
+    rig.receive(get("/a/long/path"));
+    assert_eq!(rig.next(), None);
+    assert_eq!(rig.refused(), (414, Some(Refusal::RequestLineTooLong)));
+}
+
+#[test]
+fn large_requests_and_those_before_an_event_are_not_kept() {
+    let mut rig = Rig::new();
+    for request in [
+        get(&format!("/{}", "x".repeat(1_024))),
+        post("/", &"x".repeat(1_025)),
+    ] {
+        rig.receive(request);
+        rig.echo();
+        assert!(rig.conn.kept.is_none());
+    }
+    rig.receive(get("/"));
+    rig.echo();
+    assert!(rig.conn.kept.is_some());
+    rig.receive(post("/b", "hello"));
+    rig.receive(get("/events"));
+    rig.echo();
+    rig.receive(get("/events"));
+    let request = rig.next().unwrap();
+    assert_eq!(rig.conn.park(&mut rig.shared, rig.now), Parked::Waiting);
+    rig.conn.take_back(&rig.shared, Box::new(request));
+    assert!(rig.conn.kept.is_none());
+    rig.respond(&Response::json(b"{}")).unwrap();
+    rig.receive("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    rig.echo();
+    assert!(rig.conn.kept.is_none());
+}
+
+#[test]
 fn an_idle_connection_holds_little_memory() {
     let mut rig = Rig::new();
     for _ in 0..3 {

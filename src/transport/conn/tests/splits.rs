@@ -4,8 +4,27 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// What becomes of requests that were answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answered {
+    Dropped,
+    TakenBack,
+}
+
 /// Everything that happens on a connection that is sent `input` in such portions.
 fn transcript(input: &[u8], portions: &[usize], out_portion: usize) -> (Vec<u8>, Vec<String>, u16) {
+    let dropped = transcript_with(Answered::Dropped, input, portions, out_portion);
+    let taken_back = transcript_with(Answered::TakenBack, input, portions, out_portion);
+    assert_eq!(dropped, taken_back);
+    taken_back
+}
+
+fn transcript_with(
+    answered: Answered,
+    input: &[u8],
+    portions: &[usize],
+    out_portion: usize,
+) -> (Vec<u8>, Vec<String>, u16) {
     let mut rig = Rig::with(Limits {
         body_bytes: 40,
         ..Limits::default()
@@ -22,6 +41,9 @@ fn transcript(input: &[u8], portions: &[usize], out_portion: usize) -> (Vec<u8>,
             let body = echoed(&request);
             rig.respond(&Response::json(body.as_bytes())).unwrap();
             requests.push(body);
+            if answered == Answered::TakenBack {
+                rig.conn.take_back(&rig.shared, Box::new(request));
+            }
         }
         rig.write(out_portion);
     }
@@ -45,6 +67,7 @@ fn traffic() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         6 => Just(get("/a")),
         6 => Just(post("/b", "hello, world")),
+        2 => Just(post("/b", "hello, there")),
         6 => Just(format!("{chunked}5;a=b\r\nhello\r\n1\r\n!\r\n0\r\nt: x\r\n\r\n")),
         3 => Just(expect.to_owned()),
         2 => Just("\r\n".to_owned()),
@@ -103,6 +126,7 @@ proptest! {
 fn every_single_split_of_a_long_exchange_gives_the_same_transcript() {
     let input = [
         post("/b", "hello"),
+        post("/b", "olleh"),
         "\r\nPOST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5;a=\"b\"\r\nhello\r\n0\r\nt: x\r\n\r\n".to_owned(),
         get("/a"),
         "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
@@ -110,7 +134,7 @@ fn every_single_split_of_a_long_exchange_gives_the_same_transcript() {
     .concat()
     .into_bytes();
     let whole = transcript(&input, &[], usize::MAX);
-    assert_eq!((whole.1.len(), whole.2), (3, 400));
+    assert_eq!((whole.1.len(), whole.2), (4, 400));
     for split in 1..input.len() {
         assert_eq!(
             transcript(&input, &[split], 1_000),
