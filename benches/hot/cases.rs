@@ -35,7 +35,7 @@ pub(crate) struct Case {
 }
 
 /// All of them.
-pub(crate) const CASES: [Case; 17] = [
+pub(crate) const CASES: [Case; 18] = [
     Case {
         name: "chunk",
         operations: 1,
@@ -100,6 +100,11 @@ pub(crate) const CASES: [Case; 17] = [
         name: "ping",
         operations: BATCH as u64,
         make: ping,
+    },
+    Case {
+        name: "ping_new_head",
+        operations: BATCH as u64,
+        make: ping_new_head,
     },
     Case {
         name: "ping_recorded",
@@ -304,23 +309,32 @@ fn route() -> Box<dyn FnMut()> {
     })
 }
 
+/// A ping whose head is that of the ping before.
 fn ping() -> Box<dyn FnMut()> {
-    pings(Scene::new())
+    pings(Scene::new(), ["/janus", "/janus"])
+}
+
+fn ping_new_head() -> Box<dyn FnMut()> {
+    pings(Scene::new(), ["/janus", "/janus?"])
 }
 
 fn ping_recorded() -> Box<dyn FnMut()> {
-    pings(Scene::recorded())
+    pings(Scene::recorded(), ["/janus", "/janus"])
 }
 
-fn pings<C: Core>(mut scene: Scene<C>) -> Box<dyn FnMut()> {
+/// Pings on targets that take turns.
+fn pings<C: Core>(mut scene: Scene<C>, targets: [&str; 2]) -> Box<dyn FnMut()> {
     let conns: Vec<_> = (0..BATCH).map(|_| scene.connect()).collect();
-    let request = post("/janus", PING);
-    assert!(scene.ask(conns[0], &request).contains("\"pong\""));
+    let mut requests = targets.map(|target| post(target, PING));
+    for request in &requests {
+        assert!(scene.ask(conns[0], request).contains("\"pong\""));
+    }
     Box::new(move || {
         for &conn in &conns {
-            scene.receive(conn, black_box(&request));
+            scene.receive(conn, black_box(&requests[0]));
         }
         scene.end_turn();
+        requests.swap(0, 1);
     })
 }
 
