@@ -55,6 +55,11 @@ impl Best {
         (numbered, wanted)
     }
 
+    /// What overtook a packet that belongs to the stream, in its order: it is to pass after it.
+    pub(super) fn overtakers(&mut self, now: Monotonic, packet: &MediaPacket) -> Vec<MediaPacket> {
+        self.selector.overtakers(now, packet)
+    }
+
     /// The encoding that the stream consists of now.
     pub(super) const fn encoding(&self) -> Option<u8> {
         self.selector.substream()

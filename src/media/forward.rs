@@ -228,19 +228,36 @@ impl Media {
         };
         let ids = ids.clone();
         for id in ids {
-            let Some(forward) = self.forwards.forwards.get_mut(id) else {
-                continue;
-            };
-            let (passed, wanted) = forward.pass(now, packet);
-            if let Some(encoding) = wanted {
-                let of = EncodingRef { line, encoding };
-                self.keyframes.want(now, of);
-            }
-            if let Some((rewritten, vp8)) = passed {
-                let sent = forward.packet(packet, numbers, rewritten, vp8);
-                self.send_forwarded(sent);
+            for packet in self.forward_along(now, id, numbers, packet) {
+                self.forward_along(now, id, numbers, &packet);
             }
         }
+    }
+
+    /// Sends a packet along a forward; tells what overtook it, which is to follow it.
+    fn forward_along(
+        &mut self,
+        now: Monotonic,
+        id: ForwardId,
+        numbers: LineNumbers,
+        packet: &MediaPacket,
+    ) -> Vec<MediaPacket> {
+        let Some(forward) = self.forwards.forwards.get_mut(id) else {
+            return Vec::new();
+        };
+        let line = forward.spec.line;
+        let (passed, wanted) = forward.pass(now, packet);
+        if let Some(encoding) = wanted {
+            self.keyframes.want(now, EncodingRef { line, encoding });
+        }
+        let Some((rewritten, vp8)) = passed else {
+            return Vec::new();
+        };
+        let sent = forward.packet(packet, numbers, rewritten, vp8);
+        let best = forward.best.as_mut();
+        let overtakers = best.map_or_else(Vec::new, |best| best.overtakers(now, packet));
+        self.send_forwarded(sent);
+        overtakers
     }
 
     /// Takes in feedback of a receiver: asks for the key frames that it wants.

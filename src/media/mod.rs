@@ -10,6 +10,7 @@ mod bandwidth;
 mod best;
 mod counters;
 mod demux;
+mod early;
 mod event;
 mod forward;
 mod history;

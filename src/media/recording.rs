@@ -487,20 +487,39 @@ impl Media {
         let Some(recorder) = self.recorders.recorders.get_mut(&id) else {
             return;
         };
-        if recorder.needs_keyframe && !packet.facts.keyframe {
+        // Encodings wait for theirs as they are picked.
+        if recorder.needs_keyframe && !packet.facts.keyframe && !packet.is_simulcast {
             let (since, _) = recorder.since;
             if now.saturating_since(since) < KEYFRAME_WAIT {
                 return;
             }
         }
         recorder.needs_keyframe = false;
+        for packet in self.record_along(now, id, numbers, packet) {
+            self.record_along(now, id, numbers, &packet);
+        }
+    }
+
+    /// Records a packet; tells what overtook it, which is to follow it.
+    fn record_along(
+        &mut self,
+        now: Monotonic,
+        id: RecordingId,
+        numbers: LineNumbers,
+        packet: &MediaPacket,
+    ) -> Vec<MediaPacket> {
+        let Some(recorder) = self.recorders.recorders.get_mut(&id) else {
+            return Vec::new();
+        };
+        let line = recorder.line;
         let (passed, wanted) = recorder.best.pass(now, packet);
         if let Some(encoding) = wanted {
             self.keyframes.want(now, EncodingRef { line, encoding });
         }
         let Some((rewritten, vp8)) = passed else {
-            return;
+            return Vec::new();
         };
+        let overtakers = recorder.best.overtakers(now, packet);
         let room = (
             packet.payload.len() + EXTRA_ROOM,
             self.setup.limits.recordings_bytes,
@@ -509,6 +528,7 @@ impl Media {
             recorder.packet(packet, numbers, rewritten, vp8, out);
         });
         self.count_frame(done);
+        overtakers
     }
 
     fn count_frame(&mut self, done: Result<(), DropReason>) {

@@ -135,8 +135,7 @@ impl Media {
                     let Some(route) = switch.open(id) else {
                         continue;
                     };
-                    forwarded_count +=
-                        u64::from(deliver(now, peer, id, route, packet, out, &mut wanted));
+                    forwarded_count += deliver(now, peer, id, route, packet, out, &mut wanted);
                 }
                 peer.send_written(now, out);
             });
@@ -302,8 +301,28 @@ impl Media {
     }
 }
 
-/// Takes a packet along a route to its receiver; tells whether it was sent.
+/// Takes a packet along a route to its receiver, and what overtook it; tells how many were sent.
 fn deliver(
+    now: Monotonic,
+    peer: &mut Peer,
+    id: RouteId,
+    route: &mut Route,
+    packet: &MediaPacket,
+    out: &mut PeerOutput,
+    wanted: &mut Vec<EncodingRef>,
+) -> u64 {
+    if !deliver_one(now, peer, id, route, packet, out, wanted) {
+        return 0;
+    }
+    let mut count = 1;
+    for packet in route.overtakers(now, packet) {
+        count += u64::from(deliver_one(now, peer, id, route, &packet, out, wanted));
+    }
+    count
+}
+
+/// Takes a packet along a route to its receiver; tells whether it was sent.
+fn deliver_one(
     now: Monotonic,
     peer: &mut Peer,
     id: RouteId,

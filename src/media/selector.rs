@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
+use crate::media::early::Early;
 use crate::media::event::{LayerForm, LayerTarget};
 use crate::media::layers::{Layer, Layers, Passage, Place, SPATIAL_ALL};
 use crate::media::packet::MediaPacket;
@@ -56,6 +57,7 @@ pub(crate) struct LayerSelector {
     /// When the target was set, or the first packet came: what is not seen yet may still come.
     waiting_since: Option<Monotonic>,
     layers: Layers,
+    early: Early,
 }
 
 impl LayerLimit {
@@ -83,6 +85,7 @@ impl LayerSelector {
             seen: [None; SIMULCAST_LAYERS_MAX],
             waiting_since: None,
             layers: Layers::default(),
+            early: Early::default(),
         }
     }
 
@@ -105,6 +108,29 @@ impl LayerSelector {
 
     /// Decides on a packet.
     pub(crate) fn judge(&mut self, now: Monotonic, packet: &MediaPacket) -> Decision {
+        let decision = self.judge_alone(now, packet);
+        if decision.verdict == Verdict::Other && self.awaits(now, packet.encoding) {
+            self.early.keep(now, packet);
+        }
+        decision
+    }
+
+    /// What overtook a packet that is forwarded, in its order: it is to be judged anew.
+    pub(crate) fn overtakers(&mut self, now: Monotonic, packet: &MediaPacket) -> Vec<MediaPacket> {
+        if !packet.facts.keyframe {
+            // Nothing begins with it.
+            return Vec::new();
+        }
+        self.early.take_after(now, packet.source, packet.sequence)
+    }
+
+    /// Packets were held back: what comes next may depend on them.
+    pub(crate) fn close(&mut self) {
+        self.layers.close();
+        self.early.clear();
+    }
+
+    fn judge_alone(&mut self, now: Monotonic, packet: &MediaPacket) -> Decision {
         let facts = &packet.facts;
         let plain = |verdict| Decision {
             verdict,
@@ -155,11 +181,6 @@ impl LayerSelector {
                 ends_picture,
             },
         }
-    }
-
-    /// Packets were held back: what comes next may depend on them.
-    pub(crate) fn close(&mut self) {
-        self.layers.close();
     }
 
     /// Decides on a packet of an encoding that has no spatial layers.
@@ -237,6 +258,12 @@ impl LayerSelector {
     fn may_enter(&self, now: Monotonic, encoding: u8) -> bool {
         let begins = self.current.is_none() && encoding <= self.limit.substream;
         begins || self.desired(now) == Some(encoding)
+    }
+
+    /// Whether a key frame of an encoding of which nothing is delivered would change that.
+    fn awaits(&self, now: Monotonic, encoding: u8) -> bool {
+        let is_closed = self.form == LayerForm::Spatial || self.current == Some(encoding);
+        is_closed || self.may_enter(now, encoding)
     }
 
     /// The encoding to deliver if all are there.

@@ -220,6 +220,11 @@ impl Route {
         }
     }
 
+    /// What overtook a packet that passed, in its order: it is to pass after it.
+    pub(crate) fn overtakers(&mut self, now: Monotonic, packet: &MediaPacket) -> Vec<MediaPacket> {
+        self.selector.overtakers(now, packet)
+    }
+
     /// Notes that packets are held back.
     fn hold(&mut self) {
         self.must_rebase = true;

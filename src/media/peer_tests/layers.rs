@@ -6,6 +6,10 @@
 )]
 
 use super::*;
+use crate::media::packet::PayloadForm;
+use crate::media::peer_ext::HeaderValues;
+use crate::media::rewriter::SourceKey;
+use crate::wire::rtp::{LayerFacts, VideoCodec};
 
 #[test]
 fn simulcast_encodings_are_told_apart_and_switched() {
@@ -148,4 +152,61 @@ fn encodings_may_be_named_by_a_group_of_sources() {
             .encodings,
         3
     );
+}
+
+#[test]
+fn what_overtakes_the_first_packet_of_a_key_frame_is_delivered_after_it() {
+    let mut call = Call::new();
+    let mut mids = Vec::new();
+    let answer = call.negotiate(|api| mids.push(add_simulcast(api)));
+    let ours = answer.media[0].ssrcs[0].id;
+    let mut api = call.client.rtc.direct_api();
+    api.expect_stream_rx(ours.into(), None, mids[0], None);
+    call.echo(0);
+    call.connect();
+    let from = call.line(0);
+    let mut come = |encoding: u8, numbers: &[(u64, bool)]| {
+        for (sequence, is_first) in numbers {
+            let payload = match (is_first, sequence % 10) {
+                (true, 0) => vp8_key(1),
+                (true, _) => vp8_delta(2),
+                (false, _) => vec![0x80, 0xe0, 0x80, 1, 1, 0, *sequence as u8],
+            };
+            let packet = MediaPacket {
+                line: from.line,
+                encoding,
+                is_simulcast: true,
+                source: SourceKey(u64::from(encoding)),
+                sequence: *sequence,
+                timestamp: 3_000 * (*sequence / 3) as u32,
+                marker: false,
+                form: PayloadForm::Plain,
+                facts: LayerFacts::read(VideoCodec::Vp8, &payload),
+                payload: payload.into(),
+                vp8: None,
+                values: HeaderValues::new(ExtensionValues::default()),
+            };
+            call.media.batch.push((from.peer, packet));
+            call.run(5);
+        }
+        let packets = std::mem::take(&mut call.client.packets);
+        let numbers = packets.iter().map(|packet| *packet.seq_no);
+        numbers.collect::<Vec<_>>()
+    };
+    let first = come(0, &[(10, true), (11, false)]);
+    let next = first[0] + 2;
+    assert_eq!(first, [next - 2, next - 1]);
+    // The first packet of a better encoding comes last, and what follows its key frame before it.
+    let overtaken = come(
+        2,
+        &[
+            (39, false),
+            (42, false),
+            (43, true),
+            (41, false),
+            (40, true),
+        ],
+    );
+    assert_eq!(overtaken, [next, next + 1, next + 2, next + 3]);
+    assert_eq!(come(2, &[(44, false)]), [next + 4]);
 }
