@@ -89,6 +89,8 @@ impl Peer {
     fn call_out(&mut self, world: &mut Physics) {
         let plan = self.plan;
         self.has_pictures = plan.video != Video::None;
+        // What was muted ended with the call, and what is muted between two is nothing.
+        self.is_muted = false;
         let offer = self.begin_call(world).offer(&plan);
         let body = match plan.role {
             PeerRole::Echo => json!({"audio": true, "video": true}),
@@ -328,7 +330,7 @@ impl Peer {
                 );
             }
             (ActKind::Mute | ActKind::Unmute, PeerRole::Publisher)
-                if self.is_muted != (what == ActKind::Mute) =>
+                if self.call.is_some() && self.is_muted != (what == ActKind::Mute) =>
             {
                 self.is_muted = what == ActKind::Mute;
                 let body = json!({"request": "configure", "video": !self.is_muted});
