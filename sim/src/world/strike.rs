@@ -50,7 +50,7 @@ impl World {
                 physics.queue.push(now + every, Event::FaultEnd(index));
             }
             FaultKind::ClockSuspend { span } => {
-                physics.watch.ledger.media.note_fault(now, until(span));
+                physics.watch.ledger.media.note_suspend(now, until(span));
                 self.gateway.change_clocks(physics, ClockChange::Suspend);
                 physics.queue.push(until(span), Event::FaultEnd(index));
             }
@@ -94,7 +94,7 @@ impl World {
             FaultKind::UdpBlock { peer, way, span } => {
                 physics.datagrams.block(peer, way, until(span));
                 let media = &mut physics.watch.ledger.media;
-                media.note_block(peer, now, until(span));
+                media.note_block(peer, way, now, until(span));
             }
         }
     }

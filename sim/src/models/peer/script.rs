@@ -354,7 +354,7 @@ impl Peer {
                 world.datagrams.rebind(self.index);
                 let now = world.now();
                 let media = &mut world.watch.ledger.media;
-                media.note_block(self.index, now, now + UNTIL_FOUND);
+                media.note_search(self.index, now, UNTIL_FOUND);
                 self.tell(world, Step::Changes);
             }
             (ActKind::Say, _) => self.say(world),
@@ -404,9 +404,9 @@ impl Peer {
     }
 }
 
-/// Until the gateway finds a peer at its new address. Its ICE is lite, and its library holds on to
-/// the pair of the former address until no check has come from there for so long; pairs that are
-/// nominated later are no better.
+/// Until the gateway finds a peer at its new address, by its own clock. Its ICE is lite, and its
+/// library holds on to the pair of the former address until no check has come from there for so
+/// long; pairs that are nominated later are no better.
 const UNTIL_FOUND: Duration = Duration::from_secs(15);
 
 /// What rooms let each publisher send, in bit/s.

@@ -61,6 +61,14 @@ const KEY_PACKETS: u64 = 3;
 /// The temporal layers of four pictures.
 const TEMPORAL: [u8; 4] = [0, 2, 1, 2];
 
+/// What is between the sequence numbers of two encodings.
+const STREAMS_APART: u64 = 7_000;
+
+/// The sequence number before the first packet of an encoding.
+pub fn first_sequence(plan: &PeerPlan, encoding: u8) -> u16 {
+    (u64::from(plan.sequence) + STREAMS_APART * u64::from(encoding)) as u16
+}
+
 impl Stream {
     /// Timestamps are those of a clock that runs on while nothing is sent, as in a browser.
     fn timestamp_at(&self, now: SimTime, kind: Kind) -> u32 {
@@ -74,7 +82,7 @@ impl Source {
     /// The streams of peer `peer`.
     pub fn new(peer: u32, plan: &PeerPlan) -> Self {
         let stream = |encoding: u64| Stream {
-            sequence: u64::from(plan.sequence) + 7_000 * encoding,
+            sequence: u64::from(plan.sequence) + STREAMS_APART * encoding,
             timestamp: plan.timestamp.wrapping_add(1_000_000 * encoding as u32),
             picture: (0x7ff0 + 40 * encoding as u16) & 0x7fff,
             tl0_index: 250,

@@ -159,6 +159,7 @@ impl ForwardComplete {
                     encoding == tag.encoding && from + TRIP_MAX < tag.sent
                 };
                 let is_due = reception.encoding.is_some_and(is_it)
+                    && !media.is_out_of_step(tag.peer, tag.kind, tag.encoding)
                     && (media.plan(tag.peer).video != Video::Simulcast || tag.kind == Kind::Audio);
                 if is_steady
                     && is_due

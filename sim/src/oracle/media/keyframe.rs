@@ -90,6 +90,10 @@ impl KeyframeOnJoin {
             let since = since.max(state.changed).max(sender.changed);
             media.calm(&[peer, from], since, at)
         };
+        let is_lost = |encoding| media.is_out_of_step(from, Kind::Video, encoding);
+        if (0..media.plan(from).video.encodings()).all(is_lost) {
+            return Ok(());
+        }
         let seen = self.seen.get(&(peer, from));
         let is_seen = seen.is_some_and(|seen| *seen + HEADSTART >= begin);
         if !is_seen && calm_since(begin) > bound {
@@ -101,6 +105,7 @@ impl KeyframeOnJoin {
             && let Some((wanted, _, since)) = state.layers
             && let Some(encoding) = self.gets.get(&(peer, from))
             && *encoding != wanted
+            && !is_lost(wanted)
             // A stream that came later came with all its layers.
             && begin < since
             && calm_since(since.max(begin)) > bound

@@ -7,7 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::faults::media::{MediaPlan, PeerPlan, PeerRole};
+use crate::kernel::tcp::Way;
 use crate::kernel::time::SimTime;
+use crate::models::peer::frames::{Kind, Tag};
+use crate::models::peer::source::first_sequence;
 use crate::oracle::media::fact::{MediaFact, Step};
 
 /// What is known of all peers.
@@ -20,7 +23,33 @@ pub struct MediaLedger {
     /// When links or shards were out of order, in order of their beginnings.
     faults: Vec<(SimTime, SimTime)>,
     /// When datagrams of a peer were lost as a whole.
-    blocks: Vec<(u32, SimTime, SimTime)>,
+    blocks: Vec<Block>,
+    /// Peers that the gateway has to find: the block, by its place above, and how much of the
+    /// gateway's time it lasts.
+    searches: Vec<(usize, Duration)>,
+    /// When the gateway's clocks stood still, in order of their beginnings.
+    suspends: Vec<(SimTime, SimTime)>,
+    /// What is sent, by peer and encoding.
+    streams: BTreeMap<(u32, Kind, u8), Rounds>,
+}
+
+/// Datagrams of a peer are lost, one way as it sees it.
+#[derive(Clone, Copy, Debug)]
+struct Block {
+    peer: u32,
+    way: Way,
+    from: SimTime,
+    to: SimTime,
+}
+
+/// Whether the gateway can know how often the sequence numbers of a stream began anew.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rounds {
+    life: u16,
+    /// It got something of the stream.
+    is_heard: bool,
+    /// They began anew before that.
+    is_lost: bool,
 }
 
 /// What a peer does.
@@ -30,6 +59,8 @@ pub struct PeerState {
     pub is_here: bool,
     /// Since when its call is up.
     pub up: Option<SimTime>,
+    /// The gateway says so, too.
+    pub is_told_up: bool,
     /// Which shard has it.
     pub shard: u8,
     /// Since when it sends.
@@ -61,6 +92,9 @@ impl MediaLedger {
             is_orderly: media.link.latency.0 == media.link.latency.1,
             faults: Vec::new(),
             blocks: Vec::new(),
+            searches: Vec::new(),
+            suspends: Vec::new(),
+            streams: BTreeMap::new(),
         }
     }
 
@@ -78,8 +112,17 @@ impl MediaLedger {
             MediaFact::Ended { peer } => {
                 let state = &mut self.states[*peer as usize];
                 state.up = None;
+                state.is_told_up = false;
                 state.watches.clear();
                 state.changed = at;
+                return;
+            }
+            MediaFact::Sent(tag) => {
+                self.note_sent(at, tag);
+                return;
+            }
+            MediaFact::ToldUp { peer } => {
+                self.states[*peer as usize].is_told_up = true;
                 return;
             }
             MediaFact::Out { peer } => {
@@ -97,8 +140,6 @@ impl MediaLedger {
             | MediaFact::Relayed { .. }
             | MediaFact::Remb { .. }
             | MediaFact::Report { .. }
-            | MediaFact::Sent(_)
-            | MediaFact::ToldUp { .. }
             | MediaFact::Wire { .. } => return,
         };
         let state = &mut self.states[peer as usize];
@@ -147,23 +188,63 @@ impl MediaLedger {
         }
     }
 
+    fn note_sent(&mut self, at: SimTime, tag: &Tag) {
+        let first = first_sequence(&self.plans[tag.peer as usize], tag.encoding);
+        let sequence = first.wrapping_add(tag.number as u16);
+        let arrives = self.states[tag.peer as usize].is_told_up
+            && !self.blocks.iter().any(|block| {
+                block.peer == tag.peer && block.way == Way::Out && block.from <= at && at < block.to
+            });
+        let stream = (tag.peer, tag.kind, tag.encoding);
+        let rounds = self.streams.entry(stream).or_default();
+        if rounds.life != tag.life {
+            *rounds = Rounds {
+                life: tag.life,
+                ..Rounds::default()
+            };
+        }
+        rounds.is_lost |= sequence == 0 && !rounds.is_heard;
+        rounds.is_heard |= arrives;
+    }
+
     /// Notes that shards or the mesh are out of order.
     pub fn note_fault(&mut self, from: SimTime, to: SimTime) {
         self.faults.push((from, to));
     }
 
-    /// Notes that all datagrams of a peer are lost for a while, one way.
-    pub fn note_block(&mut self, peer: u32, from: SimTime, to: SimTime) {
-        self.blocks.push((peer, from, to));
+    /// Notes that all datagrams of a peer are lost for a while, one way as it sees it.
+    pub fn note_block(&mut self, peer: u32, way: Way, from: SimTime, to: SimTime) {
+        self.blocks.push(Block {
+            peer,
+            way,
+            from,
+            to,
+        });
+    }
+
+    /// Notes that the gateway stands still with its clocks: it finds nobody meanwhile.
+    pub fn note_suspend(&mut self, from: SimTime, to: SimTime) {
+        self.note_fault(from, to);
+        self.suspends.push((from, to));
+        for (index, lasts) in &self.searches {
+            self.blocks[*index].to = self.gateway_after(self.blocks[*index].from, *lasts);
+        }
+    }
+
+    /// Notes that a peer has another address, and that datagrams to it are lost until the gateway
+    /// has found it, which takes so much of the gateway's time.
+    pub fn note_search(&mut self, peer: u32, from: SimTime, lasts: Duration) {
+        self.searches.push((self.blocks.len(), lasts));
+        self.note_block(peer, Way::In, from, self.gateway_after(from, lasts));
     }
 
     /// How much of a span was in order for these peers.
     pub fn calm(&self, peers: &[u32], from: SimTime, to: SimTime) -> Duration {
         let blocks = self.blocks.iter();
-        let blocks = blocks.filter(|(peer, ..)| peers.contains(peer));
+        let blocks = blocks.filter(|block| peers.contains(&block.peer));
         let faults = self.faults.iter().copied();
         let mut spans: Vec<_> = faults
-            .chain(blocks.map(|(_, from, to)| (*from, *to)))
+            .chain(blocks.map(|block| (block.from, block.to)))
             .map(|(begin, end)| (begin.max(from), (end + SETTLE).min(to)))
             .filter(|(begin, end)| begin < end)
             .collect();
@@ -179,8 +260,8 @@ impl MediaLedger {
 
     /// Whether datagrams of these peers that were under way in this span may be lost.
     pub fn may_be_lost(&self, peers: &[u32], from: SimTime, to: SimTime) -> bool {
-        let hits = |(peer, begin, end): &(u32, SimTime, SimTime)| {
-            peers.contains(peer) && *begin <= to && from <= *end + SETTLE
+        let hits = |block: &Block| {
+            peers.contains(&block.peer) && block.from <= to && from <= block.to + SETTLE
         };
         !self.is_lossless || self.blocks.iter().any(hits)
     }
@@ -197,6 +278,28 @@ impl MediaLedger {
             since = *begin;
         }
         since
+    }
+
+    /// When a span of the gateway's time is over that begins at `from`.
+    fn gateway_after(&self, from: SimTime, span: Duration) -> SimTime {
+        let mut to = from + span;
+        let mut done = from;
+        for (begin, end) in &self.suspends {
+            let begin = done.max(*begin);
+            if begin < to && begin < *end {
+                to += end.saturating_since(begin);
+                done = *end;
+            }
+        }
+        to
+    }
+
+    /// Whether nobody can decrypt a stream any more: all of it was lost until its sequence numbers
+    /// began anew, which is a part of what a packet is encrypted with, and in no packet. Senders
+    /// should not begin with high numbers for this reason (RFC 3711 section 3.3.1).
+    pub fn is_out_of_step(&self, peer: u32, kind: Kind, encoding: u8) -> bool {
+        let rounds = self.streams.get(&(peer, kind, encoding));
+        rounds.is_some_and(|rounds| rounds.is_lost)
     }
 
     /// Whether no datagram is ever lost by chance.
@@ -240,6 +343,7 @@ const SETTLE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::udp::UdpProfile;
 
     #[test]
     fn calm_time_is_what_faults_leave_of_a_span() {
@@ -247,12 +351,71 @@ mod tests {
         let at = SimTime::from_secs;
         ledger.note_fault(at(10), at(12));
         ledger.note_fault(at(11), at(14));
-        ledger.note_block(3, at(30), at(34));
+        ledger.note_block(3, Way::In, at(30), at(34));
         let calm = |peers: &[u32], from, to| ledger.calm(peers, at(from), at(to)).as_secs();
         assert_eq!(calm(&[], 0, 20), 15);
         assert_eq!(calm(&[], 12, 16), 1);
         assert_eq!(calm(&[2], 28, 40), 12);
         assert_eq!(calm(&[2, 3], 28, 40), 7);
+    }
+
+    #[test]
+    fn a_search_takes_longer_by_as_long_as_the_gateway_stands_still() {
+        let mut ledger = MediaLedger {
+            is_lossless: true,
+            ..MediaLedger::default()
+        };
+        let at = SimTime::from_secs;
+        ledger.note_suspend(at(8), at(12));
+        ledger.note_search(3, at(10), Duration::from_secs(15));
+        ledger.note_search(4, at(13), Duration::from_secs(15));
+        ledger.note_suspend(at(20), at(23));
+        ledger.note_suspend(at(40), at(43));
+        let is_blocked = |peer, from| ledger.may_be_lost(&[peer], at(from), at(60));
+        assert!(is_blocked(3, 31));
+        assert!(!is_blocked(3, 32));
+        assert!(is_blocked(4, 32));
+        assert!(!is_blocked(4, 33));
+    }
+
+    #[test]
+    fn a_stream_is_out_of_step_if_it_was_not_heard_before_its_numbers_began_anew() {
+        let plan = PeerPlan {
+            sequence: 0xfff0,
+            ..PeerPlan::PLAIN
+        };
+        let mut ledger = MediaLedger::new(&MediaPlan {
+            link: UdpProfile::CLEAN,
+            peers: vec![plan; 3],
+            acts: Vec::new(),
+        });
+        let at = SimTime::from_secs;
+        ledger.note_block(0, Way::Out, at(1), at(5));
+        ledger.note_block(1, Way::In, at(1), at(5));
+        ledger.note_block(2, Way::Out, at(2), at(5));
+        for peer in 0..3 {
+            ledger.note(at(1), &MediaFact::ToldUp { peer });
+            for number in 1..=20 {
+                let sent = at(1 + number.min(2) - 1);
+                let tag = Tag {
+                    peer,
+                    room: 1,
+                    kind: Kind::Video,
+                    encoding: 0,
+                    temporal: 0,
+                    is_key: false,
+                    life: 1,
+                    number,
+                    timestamp: 0,
+                    sent,
+                };
+                ledger.note(sent, &MediaFact::Sent(tag));
+            }
+        }
+        let out_of_step: Vec<_> = (0..3)
+            .filter(|peer| ledger.is_out_of_step(*peer, Kind::Video, 0))
+            .collect();
+        assert_eq!(out_of_step, [0]);
     }
 
     #[test]
@@ -264,7 +427,7 @@ mod tests {
         let at = SimTime::from_secs;
         ledger.note_fault(at(10), at(14));
         ledger.note_fault(at(8), at(9));
-        ledger.note_block(3, at(15), at(16));
+        ledger.note_block(3, Way::In, at(15), at(16));
         assert_eq!(ledger.held_since(at(13)), at(8));
         assert_eq!(ledger.held_since(at(20)), at(20));
         assert!(ledger.may_be_lost(&[3], at(9), at(15)));
