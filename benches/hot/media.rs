@@ -11,7 +11,7 @@ use bifrons::base::limits::Limits;
 use bifrons::base::rng::Rng;
 use bifrons::config::MediaConfig;
 use bifrons::media::{
-    Certificate, Datagram, ExtensionIds, LineRef, LocalSocket, Media, MediaSetup, OfferOptions,
+    Certificate, Datagrams, ExtensionIds, LineRef, LocalSocket, Media, MediaSetup, OfferOptions,
     PeerOwner, PlainOwner, Rewriter, SourceKey, SourceLine, SourceSpec, TrackKind, remote_ssrc,
 };
 use bifrons::wire::sdp::{AnswerPlan, LinePlan, MediaPlan, SessionDescription, SimulcastPlan};
@@ -168,7 +168,7 @@ struct Scene {
     media: Media,
     now: Now,
     anchor: Anchor,
-    out: Vec<Datagram>,
+    out: Datagrams,
 }
 
 struct Client {
@@ -205,7 +205,7 @@ impl Scene {
             media,
             now,
             anchor,
-            out: Vec::new(),
+            out: Datagrams::default(),
         }
     }
 
@@ -279,11 +279,12 @@ impl Scene {
             client.advance(self.instant());
             self.take_in(client);
             self.media.flush(self.now, &mut self.out);
-            for datagram in std::mem::take(&mut self.out) {
+            for datagram in self.out.iter() {
                 if datagram.to == client.address {
-                    client.receive(self.instant(), &datagram.bytes);
+                    client.receive(self.instant(), datagram.bytes);
                 }
             }
+            self.out.clear();
             self.now.monotonic = self.now.monotonic + Duration::from_millis(5);
             let is_up = self.media.state(client.peer).is_some_and(|state| state.up);
             if client.is_connected && is_up {

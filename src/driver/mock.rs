@@ -52,7 +52,8 @@ struct UdpState {
     incoming: VecDeque<(SocketAddr, Vec<u8>, usize)>,
     waker: Option<Waker>,
     sent: Vec<(usize, usize)>,
-    is_full: bool,
+    /// Calls that it takes before it is full, if there is an end to it.
+    room: Option<usize>,
     offload: Offload,
 }
 
@@ -227,13 +228,14 @@ impl UdpIo for MockUdp {
 
     fn try_send(&mut self, _to: SocketAddr, bytes: &[u8], segment: usize) -> io::Result<()> {
         let mut state = self.0.0.udp.borrow_mut();
-        if state.is_full {
+        if state.room == Some(0) {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         if bytes.len() > segment && state.offload == Offload::Broken {
             state.offload = Offload::None;
             return Err(io::Error::other("no offload here"));
         }
+        state.room = state.room.map(|room| room - 1);
         state.sent.push((bytes.len(), segment));
         Ok(())
     }
@@ -471,8 +473,8 @@ impl Stage {
         std::mem::take(&mut self.world.0.udp.borrow_mut().sent)
     }
 
-    pub(super) fn set_udp_full(&self, is_full: bool) {
-        self.world.0.udp.borrow_mut().is_full = is_full;
+    pub(super) fn set_udp_room(&self, room: Option<usize>) {
+        self.world.0.udp.borrow_mut().room = room;
     }
 
     pub(super) fn set_offload(&self, offload: Offload) {

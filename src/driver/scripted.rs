@@ -8,7 +8,7 @@ use crate::base::clock::{Monotonic, Now};
 use crate::base::id::{ConnId, SockId};
 use crate::driver::{Core, Counters};
 use crate::gateway::outside::{Content, FileId, FileWrite, Lookup, LookupId, Sought};
-use crate::media::{Datagram, SocketAct};
+use crate::media::SocketAct;
 use crate::shard::{Control, Input, Outbox, TcpAction};
 
 /// What a connection's client may ask for, a line each:
@@ -170,7 +170,7 @@ impl Scripted {
             Some("send") => {
                 let sock = SockId(number() as u16);
                 let bytes = vec![7; number()];
-                out.datagrams.push(Datagram { sock, to, bytes });
+                out.datagrams.push(sock, to, &bytes);
                 return;
             }
             Some(_) | None => {}
@@ -182,8 +182,7 @@ impl Scripted {
             (1, bytes.to_vec())
         };
         for _ in 0..count {
-            let bytes = bytes.clone();
-            out.datagrams.push(Datagram { sock, to, bytes });
+            out.datagrams.push(sock, to, &bytes);
         }
     }
 }
@@ -211,19 +210,15 @@ impl Core for Scripted {
             Input::Datagram { sock, from, bytes } => self.datagram((sock, from), bytes, out),
             Input::LookedUp { address, .. } => {
                 if let Some(address) = address {
-                    out.datagrams.push(Datagram {
-                        sock: SockId(0),
-                        to: (address.ip(), 7).into(),
-                        bytes: vec![7; 77],
-                    });
+                    let to = (address.ip(), 7).into();
+                    out.datagrams.push(SockId(0), to, &[7; 77]);
                 }
             }
             Input::Mesh { .. } => {}
-            Input::Written { .. } => out.datagrams.push(Datagram {
-                sock: SockId(0),
-                to: ([127, 0, 0, 1], 7).into(),
-                bytes: vec![7; 88],
-            }),
+            Input::Written { .. } => {
+                let to = ([127, 0, 0, 1], 7).into();
+                out.datagrams.push(SockId(0), to, &[7; 88]);
+            }
             Input::SocketOpened { sock, bound } => {
                 self.log.push(format!("socket {sock} at {bound:?}"));
             }

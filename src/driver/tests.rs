@@ -231,16 +231,39 @@ fn without_offload_datagrams_go_out_alone() {
 #[test]
 fn datagrams_wait_for_the_kernel_up_to_a_bound() {
     let mut stage = Stage::new(10);
-    stage.set_udp_full(true);
+    stage.set_udp_room(Some(0));
     stage.datagram(b"run 5000 10", 11);
     stage.settle();
     assert_eq!(stage.sent(), []);
-    stage.set_udp_full(false);
+    stage.set_udp_room(None);
     stage.pass(Duration::from_millis(1));
     let bytes: usize = stage.sent().iter().map(|(bytes, _)| bytes).sum();
     assert_eq!(bytes, 4_096 * 10);
     let counters = stage.stop();
     assert_eq!((counters.udp_sent, counters.udp_send_dropped), (4_096, 904));
+}
+
+#[test]
+fn what_waits_for_the_kernel_keeps_its_order() {
+    let mut stage = Stage::new(10);
+    let mut sent = Vec::new();
+    // Each is longer than the one before, so that none of them share a call; two come while there is
+    // room for one.
+    for turn in 0..10 {
+        stage.set_udp_room(Some(1));
+        for size in [2 * turn + 1, 2 * turn + 2] {
+            stage.datagram(&vec![1; size], size);
+        }
+        stage.settle();
+        sent.extend(stage.sent());
+        stage.pass(Duration::from_millis(1));
+    }
+    assert!((2..20).contains(&sent.len()));
+    stage.set_udp_room(None);
+    stage.pass(Duration::from_millis(1));
+    sent.extend(stage.sent());
+    assert_eq!(sent, (1..=20).map(|size| (size, size)).collect::<Vec<_>>());
+    assert_eq!(stage.stop().udp_send_dropped, 0);
 }
 
 #[test]

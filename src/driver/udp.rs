@@ -1,6 +1,5 @@
 //! Datagrams: received in batches, sent in runs of one destination.
 
-use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::Context;
@@ -12,7 +11,7 @@ use crate::driver::core::Core;
 use crate::driver::platform::{Received, UdpIo};
 use crate::driver::pump::Counters;
 use crate::driver::ready::Left;
-use crate::media::{Datagram, SocketAct};
+use crate::media::{Datagram, Datagrams, SocketAct};
 use crate::shard::{Input, Outbox};
 
 /// Datagrams of one socket after which a turn receives no more; what one more call of the kernel
@@ -43,9 +42,10 @@ pub(super) struct UdpLane<U> {
     opened: Vec<(SockId, Option<SocketAddr>)>,
     buffers: Vec<Vec<u8>>,
     got: [Received; BUFFERS_COUNT],
-    /// Datagrams that the kernel has yet to take, oldest first.
-    queue: VecDeque<Datagram>,
-    run: Vec<u8>,
+    /// Datagrams of earlier turns that the kernel has yet to take, oldest first, behind so many
+    /// that it has taken.
+    queue: Datagrams,
+    taken_count: usize,
     retry_at: Option<Monotonic>,
 }
 
@@ -61,8 +61,8 @@ impl<U: UdpIo> UdpLane<U> {
             opened: Vec::new(),
             buffers: Vec::new(),
             got: [nobody; BUFFERS_COUNT],
-            queue: VecDeque::new(),
-            run: Vec::new(),
+            queue: Datagrams::default(),
+            taken_count: 0,
             retry_at: None,
         }
     }
@@ -161,40 +161,67 @@ impl<U: UdpIo> UdpLane<U> {
 
     /// Sends the turn's datagrams after those that still wait.
     pub(super) fn send(&mut self, now: Now, out: &mut Outbox, counters: &mut Counters) {
-        for datagram in out.datagrams.drain(..) {
-            if self.queue.len() < QUEUE_COUNT_MAX {
-                self.queue.push_back(datagram);
+        let new = &mut out.datagrams;
+        if self.queue.is_empty() {
+            // Most often all of them go at once, from where they are.
+            let taken_count = self.hand_over(now, new, 0, counters);
+            self.enqueue(new, taken_count, counters);
+        } else {
+            self.enqueue(new, 0, counters);
+            let queue = std::mem::take(&mut self.queue);
+            self.taken_count = self.hand_over(now, &queue, self.taken_count, counters);
+            self.queue = queue;
+            if self.taken_count == self.queue.len() {
+                self.queue.clear();
+                self.taken_count = 0;
+            }
+        }
+        new.clear();
+    }
+
+    /// Has datagrams wait, from the `first` on.
+    fn enqueue(&mut self, new: &Datagrams, first: usize, counters: &mut Counters) {
+        // Seldom enough that each is moved once.
+        if self.taken_count > self.queue.len() / 2 {
+            self.queue.remove_first(self.taken_count);
+            self.taken_count = 0;
+        }
+        for datagram in new.iter_from(first) {
+            if self.queue.len() - self.taken_count < QUEUE_COUNT_MAX {
+                self.queue.push(datagram.sock, datagram.to, datagram.bytes);
             } else {
                 counters.udp_send_dropped += 1;
             }
         }
+    }
+
+    /// Hands datagrams to the kernel from the `first` on, unless it is too early to try again. Tells
+    /// which one is the first that it did not take.
+    fn hand_over(
+        &mut self,
+        now: Now,
+        all: &Datagrams,
+        mut first: usize,
+        counters: &mut Counters,
+    ) -> usize {
         if self.retry_at.is_some_and(|at| at > now.monotonic) {
-            return;
+            return first;
         }
         self.retry_at = None;
-        while let Some(first) = self.queue.front() {
-            let index = usize::from(first.sock.0);
+        while let Some(Datagram { sock, to, bytes }) = all.get(first) {
+            let index = usize::from(sock.0);
             let Some(socket) = self.sockets.get_mut(index).and_then(Option::as_mut) else {
                 counters.udp_send_dropped += 1;
-                self.queue.pop_front();
+                first += 1;
                 continue;
             };
-            let count = run_length(&self.queue, socket.segments_max());
-            let (to, segment) = (first.to, first.bytes.len());
-            let bytes = if count == 1 {
-                &first.bytes
-            } else {
-                self.run.clear();
-                for datagram in self.queue.range(..count) {
-                    self.run.extend_from_slice(&datagram.bytes);
-                }
-                &self.run
-            };
-            match socket.try_send(to, bytes, segment) {
+            let count = run_length(all, first, socket.segments_max());
+            let run = all.bytes_of(first..first + count);
+            match socket.try_send(to, run, bytes.len()) {
                 Ok(()) => counters.udp_sent += count as u64,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.retry_at = Some(now.monotonic + RETRY_AFTER);
-                    return;
+                    return first;
                 }
                 Err(_) if count > socket.segments_max() => continue,
                 Err(error) => {
@@ -202,20 +229,24 @@ impl<U: UdpIo> UdpLane<U> {
                     counters.udp_send_dropped += count as u64;
                 }
             }
-            self.queue.drain(..count);
+            first += count;
         }
+        first
     }
 }
 
-/// How many datagrams at the front can go out as one: the same way, of the same size, but for the
-/// last, which may be shorter.
-fn run_length(queue: &VecDeque<Datagram>, segments_max: usize) -> usize {
-    let first = &queue[0];
-    let (size, mut bytes, mut count) = (first.bytes.len(), first.bytes.len(), 1);
-    for next in queue.range(1..).take(segments_max.saturating_sub(1)) {
+/// How many datagrams from the `first` on can go out as one: the same way, of the same size, but for
+/// the last, which may be shorter.
+fn run_length(all: &Datagrams, first: usize, segments_max: usize) -> usize {
+    let mut run = all.iter_from(first).take(segments_max.max(1));
+    let Some(head) = run.next() else {
+        return 0;
+    };
+    let (size, mut bytes, mut count) = (head.bytes.len(), head.bytes.len(), 1);
+    for next in run {
         let next_size = next.bytes.len();
         let fits = next_size <= size && next_size > 0 && bytes + next_size <= RUN_BYTES_MAX;
-        if next.sock != first.sock || next.to != first.to || !fits {
+        if next.sock != head.sock || next.to != head.to || !fits {
             break;
         }
         bytes += next_size;
@@ -225,4 +256,56 @@ fn run_length(queue: &VecDeque<Datagram>, segments_max: usize) -> usize {
         }
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEGMENTS_MAX: usize = 64;
+
+    /// How the driver cuts datagrams, given by socket, port and size, into runs.
+    fn runs(sent: &[(u16, u16, usize)]) -> Vec<usize> {
+        let mut all = Datagrams::default();
+        for &(sock, port, size) in sent {
+            all.push(SockId(sock), ([192, 0, 2, 1], port).into(), &vec![7; size]);
+        }
+        let (mut first, mut runs) = (0, Vec::new());
+        while first < all.len() {
+            let count = run_length(&all, first, SEGMENTS_MAX);
+            runs.push(count);
+            first += count;
+        }
+        runs
+    }
+
+    #[test]
+    fn a_run_goes_one_way() {
+        let same = (0, 1, 100);
+        assert_eq!(
+            runs(&[same, same, (0, 2, 100), same, same, same]),
+            [2, 1, 3]
+        );
+        assert_eq!(runs(&[same, same, (1, 1, 100), (1, 1, 100)]), [2, 2]);
+    }
+
+    #[test]
+    fn a_run_has_one_size_and_a_shorter_end() {
+        let of = |sizes: &[usize]| {
+            let sent: Vec<_> = sizes.iter().map(|size| (0, 1, *size)).collect();
+            runs(&sent)
+        };
+        assert_eq!(of(&[100, 100, 40, 40, 100]), [3, 1, 1]);
+        assert_eq!(of(&[100, 101, 101]), [1, 2]);
+        assert_eq!(of(&[100, 0, 100]), [1, 1, 1]);
+    }
+
+    #[test]
+    fn a_run_is_bounded_in_datagrams_and_in_bytes() {
+        assert_eq!(runs(&[(0, 1, 100); 130]), [64, 64, 2]);
+        let most = RUN_BYTES_MAX / 1_200;
+        assert_eq!(runs(&[(0, 1, 1_200); 60]), [most, 60 - most]);
+        // One that is longer goes alone.
+        assert_eq!(runs(&[(0, 1, RUN_BYTES_MAX + 1); 2]), [1, 1]);
+    }
 }

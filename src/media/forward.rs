@@ -20,7 +20,7 @@ use crate::media::packet::{MediaPacket, PayloadForm};
 use crate::media::peer_plain::ExtensionIds;
 use crate::media::peer_srtp::{Srtp, SrtpKeys};
 use crate::media::rewriter::{Rewritten, Vp8Numbers};
-use crate::media::{Datagram, Media};
+use crate::media::{Datagrams, Media};
 use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
     HEADER_SIZE, RtpHeader, empty_report, keyframe_requests, write_header,
@@ -187,8 +187,7 @@ impl Media {
             messages_count: self.setup.rng.next_u64() as u16,
             spec,
         };
-        if let Some(latch) = forward.latch() {
-            self.datagrams.push(latch);
+        if forward.latch(&mut self.output.datagrams) {
             self.forwards.latch_at.get_or_insert(now + LATCH_INTERVAL);
         }
         let id = self.forwards.forwards.insert(forward);
@@ -210,12 +209,13 @@ impl Media {
         let sent = match forward.spec.what {
             ForwardWhat::Messages => {
                 let end = bytes.len().min(MESSAGE_BYTES_MAX);
-                Some(forward.datagram(bytes[..end].to_vec()))
+                Some(bytes[..end].to_vec())
             }
             ForwardWhat::WrappedMessages => forward.wrap(form, bytes),
             ForwardWhat::Best | ForwardWhat::Encoding(_) => return,
         };
-        self.send_forwarded(sent);
+        let (sock, to) = (forward.spec.sock, forward.spec.to);
+        self.send_forwarded(sock, to, sent);
     }
 
     /// Sends a packet along the forwards of its line.
@@ -254,9 +254,10 @@ impl Media {
             return Vec::new();
         };
         let sent = forward.packet(packet, numbers, rewritten, vp8);
+        let (sock, to) = (forward.spec.sock, forward.spec.to);
         let best = forward.best.as_mut();
         let overtakers = best.map_or_else(Vec::new, |best| best.overtakers(now, packet));
-        self.send_forwarded(sent);
+        self.send_forwarded(sock, to, sent);
         overtakers
     }
 
@@ -308,23 +309,23 @@ impl Media {
         if self.forwards.latch_at.is_none_or(|at| at > now) {
             return;
         }
-        let before = self.datagrams.len();
-        let latches = self.forwards.forwards.iter();
-        self.datagrams
-            .extend(latches.filter_map(|(_, forward)| forward.latch()));
-        let has_any = self.datagrams.len() > before;
+        let mut has_any = false;
+        for (_, forward) in self.forwards.forwards.iter() {
+            has_any |= forward.latch(&mut self.output.datagrams);
+        }
         self.forwards.latch_at = has_any.then(|| now + LATCH_INTERVAL);
     }
 
-    fn send_forwarded(&mut self, sent: Option<Datagram>) {
+    fn send_forwarded(&mut self, sock: SockId, to: SocketAddr, sent: Option<Vec<u8>>) {
+        let datagrams = &mut self.output.datagrams;
         match sent {
             None => self.counters.dropped(DropReason::ForwardUnsealed),
-            Some(_) if self.datagrams.len() >= self.setup.limits.datagrams_count => {
+            Some(_) if datagrams.len() >= self.setup.limits.datagrams_count => {
                 self.counters.dropped(DropReason::LaneFull);
             }
-            Some(datagram) => {
+            Some(bytes) => {
                 self.counters.packets_exported += 1;
-                self.datagrams.push(datagram);
+                datagrams.push(sock, to, &bytes);
             }
         }
     }
@@ -371,14 +372,14 @@ impl Forward {
         best.pass(now, packet)
     }
 
-    /// Puts a packet into a datagram. `None` if it cannot be read or encrypted.
+    /// Puts a packet together. `None` if it cannot be read or encrypted.
     fn packet(
         &mut self,
         packet: &MediaPacket,
         numbers: LineNumbers,
         rewritten: Rewritten,
         vp8: Vp8Numbers,
-    ) -> Option<Datagram> {
+    ) -> Option<Vec<u8>> {
         // Who takes plain RTP was not asked whether it can do with copies.
         let payload = match packet.form {
             PayloadForm::Plain => &packet.payload[..],
@@ -415,7 +416,7 @@ impl Forward {
     }
 
     /// Puts a message behind an RTP header.
-    fn wrap(&mut self, form: DataForm, message: &[u8]) -> Option<Datagram> {
+    fn wrap(&mut self, form: DataForm, message: &[u8]) -> Option<Vec<u8>> {
         self.messages_count = self.messages_count.wrapping_add(1);
         let header = RtpHeader {
             pt: match form {
@@ -433,31 +434,23 @@ impl Forward {
         self.seal(bytes)
     }
 
-    fn seal(&mut self, mut bytes: Vec<u8>) -> Option<Datagram> {
+    fn seal(&mut self, mut bytes: Vec<u8>) -> Option<Vec<u8>> {
         if let Some(srtp) = &mut self.srtp
             && !srtp.protect(&mut bytes)
         {
             return None;
         }
-        Some(self.datagram(bytes))
+        Some(bytes)
     }
 
-    const fn datagram(&self, bytes: Vec<u8>) -> Datagram {
-        Datagram {
-            sock: self.spec.sock,
-            to: self.spec.to,
-            bytes,
-        }
-    }
-
-    /// What tells the receiver where feedback goes.
-    fn latch(&self) -> Option<Datagram> {
+    /// Tells the receiver where feedback goes; whether there is any.
+    fn latch(&self, out: &mut Datagrams) -> bool {
+        let Some(to) = self.spec.rtcp else {
+            return false;
+        };
         let ssrc = self.shown_ssrc.unwrap_or_default();
-        self.spec.rtcp.map(|to| Datagram {
-            sock: self.spec.sock,
-            to,
-            bytes: empty_report(ssrc).to_vec(),
-        })
+        out.push(self.spec.sock, to, &empty_report(ssrc));
+        true
     }
 
     /// The encoding that the receiver gets.

@@ -9,6 +9,7 @@
 mod bandwidth;
 mod best;
 mod counters;
+mod datagrams;
 mod demux;
 mod early;
 mod event;
@@ -83,6 +84,7 @@ use crate::wire::sdp::Candidate;
 use crate::wire::stun;
 
 pub use counters::{DropReason, MediaCounters, PeerEnd};
+pub use datagrams::{Datagram, Datagrams};
 pub use event::{
     Accepted, ChannelNumber, DataForm, Enabled, IceRestart, LayerForm, LayerTarget, LineRef,
     MediaError, OfferManner, OfferOptions, Offered, PeerEvent, PeerOwner, PlayoutDelay, RouteId,
@@ -103,17 +105,6 @@ pub use setup::{LocalSocket, MediaSetup};
 pub use source::{SourceLine, SourceSpec, remote_ssrc};
 pub use statistics::{DataStatistics, LineStatistics, PeerStatistics, Reception, Sending};
 pub use talk::{TalkRule, Talking};
-
-/// A datagram to send.
-#[derive(Clone, Debug)]
-pub struct Datagram {
-    /// The socket to send it from.
-    pub sock: SockId,
-    /// Where to.
-    pub to: SocketAddr,
-    /// What.
-    pub bytes: Vec<u8>,
-}
 
 /// What is known of a peer, for queries.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -188,9 +179,8 @@ pub struct Media {
     batch: Vec<(PeerId, MediaPacket)>,
     /// The batch before, as far as it is not sent yet.
     fan_out: FanOut,
-    /// What goes out with the next flush.
-    datagrams: Vec<Datagram>,
-    /// Emptied after each use, and kept for its memory, like those below.
+    /// Emptied after each use, and kept for its memory, like those below; but for its datagrams,
+    /// which go out with the next flush, whoever made them.
     output: PeerOutput,
     due_keyframes: Vec<EncodingRef>,
 }
@@ -228,7 +218,6 @@ impl Media {
             events: VecDeque::new(),
             batch: Vec::new(),
             fan_out: FanOut::default(),
-            datagrams: Vec::new(),
             output: PeerOutput::default(),
             due_keyframes: Vec::new(),
         }
@@ -313,11 +302,18 @@ impl Media {
     /// Ends a batch: forwards queued media receiver by receiver, expires timers, and appends what
     /// there is to send. Datagrams of one destination stand in a row. When `out` has become long,
     /// the rest of the media is due at once: [`Media::deadline`] says so.
-    pub fn flush(&mut self, now: Now, out: &mut Vec<Datagram>) {
+    pub fn flush(&mut self, now: Now, out: &mut Datagrams) {
         let now = now.monotonic;
+        let before = (out.len(), out.bytes_count());
+        for Datagram { sock, to, bytes } in self.output.datagrams.iter() {
+            out.push(sock, to, bytes);
+        }
+        self.output.datagrams.clear();
+        // What follows is written where it leaves from.
+        std::mem::swap(&mut self.output.datagrams, out);
         // Before media goes out, so that a new receiver does not begin with more than it can take.
         self.share_bandwidth(now);
-        self.forward(now, FLUSH_DATAGRAMS.saturating_sub(out.len()));
+        self.forward(now, FLUSH_DATAGRAMS);
         for _ in 0..EXPIRE_MAX {
             let Some(peer) = self.timers.expire(now) else {
                 break;
@@ -329,15 +325,10 @@ impl Media {
         self.ask_keyframes(now);
         self.latch_forwards(now);
         self.write_recordings(now);
-        for datagram in self.datagrams.drain(..) {
-            if out.len() >= self.setup.limits.datagrams_count {
-                self.counters.dropped(DropReason::LaneFull);
-                continue;
-            }
-            self.counters.datagrams_sent += 1;
-            self.counters.bytes_sent += datagram.bytes.len() as u64;
-            out.push(datagram);
-        }
+        self.bound_output(before.0);
+        std::mem::swap(&mut self.output.datagrams, out);
+        self.counters.datagrams_sent += (out.len() - before.0) as u64;
+        self.counters.bytes_sent += (out.bytes_count() - before.1) as u64;
     }
 
     /// When [`Media::flush`] has something to do, if nothing comes in before.

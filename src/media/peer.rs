@@ -19,7 +19,7 @@ use str0m::{Input, Rtc};
 
 use crate::base::clock::{Anchor, Monotonic};
 use crate::base::id::SockId;
-use crate::media::Datagram;
+use crate::media::Datagrams;
 use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
 use crate::media::info::Course;
@@ -114,7 +114,8 @@ pub(crate) enum Stage {
 /// What the calls to a peer caused. Belongs to the caller, who empties it.
 #[derive(Debug, Default)]
 pub(crate) struct PeerOutput {
-    pub(crate) datagrams: Vec<Datagram>,
+    /// Behind those of the calls before.
+    pub(crate) datagrams: Datagrams,
     pub(crate) packets: Vec<MediaPacket>,
     pub(crate) events: Vec<PeerEvent>,
     /// Lines of ours for which the peer asks for a key frame.

@@ -36,7 +36,7 @@ pub(super) enum Mode {
 }
 
 /// Bytes of a tag.
-pub(super) const GCM_TAG: usize = 16;
+const GCM_TAG: usize = 16;
 const SHA1_TAG: usize = 10;
 
 /// The cipher works on whole blocks and wants room for the last.
@@ -206,27 +206,29 @@ impl Cipher {
         }
     }
 
-    /// Appends a payload, encrypted, and its tag to the header of its packet.
+    /// Appends a payload, encrypted, and its tag to the header of its packet, which begins at
+    /// `start` of what is there.
     pub(super) fn seal_rtp(
         &mut self,
         ssrc: u32,
         index: u64,
         payload: &[u8],
-        packet: &mut Vec<u8>,
+        start: usize,
+        out: &mut Vec<u8>,
     ) -> Option<()> {
         let (round, sequence) = ((index >> 16) as u32, index as u16);
-        let head = packet.len();
+        let head = out.len();
         match self {
             Self::Gcm128 { cipher, salt } => {
                 let iv = AeadAes128Gcm::rtp_iv(*salt, ssrc, round, sequence);
-                packet.resize(head + payload.len() + GCM_TAG, 0);
-                let (aad, body) = packet.split_at_mut(head);
+                out.resize(head + payload.len() + GCM_TAG, 0);
+                let (aad, body) = out[start..].split_at_mut(head - start);
                 cipher.encrypt(&iv, aad, payload, body).ok()
             }
             Self::Gcm256 { cipher, salt } => {
                 let iv = AeadAes256Gcm::rtp_iv(*salt, ssrc, round, sequence);
-                packet.resize(head + payload.len() + GCM_TAG, 0);
-                let (aad, body) = packet.split_at_mut(head);
+                out.resize(head + payload.len() + GCM_TAG, 0);
+                let (aad, body) = out[start..].split_at_mut(head - start);
                 cipher.encrypt(&iv, aad, payload, body).ok()
             }
             Self::Sha1 {
@@ -236,11 +238,11 @@ impl Cipher {
                 salt,
             } => {
                 let iv = Aes128CmSha1_80::rtp_iv(*salt, ssrc, index);
-                packet.resize(head + payload.len() + ROOM, 0);
-                cipher.encrypt(&iv, payload, &mut packet[head..]).ok()?;
-                packet.truncate(head + payload.len());
-                let tag = hmac.sha1_hmac(auth, &[packet, &round.to_be_bytes()]);
-                packet.extend_from_slice(&tag[..SHA1_TAG]);
+                out.resize(head + payload.len() + ROOM, 0);
+                cipher.encrypt(&iv, payload, &mut out[head..]).ok()?;
+                out.truncate(head + payload.len());
+                let tag = hmac.sha1_hmac(auth, &[&out[start..], &round.to_be_bytes()]);
+                out.extend_from_slice(&tag[..SHA1_TAG]);
                 Some(())
             }
         }
@@ -364,10 +366,12 @@ mod tests {
             let (key, salt) = suite.split(&master);
             let cipher = |use_of, mode| Cipher::new(&provider, suite, key, salt, use_of, mode);
             let head = [0x80, 96, 0, 5, 0, 0, 0, 1, 0, 0, 0, 7];
-            let mut packet = head.to_vec();
+            // Behind another one.
+            let mut all = [&[9; 30], &head[..]].concat();
             let index = (3 << 16) + 5;
-            let sealed = cipher(Use::Rtp, Mode::Sealing).seal_rtp(7, index, b"shown", &mut packet);
+            let sealed = cipher(Use::Rtp, Mode::Sealing).seal_rtp(7, index, b"shown", 30, &mut all);
             assert_eq!(sealed, Some(()));
+            let mut packet = all.split_off(30);
             assert_eq!(packet[..12], head, "{suite:?}");
             let mut opener = cipher(Use::Rtp, Mode::Opening);
             let mut out = Vec::new();

@@ -16,22 +16,21 @@ use str0m::config::CryptoProvider;
 
 use crate::base::clock::Monotonic;
 use crate::base::id::SockId;
-use crate::media::Datagram;
 use crate::media::counters::DropReason;
 use crate::media::history::Missed;
 use crate::media::line::Line;
 use crate::media::packet::MediaPacket;
 use crate::media::peer::{Peer, PeerOutput};
-use crate::media::peer_cipher::{Cipher, GCM_TAG, Mode, Use};
+use crate::media::peer_cipher::{Cipher, Mode, Use};
 use crate::media::peer_head::send_time;
 use crate::media::peer_keys::{Keys, Sender};
 use crate::media::peer_plain::Changes;
-use crate::media::resend::again_of;
+use crate::media::resend::send_again;
 use crate::media::rewriter::Vp8Numbers;
 use crate::media::switch::Forwarded;
 use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
-    HEADER_SIZE, RtpHeader, RtpLayout, SenderNumbers, correct_sender_reports, is_sender_report,
+    RtpHeader, RtpLayout, SenderNumbers, correct_sender_reports, is_sender_report,
 };
 
 /// What a peer needs to send by itself.
@@ -54,9 +53,6 @@ struct Reports {
     opener: Cipher,
     sealer: Cipher,
 }
-
-/// Header extensions of most packets, and the tag.
-const HEAD_ROOM: usize = 40 + GCM_TAG;
 
 /// Bytes of the number of the packet that is sent again (RFC 4588 section 4).
 const ORIGINAL_SIZE: usize = 2;
@@ -173,28 +169,31 @@ impl Peer {
             playout_delay: line.playout_delay,
             frame,
         };
-        let mut bytes = Vec::with_capacity(HEADER_SIZE + HEAD_ROOM + payload.len());
-        packet
-            .values
-            .write_head(now, &line.offer, &header, changes, &mut bytes);
-        if line.offer.has_nack {
-            let kept = (Arc::clone(&payload), vp8);
-            let count_max = self.settings.resend_packets_count;
-            let history = &mut line.history;
-            history.keep(now, numbers.sequence, &bytes, kept, count_max);
-        }
         line.sent.add(payload.len());
-        if out.datagrams.len() >= self.settings.datagrams_count {
+        let has_room = out.datagrams.len() < self.settings.datagrams_count;
+        let mut scratch = std::mem::take(&mut self.direct.scratch);
+        let cipher = self.direct.media(keys, sender);
+        let sealed = out.datagrams.push_with(sock, to, |bytes| {
+            let start = bytes.len();
+            let values = &packet.values;
+            values.write_head(now, &line.offer, &header, changes, bytes);
+            if line.offer.has_nack {
+                let kept = (Arc::clone(&payload), vp8);
+                let count_max = self.settings.resend_packets_count;
+                let head = &bytes[start..];
+                line.history
+                    .keep(now, numbers.sequence, head, kept, count_max);
+            }
+            if !has_room {
+                return None;
+            }
+            let shown = shown(&payload, vp8, &mut scratch);
+            cipher.seal_rtp(line.ssrc, numbers.sequence, shown, start, bytes)
+        });
+        self.direct.scratch = scratch;
+        if !has_room {
             out.drops.push(DropReason::LaneFull);
             return true;
-        }
-        let mut scratch = std::mem::take(&mut self.direct.scratch);
-        let shown = shown(&payload, vp8, &mut scratch);
-        let cipher = self.direct.media(keys, sender);
-        let sealed = cipher.seal_rtp(line.ssrc, numbers.sequence, shown, &mut bytes);
-        self.direct.scratch = scratch;
-        if sealed.is_some() {
-            out.datagrams.push(Datagram { sock, to, bytes });
         }
         sealed.is_some()
     }
@@ -218,8 +217,8 @@ impl Peer {
         if !line.offer.has_nack {
             return is_written;
         }
-        for datagram in &out.datagrams[before..] {
-            let Some(layout) = RtpLayout::read(&datagram.bytes) else {
+        for datagram in out.datagrams.iter_from(before) {
+            let Some(layout) = RtpLayout::read(datagram.bytes) else {
                 continue;
             };
             let header = layout.header;
@@ -262,36 +261,31 @@ impl Peer {
         let (sender, _) = Sender::sides(self.is_dtls_client());
         let mut scratch = std::mem::take(&mut self.direct.scratch);
         let cipher = self.direct.media(keys, sender);
-        let again = again_of(report, |ssrc, sequence| {
+        let count = send_again(report, |ssrc, sequence| {
             let mut lines = self.lines.iter_mut().flatten();
             let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends)?;
             let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
-            let bytes = again(now, line, missed, cipher, &mut scratch)?;
-            Some(Datagram { sock, to, bytes })
+            let again = again(now, line, missed, cipher, &mut scratch)?;
+            out.datagrams.push(sock, to, &again);
+            Some(())
         });
         self.direct.scratch = scratch;
-        let count = again.len() as u64;
-        out.datagrams.extend(again);
         count
     }
 
-    /// Puts the numbers right that the library's reports say of what it did not send.
-    pub(super) fn correct_report(&mut self, now: Monotonic, bytes: &mut Vec<u8>) {
+    /// Puts the numbers right that the library's reports say of what it did not send. `None` if
+    /// there are none.
+    pub(super) fn correct_report(&mut self, now: Monotonic, bytes: &[u8]) -> Option<Vec<u8>> {
         if !is_sender_report(bytes) || !self.sends_directly() {
-            return;
+            return None;
         }
         let (sender, _) = Sender::sides(self.is_dtls_client());
-        let Some(keys) = &self.keys else {
-            return;
-        };
+        let keys = self.keys.as_ref()?;
         let lines = &self.lines;
-        let corrected = self.direct.reports(keys, sender).correct(bytes, |ssrc| {
+        self.direct.reports(keys, sender).correct(bytes, |ssrc| {
             let line = lines.iter().flatten().find(|line| line.ssrc == ssrc)?;
             line.sender_numbers(now)
-        });
-        if let Some(corrected) = corrected {
-            *bytes = corrected;
-        }
+        })
     }
 }
 
@@ -314,7 +308,7 @@ fn again(
     let layout = RtpLayout::read(&bytes)?;
     let rtx_pt = line.offer.rtx_pt.filter(|_| line.takes_rtx);
     let Some(rtx_pt) = rtx_pt.filter(|_| layout.header.pt == line.offer.pt) else {
-        cipher.seal_rtp(line.ssrc, index, shown, &mut bytes)?;
+        cipher.seal_rtp(line.ssrc, index, shown, 0, &mut bytes)?;
         return Some(bytes);
     };
     let own = line.history.draw();
@@ -331,7 +325,7 @@ fn again(
     let mut body = Vec::with_capacity(ORIGINAL_SIZE + shown.len());
     body.extend_from_slice(&(index as u16).to_be_bytes());
     body.extend_from_slice(shown);
-    cipher.seal_rtp(line.rtx_ssrc, own, &body, &mut bytes)?;
+    cipher.seal_rtp(line.rtx_ssrc, own, &body, 0, &mut bytes)?;
     Some(bytes)
 }
 

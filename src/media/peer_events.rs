@@ -74,18 +74,17 @@ impl Peer {
                     }
                     let bases = &self.settings.bases;
                     let sock = bases.iter().position(|base| *base == transmit.source);
-                    let mut datagram = Datagram {
-                        sock: SockId(sock.unwrap_or(0) as u16),
-                        to: transmit.destination,
-                        bytes: transmit.contents.into(),
-                    };
-                    if is_rtp_or_rtcp(&datagram.bytes) {
+                    let (sock, to) = (SockId(sock.unwrap_or(0) as u16), transmit.destination);
+                    let mut bytes: &[u8] = &transmit.contents;
+                    let corrected;
+                    if is_rtp_or_rtcp(bytes) {
                         // Reports go the same way.
-                        self.direct.note_way(datagram.sock, datagram.to);
-                        self.correct_report(now, &mut datagram.bytes);
-                        self.resends.note(now, &datagram);
+                        self.direct.note_way(sock, to);
+                        corrected = self.correct_report(now, bytes);
+                        bytes = corrected.as_deref().unwrap_or(bytes);
+                        self.resends.note(now, &Datagram { sock, to, bytes });
                     }
-                    out.datagrams.push(datagram);
+                    out.datagrams.push(sock, to, bytes);
                 }
                 Ok(Output::Event(event)) => self.on_event(now, event, out),
                 Err(error) => {

@@ -140,10 +140,10 @@ impl Media {
         self.taps.remove(&owner);
     }
 
-    /// Shows what a peer sends to its capture.
-    pub(super) fn overhear_output(&mut self, at: Monotonic, id: PeerId) {
+    /// Shows what a peer sends to its capture: the datagrams behind those `before`.
+    pub(super) fn overhear_output(&mut self, at: Monotonic, id: PeerId, before: usize) {
         let datagrams = std::mem::take(&mut self.output.datagrams);
-        for datagram in &datagrams {
+        for datagram in datagrams.iter_from(before) {
             let local = self.setup.sockets.get(usize::from(datagram.sock.0));
             let Some(local) = local.map(LocalSocket::base) else {
                 continue;
@@ -152,7 +152,7 @@ impl Media {
                 direction: Direction::Outbound,
                 local,
                 remote: datagram.to,
-                bytes: &datagram.bytes,
+                bytes: datagram.bytes,
             };
             self.overhear(at, id, &heard);
         }

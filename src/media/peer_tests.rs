@@ -59,7 +59,7 @@ struct Call {
     /// Where the server sees the client.
     seen_at: SocketAddr,
     /// What the server sent to others.
-    strays: Vec<Datagram>,
+    strays: Datagrams,
 }
 
 struct Client {
@@ -152,7 +152,7 @@ impl Call {
             events: Vec::new(),
             is_cut: false,
             seen_at: address,
-            strays: Vec::new(),
+            strays: Datagrams::default(),
         }
     }
 
@@ -251,7 +251,7 @@ impl Call {
                         .datagram(self.now, SockId(0), self.seen_at, &bytes);
                 }
             }
-            let mut out = Vec::new();
+            let mut out = Datagrams::default();
             self.media.flush(self.now, &mut out);
             while let Some((_, owner, event)) = self.media.next_event() {
                 assert_eq!(owner, OWNER);
@@ -260,12 +260,12 @@ impl Call {
             if out.is_empty() {
                 return;
             }
-            for datagram in out {
-                assert_eq!(datagram.sock, SockId(0));
-                if datagram.to != self.seen_at {
-                    self.strays.push(datagram);
-                } else if passes(&datagram.bytes) {
-                    self.client.receive(at, server, &datagram.bytes);
+            for Datagram { sock, to, bytes } in out.iter() {
+                assert_eq!(sock, SockId(0));
+                if to != self.seen_at {
+                    self.strays.push(sock, to, bytes);
+                } else if passes(bytes) {
+                    self.client.receive(at, server, bytes);
                 }
             }
         }

@@ -8,13 +8,13 @@
 //! Invariant: what is kept of a peer is bounded in bytes and in time.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
-use crate::base::id::PeerId;
-use crate::media::Datagram;
-use crate::media::Media;
+use crate::base::id::{PeerId, SockId};
 use crate::media::peer::{Peer, PeerOutput};
+use crate::media::{Datagram, Datagrams, Media};
 use crate::wire::rtp::packet::{RtpLayout, is_rtcp, missing_packets};
 
 /// What one peer may be sent again.
@@ -30,7 +30,9 @@ struct Sent {
     at: Monotonic,
     ssrc: u32,
     sequence: u16,
-    datagram: Datagram,
+    sock: SockId,
+    to: SocketAddr,
+    bytes: Box<[u8]>,
     resent: Resent,
 }
 
@@ -45,7 +47,7 @@ const PACKETS_MAX: usize = 1_024;
 const PAUSE: Duration = Duration::from_millis(40);
 
 /// Packets that one report has sent again.
-const RESENT_MAX: usize = 64;
+const RESENT_MAX: u64 = 64;
 
 /// Packets that one report is looked up for.
 const MISSING_MAX: usize = 256;
@@ -80,11 +82,11 @@ impl Resends {
     }
 
     /// Notes a datagram that goes out.
-    pub(super) fn note(&mut self, now: Monotonic, datagram: &Datagram) {
-        if self.sources.is_empty() || is_rtcp(&datagram.bytes) {
+    pub(super) fn note(&mut self, now: Monotonic, datagram: &Datagram<'_>) {
+        if self.sources.is_empty() || is_rtcp(datagram.bytes) {
             return;
         }
-        let Some(layout) = RtpLayout::read(&datagram.bytes) else {
+        let Some(layout) = RtpLayout::read(datagram.bytes) else {
             return;
         };
         let header = layout.header;
@@ -96,7 +98,9 @@ impl Resends {
             at: now,
             ssrc: header.ssrc,
             sequence: header.sequence,
-            datagram: datagram.clone(),
+            sock: datagram.sock,
+            to: datagram.to,
+            bytes: datagram.bytes.into(),
             resent: Resent::default(),
         });
         let is_old = |sent: &Sent| now.saturating_since(sent.at) > AGE_MAX;
@@ -107,36 +111,36 @@ impl Resends {
             let Some(oldest) = self.sent.pop_front() else {
                 break;
             };
-            self.bytes -= oldest.datagram.bytes.len();
+            self.bytes -= oldest.bytes.len();
         }
     }
 
-    /// What is to be sent again of what a plain report says is missing.
-    fn answer(&mut self, now: Monotonic, report: &[u8]) -> Vec<Datagram> {
-        again_of(report, |ssrc, sequence| {
+    /// Sends again what a plain report says is missing; tells how many packets.
+    fn answer(&mut self, now: Monotonic, report: &[u8], out: &mut Datagrams) -> u64 {
+        send_again(report, |ssrc, sequence| {
             let mut newest_first = self.sent.iter_mut().rev();
             let known = newest_first.find(|sent| sent.ssrc == ssrc && sent.sequence == sequence);
             let sent = known.filter(|sent| now.saturating_since(sent.at) <= AGE_MAX)?;
-            let is_due = sent.resent.again(now);
-            is_due.then(|| sent.datagram.clone())
+            if !sent.resent.again(now) {
+                return None;
+            }
+            out.push(sent.sock, sent.to, &sent.bytes);
+            Some(())
         })
     }
 }
 
-/// What is to be sent again of what a plain report says is missing, as far as one report may have it.
-pub(super) fn again_of(
-    report: &[u8],
-    mut find: impl FnMut(u32, u16) -> Option<Datagram>,
-) -> Vec<Datagram> {
-    let mut out = Vec::new();
-    let mut missing_count = 0;
+/// Has what a plain report says is missing sent again, as far as one report may have it; tells how
+/// many packets were.
+pub(super) fn send_again(report: &[u8], mut send: impl FnMut(u32, u16) -> Option<()>) -> u64 {
+    let (mut sent_count, mut missing_count) = (0, 0);
     missing_packets(report, |ssrc, sequence| {
         missing_count += 1;
-        if missing_count <= MISSING_MAX && out.len() < RESENT_MAX {
-            out.extend(find(ssrc, sequence));
+        if missing_count <= MISSING_MAX && sent_count < RESENT_MAX {
+            sent_count += u64::from(send(ssrc, sequence).is_some());
         }
     });
-    out
+    sent_count
 }
 
 impl Media {
@@ -161,9 +165,7 @@ impl Peer {
         let Some(report) = self.open_report(bytes) else {
             return 0;
         };
-        let again = self.resends.answer(now, &report);
-        let count = again.len() as u64;
-        out.datagrams.extend(again);
+        let count = self.resends.answer(now, &report, &mut out.datagrams);
         count + self.send_missing(now, &report, out)
     }
 }
@@ -179,14 +181,13 @@ impl std::fmt::Debug for Resends {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::id::SockId;
     use crate::wire::rtp::packet::{HEADER_SIZE, RtpHeader, write_header};
 
     fn at(millis: u64) -> Monotonic {
         Monotonic::from_nanos(millis * 1_000_000)
     }
 
-    fn datagram(ssrc: u32, sequence: u16, size: usize) -> Datagram {
+    fn note(resends: &mut Resends, now: Monotonic, ssrc: u32, sequence: u16, size: usize) {
         let header = RtpHeader {
             pt: 96,
             sequence,
@@ -196,11 +197,9 @@ mod tests {
         let mut bytes = Vec::new();
         write_header(&header, &[], &mut bytes);
         bytes.resize(HEADER_SIZE + size, 7);
-        Datagram {
-            sock: SockId(0),
-            to: ([192, 0, 2, 1], 5_000).into(),
-            bytes,
-        }
+        let (sock, to) = (SockId(0), ([192, 0, 2, 1], 5_000).into());
+        let bytes = &bytes;
+        resends.note(now, &Datagram { sock, to, bytes });
     }
 
     /// A report that says that one packet is missing, and others by the bits.
@@ -212,9 +211,16 @@ mod tests {
         bytes
     }
 
-    fn sequences(datagrams: &[Datagram]) -> Vec<u16> {
-        let sequence = |each: &Datagram| RtpLayout::read(&each.bytes).unwrap().header.sequence;
-        datagrams.iter().map(sequence).collect()
+    /// The numbers and sizes of what a report has sent again.
+    fn again(resends: &mut Resends, now: Monotonic, report: &[u8]) -> Vec<(u16, usize)> {
+        let mut out = Datagrams::default();
+        let count = resends.answer(now, report, &mut out);
+        assert_eq!(count, out.len() as u64);
+        let read = |each: Datagram<'_>| {
+            let layout = RtpLayout::read(each.bytes).unwrap();
+            (layout.header.sequence, layout.payload.len())
+        };
+        out.iter().map(read).collect()
     }
 
     #[test]
@@ -222,24 +228,23 @@ mod tests {
         let mut resends = Resends::default();
         resends.keep(5);
         for sequence in [65_534, 65_535, 0, 1] {
-            resends.note(at(0), &datagram(5, sequence, 100));
-            resends.note(at(0), &datagram(6, sequence, 100));
+            note(&mut resends, at(0), 5, sequence, 100);
+            note(&mut resends, at(0), 6, sequence, 100);
         }
-        let again = resends.answer(at(10), &report(5, 65_535, 0b10));
-        assert_eq!(sequences(&again), [65_535, 1]);
-        assert_eq!(again[0].bytes, datagram(5, 65_535, 100).bytes);
-        assert!(resends.answer(at(10), &report(6, 65_535, 0)).is_empty());
-        assert!(resends.answer(at(10), &report(5, 9, 0)).is_empty());
+        let found = again(&mut resends, at(10), &report(5, 65_535, 0b10));
+        assert_eq!(found, [(65_535, 100), (1, 100)]);
+        assert!(again(&mut resends, at(10), &report(6, 65_535, 0)).is_empty());
+        assert!(again(&mut resends, at(10), &report(5, 9, 0)).is_empty());
     }
 
     #[test]
     fn the_same_packet_is_sent_again_ever_more_rarely() {
         let mut resends = Resends::default();
         resends.keep(5);
-        resends.note(at(0), &datagram(5, 1, 100));
+        note(&mut resends, at(0), 5, 1, 100);
         let mut times = Vec::new();
         for millis in (0..1_200).step_by(10) {
-            if !resends.answer(at(millis), &report(5, 1, 0)).is_empty() {
+            if !again(&mut resends, at(millis), &report(5, 1, 0)).is_empty() {
                 times.push(millis);
             }
         }
@@ -251,16 +256,16 @@ mod tests {
         let mut resends = Resends::default();
         resends.keep(5);
         for sequence in 0..1_000 {
-            resends.note(at(0), &datagram(5, sequence, 1_000));
+            note(&mut resends, at(0), 5, sequence, 1_000);
         }
         assert!(resends.bytes <= BYTES_MAX);
-        assert!(resends.answer(at(0), &report(5, 400, 0)).is_empty());
-        assert_eq!(resends.answer(at(0), &report(5, 999, 0)).len(), 1);
+        assert!(again(&mut resends, at(0), &report(5, 400, 0)).is_empty());
+        assert_eq!(again(&mut resends, at(0), &report(5, 999, 0)).len(), 1);
         for sequence in 0..2_000 {
-            resends.note(at(0), &datagram(5, sequence, 10));
+            note(&mut resends, at(0), 5, sequence, 10);
         }
         assert_eq!(resends.sent.len(), PACKETS_MAX);
-        resends.note(at(1_001), &datagram(5, 1_000, 1_000));
+        note(&mut resends, at(1_001), 5, 1_000, 1_000);
         assert_eq!(resends.sent.len(), 1);
         assert_eq!(resends.bytes, 1_000 + HEADER_SIZE);
     }
@@ -272,10 +277,10 @@ mod tests {
         let mut all = Vec::new();
         for sequence in (0..170).step_by(17) {
             for each in 0..17 {
-                resends.note(at(0), &datagram(5, sequence + each, 10));
+                note(&mut resends, at(0), 5, sequence + each, 10);
             }
             all.extend(report(5, sequence, u16::MAX));
         }
-        assert_eq!(resends.answer(at(1), &all).len(), RESENT_MAX);
+        assert_eq!(again(&mut resends, at(1), &all).len() as u64, RESENT_MAX);
     }
 }

@@ -122,7 +122,7 @@ impl Media {
         let mut wanted = std::mem::take(&mut self.due_keyframes);
         let left = &plan.work[plan.done..];
         for run in left.chunk_by(|one, other| one.0 == other.0) {
-            if self.datagrams.len() >= room {
+            if self.output.datagrams.len() >= room {
                 break;
             }
             plan.done += run.len();
@@ -189,47 +189,59 @@ impl Media {
     ) -> Option<R> {
         let peer = self.peers.get_mut(id)?;
         let output = &mut self.output;
+        let before = output.datagrams.len();
         // Of what the call may leave half done, the peer is thrown away and the output is a list.
         let result = catch_unwind(AssertUnwindSafe(|| call(peer, output)));
         match result {
             Ok(result) => {
-                self.settle(now, id);
+                self.settle(now, id, before);
                 Some(result)
             }
             Err(_) => {
                 let owner = peer.owner;
                 tracing::error!(peer = id.0, "a peer panicked");
-                self.output = PeerOutput::default();
+                let mut datagrams = std::mem::take(&mut self.output.datagrams);
+                datagrams.truncate(before);
+                self.output = PeerOutput {
+                    datagrams,
+                    ..PeerOutput::default()
+                };
                 self.hang_up(id, owner, PeerEnd::Internal);
                 None
             }
         }
     }
 
-    /// Carries out what a call to a peer caused.
-    fn settle(&mut self, now: Monotonic, id: PeerId) {
+    /// Takes out the datagrams that there is no room for, but none of those that were there before.
+    pub(super) fn bound_output(&mut self, before: usize) {
+        let datagrams = &mut self.output.datagrams;
+        let count = self.setup.limits.datagrams_count.max(before);
+        for _ in count..datagrams.len() {
+            self.counters.dropped(DropReason::LaneFull);
+        }
+        datagrams.truncate(count);
+    }
+
+    /// Carries out what a call to a peer caused, whose datagrams come behind those `before`.
+    fn settle(&mut self, now: Monotonic, id: PeerId, before: usize) {
         let Some(peer) = self.peers.get(id) else {
             return;
         };
         let owner = peer.owner;
         let deadline = peer.deadline();
         if !self.taps.is_empty() {
-            self.overhear_output(now, id);
+            self.overhear_output(now, id, before);
         }
-        for datagram in self.output.datagrams.drain(..) {
-            if stun::is_stun(&datagram.bytes) {
+        for datagram in self.output.datagrams.iter_from(before) {
+            if stun::is_stun(datagram.bytes) {
                 let source = Source {
                     sock: datagram.sock,
                     address: datagram.to,
                 };
                 self.demux.checked(source, id);
             }
-            if self.datagrams.len() < self.setup.limits.datagrams_count {
-                self.datagrams.push(datagram);
-            } else {
-                self.counters.dropped(DropReason::LaneFull);
-            }
         }
+        self.bound_output(before);
         for packet in self.output.packets.drain(..) {
             self.counters.packets_received += 1;
             if self.batch.len() < BATCH_MAX {

@@ -8,6 +8,7 @@
 use crate::base::clock::Monotonic;
 use crate::base::id::{PeerId, SockId};
 use crate::base::slab::SlabMap;
+use crate::media::Media;
 use crate::media::counters::DropReason;
 use crate::media::event::{DataForm, LineRef, MediaError, TrackKind};
 use crate::media::forward::LineNumbers;
@@ -19,7 +20,6 @@ use crate::media::peer_srtp::{Srtp, SrtpKeys};
 use crate::media::plain::{PlainEvent, PlainOwner, Purpose};
 use crate::media::rewriter::SourceKey;
 use crate::media::run::BATCH_MAX;
-use crate::media::{Datagram, Media};
 use crate::wire::rtp::packet::{RtpHeader, RtpLayout, is_rtcp, picture_loss};
 use crate::wire::rtp::{DependencyReader, LayerFacts, VideoCodec, Vp8Descriptor};
 use crate::wire::sdp::SIMULCAST_LAYERS_MAX;
@@ -329,11 +329,8 @@ impl Media {
         let Some(to) = source.latched.filter(|_| is_sent) else {
             return Some(false);
         };
-        self.datagrams.push(Datagram {
-            sock: source.spec.rtcp,
-            to,
-            bytes: picture_loss(1, ssrc).to_vec(),
-        });
+        let sock = source.spec.rtcp;
+        self.output.datagrams.push(sock, to, &picture_loss(1, ssrc));
         Some(true)
     }
 }

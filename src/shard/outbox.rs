@@ -7,7 +7,7 @@ use crate::config::LogLevel;
 use crate::gateway::outside::{FileWrite, Lookup};
 use crate::gateway::reports::Report;
 use crate::gateway::tweaks::HandlerSettings;
-use crate::media::{Datagram, SocketAct};
+use crate::media::{Datagrams, SocketAct};
 use crate::shard::mesh::MeshMsg;
 
 /// The outputs of one turn. The driver empties the lanes and keeps their memory.
@@ -17,7 +17,7 @@ pub struct Outbox {
     /// [`SocketOpened`](super::Input::SocketOpened) must follow.
     pub sockets: Vec<SocketAct>,
     /// Datagrams; those of one destination stand in a row, ready for segmentation offload.
-    pub datagrams: Vec<Datagram>,
+    pub datagrams: Datagrams,
     /// What to do with connections, in order.
     pub tcp: Vec<(ConnId, TcpAction)>,
     /// Messages for other shards. All of them must arrive, in order; their number is bounded by

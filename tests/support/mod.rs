@@ -19,7 +19,7 @@ use bifrons::base::slab::SlabKey;
 use bifrons::config::Config;
 use bifrons::gateway::outside::{Content, FileWrite, Written};
 use bifrons::gateway::tweaks::HandlerSettings;
-use bifrons::media::{Certificate, Datagram, LocalSocket, SocketAct};
+use bifrons::media::{Certificate, LocalSocket, SocketAct};
 use bifrons::shard::mesh::MeshMsg;
 use bifrons::shard::{Control, Input, Listener, Outbox, Setup, Shard, TcpAction};
 use serde_json::Value;
@@ -61,7 +61,8 @@ pub struct Lockstep {
     /// Shards that take nothing in from other shards.
     pub deaf: Vec<usize>,
     /// What was sent.
-    datagrams: Vec<Datagram>,
+    /// What was sent, and where to.
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
     /// Sockets for plain RTP that are open.
     pub sockets: BTreeMap<(usize, SockId), SocketAddr>,
     /// Files that were written.
@@ -249,8 +250,7 @@ impl Lockstep {
 
     /// What was sent since the last time, and where to.
     pub fn sent(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
-        let sent = self.datagrams.drain(..);
-        sent.map(|datagram| (datagram.to, datagram.bytes)).collect()
+        std::mem::take(&mut self.datagrams)
     }
 
     fn pass(&mut self, span: Duration) {
@@ -346,8 +346,10 @@ impl Lockstep {
             }
             self.shards[shard].flush(self.now, out);
         }
-        let datagrams = out.datagrams.drain(..);
-        self.datagrams.extend(datagrams);
+        let datagrams = out.datagrams.iter();
+        self.datagrams
+            .extend(datagrams.map(|datagram| (datagram.to, datagram.bytes.to_vec())));
+        out.datagrams.clear();
         self.handlers.append(&mut out.handlers);
         for report in out.reports.drain(..) {
             let report = serde_json::from_str(&report.text).expect("reports are JSON");

@@ -149,10 +149,10 @@ impl Outputs {
                 }
             });
         }
-        for datagram in &out.datagrams[before.datagrams..] {
+        for datagram in out.datagrams.iter_from(before.datagrams) {
             let port = u64::from(datagram.to.port());
             self.hash.number(u64::from(datagram.sock.0) << 32 | port);
-            self.hash.bytes(&datagram.bytes);
+            self.hash.bytes(datagram.bytes);
         }
     }
 }

@@ -176,7 +176,7 @@ impl Watcher {
             let from = call.client.address;
             call.media.datagram(call.now, SockId(0), from, &bytes);
         }
-        let mut out = Vec::new();
+        let mut out = Datagrams::default();
         call.media.flush(call.now, &mut out);
         while let Some((.., event)) = call.media.next_event() {
             if let PeerEvent::Layers {
@@ -187,8 +187,8 @@ impl Watcher {
                 self.told.push(temporal);
             }
         }
-        for datagram in out {
-            self.way.push(now, datagram.bytes.into_boxed_slice());
+        for datagram in out.iter() {
+            self.way.push(now, datagram.bytes.into());
         }
     }
 

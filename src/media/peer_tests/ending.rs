@@ -79,7 +79,7 @@ fn closing_says_goodbye_and_no_more() {
     call.events.clear();
     let peer = call.peer();
     call.media.close(call.now, peer);
-    let mut out = Vec::new();
+    let mut out = Datagrams::default();
     call.media.flush(call.now, &mut out);
     assert!(
         out.iter().any(|datagram| datagram.bytes[0] == 21),
@@ -106,7 +106,7 @@ fn strangers_are_not_heard() {
     send(&[22; 100]);
     send(b"");
     send(&stun_for_nobody);
-    let mut out = Vec::new();
+    let mut out = Datagrams::default();
     call.media.flush(call.now, &mut out);
     assert!(out.iter().all(|datagram| datagram.to != stranger));
     let counters = call.media.counters();
@@ -243,7 +243,7 @@ fn a_flood_of_checks_is_answered_by_nothing_and_leaves_nothing() {
         .local_ice
         .ufrag
         .clone();
-    let mut out = Vec::new();
+    let mut out = Datagrams::default();
     for number in 0..20_000_u32 {
         let from = SocketAddr::from(([198, 51, (number >> 8) as u8, number as u8], 5_000));
         // Half of them know whom to ask for, and none knows the password.

@@ -32,10 +32,10 @@ fn pair() -> ([Call; 2], [Mid; 2], [u8; 2]) {
 fn deliver(one: &mut Call, two: &mut Call) {
     two.now = one.now;
     let at = two.anchor.instant(two.now.monotonic);
-    for datagram in std::mem::take(&mut one.strays) {
+    for datagram in std::mem::take(&mut one.strays).iter() {
         if datagram.to == two.client.address {
             two.client
-                .receive(at, SERVER.parse().unwrap(), &datagram.bytes);
+                .receive(at, SERVER.parse().unwrap(), datagram.bytes);
         }
     }
 }
@@ -141,11 +141,13 @@ fn begin_long_batch(one: &mut Call, two: &Call, mid: Mid, pt: u8) -> [usize; 2] 
 const LONG_BATCH: usize = FLUSH_DATAGRAMS + 20;
 
 fn flush_once(one: &mut Call, two: &Call) -> [usize; 2] {
-    let mut out = Vec::new();
+    let mut out = Datagrams::default();
     one.media.flush(one.now, &mut out);
     let counts = [one.client.address, two.client.address]
         .map(|to| out.iter().filter(|each| each.to == to).count());
-    one.strays.extend(out);
+    for Datagram { sock, to, bytes } in out.iter() {
+        one.strays.push(sock, to, bytes);
+    }
     counts
 }
 

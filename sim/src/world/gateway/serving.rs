@@ -52,11 +52,12 @@ impl Gateway {
             host.inbox.push_back(written);
         }
         let from = media_address(ShardId(shard));
-        for datagram in outbox.datagrams.drain(..) {
+        for datagram in outbox.datagrams.iter() {
             if datagram.sock == SockId(0) {
-                physics.answer_datagram(from, datagram.to, datagram.bytes);
+                physics.answer_datagram(from, datagram.to, datagram.bytes.to_vec());
             }
         }
+        outbox.datagrams.clear();
         if std::mem::take(&mut outbox.close_listeners) {
             physics.tcp.refuse(GATEWAY, SimTime::from_nanos(u64::MAX));
         }
