@@ -1,11 +1,12 @@
 //! What one line was sent lately, for receivers that miss some of it.
 //!
 //! Kept are headers and shared payloads and not what was encrypted: the same packet is encrypted
-//! again, with the same outcome.
+//! again, with the same outcome. Each packet sent writes to it, for each receiver, and it is too big
+//! for the caches of many: so what is kept of one is short, and where the oldest was.
 //!
 //! Invariant: no number of a retransmission is given out twice.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +20,8 @@ pub(super) struct History {
     packets: VecDeque<Past>,
     /// The headers of these packets, one behind the other.
     heads: VecDeque<u8>,
-    /// How many bytes of headers were taken out of it so far.
-    heads_gone: u64,
+    /// Those of them that were sent again, by their indexes.
+    resent: BTreeMap<u64, Resent>,
     /// The number of the next retransmission that has a source of its own.
     next: u64,
     /// Bytes that may be sent again.
@@ -29,14 +30,14 @@ pub(super) struct History {
 
 #[derive(Debug)]
 struct Past {
+    payload: Arc<[u8]>,
     at: Monotonic,
     index: u64,
-    /// Where its header ends in all headers there ever were.
-    head_end: u64,
-    payload: Arc<[u8]>,
+    head_size: u16,
     vp8: Vp8Numbers,
-    resent: Resent,
 }
+
+const _: () = assert!(size_of::<Past>() <= 40);
 
 /// A packet that was sent.
 #[derive(Debug)]
@@ -54,6 +55,9 @@ pub(super) struct Missed {
 const CREDIT_MAX: usize = 256 * 1024;
 const CREDIT_SHARE: usize = 4;
 
+/// Packets for which there is room at first.
+const COUNT_FIRST: usize = 16;
+
 /// So much of a measured round trip the next one takes at least, in percent.
 const UNDER_WAY_PERCENT: u32 = 75;
 
@@ -62,7 +66,7 @@ impl Default for History {
         Self {
             packets: VecDeque::new(),
             heads: VecDeque::new(),
-            heads_gone: 0,
+            resent: BTreeMap::new(),
             next: 0,
             credit: CREDIT_MAX,
         }
@@ -76,27 +80,34 @@ impl History {
         now: Monotonic,
         index: u64,
         head: &[u8],
-        (payload, vp8): (Arc<[u8]>, Vp8Numbers),
+        (payload, vp8): (&Arc<[u8]>, Vp8Numbers),
         count_max: usize,
     ) {
+        let (count_max, head_size) = (count_max.max(1), head.len() as u16);
         self.credit = CREDIT_MAX.min(self.credit + payload.len() / CREDIT_SHARE);
         let is_old = |past: &Past| now.saturating_since(past.at) > AGE_MAX;
-        while self.packets.len() >= count_max.max(1) || self.packets.front().is_some_and(is_old) {
+        while self.packets.len() >= count_max || self.packets.front().is_some_and(is_old) {
             let Some(oldest) = self.packets.pop_front() else {
                 break;
             };
-            let size = (oldest.head_end - self.heads_gone) as usize;
-            self.heads.drain(..size);
-            self.heads_gone = oldest.head_end;
+            self.heads.drain(..usize::from(oldest.head_size));
+            if !self.resent.is_empty() {
+                self.resent.remove(&oldest.index);
+            }
+        }
+        let count = self.packets.len();
+        if count == self.packets.capacity() {
+            // With no more room than that a packet takes the place of the one that was taken out.
+            let room = count_max.min((2 * count).max(COUNT_FIRST));
+            self.packets.reserve_exact(room - count);
         }
         self.heads.extend(head);
         self.packets.push_back(Past {
+            payload: Arc::clone(payload),
             at: now,
             index,
-            head_end: self.heads_gone + self.heads.len() as u64,
-            payload,
+            head_size,
             vp8,
-            resent: Resent::default(),
         });
     }
 
@@ -116,18 +127,21 @@ impl History {
             .packets
             .iter()
             .rposition(|past| past.index as u16 == sequence)?;
-        let before = at.checked_sub(1).map(|before| &self.packets[before]);
-        let start = before.map_or(self.heads_gone, |before| before.head_end);
-        let past = &mut self.packets[at];
+        let past = &self.packets[at];
         let age = now.saturating_since(past.at);
         let size = past.payload.len();
         // The report was made before this packet could come: it was late itself.
         let is_under_way = age < round_trip * UNDER_WAY_PERCENT / 100;
-        if is_under_way || age > AGE_MAX || size > self.credit || !past.resent.again(now) {
+        if is_under_way || age > AGE_MAX || size > self.credit {
+            return None;
+        }
+        if !self.resent.entry(past.index).or_default().again(now) {
             return None;
         }
         self.credit -= size;
-        let head = (start - self.heads_gone) as usize..(past.head_end - self.heads_gone) as usize;
+        let before = self.packets.range(..at);
+        let start: usize = before.map(|past| usize::from(past.head_size)).sum();
+        let head = start..start + usize::from(past.head_size);
         Some(Missed {
             index: past.index,
             head: self.heads.range(head).copied().collect(),
@@ -155,8 +169,8 @@ mod tests {
         let head: Vec<u8> = (0..12 + index % 3)
             .map(|byte| (byte + index) as u8)
             .collect();
-        let payload = vec![index as u8; size].into();
-        history.keep(now, index, &head, (payload, Vp8Numbers::default()), 10);
+        let payload: Arc<[u8]> = vec![index as u8; size].into();
+        history.keep(now, index, &head, (&payload, Vp8Numbers::default()), 10);
     }
 
     #[test]
@@ -216,6 +230,17 @@ mod tests {
         }
         let sent = CREDIT_MAX / 1_000 + 4_000 / CREDIT_SHARE;
         assert!((sent - 2..=sent + 2).contains(&again), "{again}");
+    }
+
+    #[test]
+    fn what_is_kept_takes_no_more_room_than_it_may() {
+        let mut history = History::default();
+        for index in 0..100 {
+            keep(&mut history, at(0), index, 5);
+            history.miss(at(0), index as u16, Duration::ZERO).unwrap();
+            assert!(history.packets.capacity() <= 10);
+            assert!(history.resent.len() <= 10);
+        }
     }
 
     #[test]

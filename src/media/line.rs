@@ -1,5 +1,6 @@
 //! One media section of a peer: what was negotiated for it, and what has arrived lately.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,13 +130,16 @@ pub(crate) struct Watch {
 impl LineOffer {
     /// The payload type and the payload of a packet for this line; `None` if it cannot be had
     /// without redundancy.
-    pub(super) fn payload_of(&self, packet: &MediaPacket) -> Option<(u8, Arc<[u8]>)> {
+    pub(super) fn payload_of<'a>(
+        &self,
+        packet: &'a MediaPacket,
+    ) -> Option<(u8, Cow<'a, Arc<[u8]>>)> {
         match (packet.form, self.red_pt) {
-            (PayloadForm::Plain, _) => Some((self.pt, Arc::clone(&packet.payload))),
-            (PayloadForm::Red, Some(pt)) => Some((pt, Arc::clone(&packet.payload))),
+            (PayloadForm::Plain, _) => Some((self.pt, Cow::Borrowed(&packet.payload))),
+            (PayloadForm::Red, Some(pt)) => Some((pt, Cow::Borrowed(&packet.payload))),
             (PayloadForm::Red, None) => {
                 let primary = red::primary(&packet.payload)?;
-                Some((self.pt, primary.into()))
+                Some((self.pt, Cow::Owned(primary.into())))
             }
         }
     }

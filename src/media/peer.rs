@@ -348,7 +348,7 @@ impl Peer {
             numbers.sequence.into(),
             numbers.timestamp,
             self.settings.anchor.instant(now),
-            payload,
+            payload.into_owned(),
         )
         .marker(marker)
         .nackable(has_rtx && !is_direct)

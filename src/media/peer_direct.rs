@@ -178,7 +178,7 @@ impl Peer {
             let values = &packet.values;
             values.write_head(now, &line.offer, &header, changes, bytes);
             if line.offer.has_nack {
-                let kept = (Arc::clone(&payload), vp8);
+                let kept = (&*payload, vp8);
                 let count_max = self.settings.resend_packets_count;
                 let head = &bytes[start..];
                 line.history
@@ -228,7 +228,7 @@ impl Peer {
                 let head = &datagram.bytes[..layout.payload.start];
                 let count_max = self.settings.resend_packets_count;
                 line.history
-                    .keep(now, numbers.sequence, head, (payload, vp8), count_max);
+                    .keep(now, numbers.sequence, head, (&*payload, vp8), count_max);
             }
         }
         is_written
