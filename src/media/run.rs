@@ -1,5 +1,6 @@
 //! The turn: calls to peers, what they cause, and the batch on its way to its receivers.
 
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::base::clock::Monotonic;
@@ -21,12 +22,21 @@ pub(super) const BATCH_MAX: usize = 512;
 #[derive(Debug, Default)]
 pub(super) struct FanOut {
     packets: Vec<(PeerId, MediaPacket)>,
-    /// By receiver: packets by their place above.
-    work: Vec<(PeerId, RouteId, usize)>,
+    /// By receiver.
+    work: Vec<Work>,
     /// How much of the work is done.
     done: usize,
     /// When it was begun.
     since: Option<Monotonic>,
+}
+
+/// Packets in a row that go along one route.
+#[derive(Debug)]
+struct Work {
+    to: PeerId,
+    route: RouteId,
+    /// Their places in the batch.
+    packets: Range<usize>,
 }
 
 impl FanOut {
@@ -67,51 +77,67 @@ impl Media {
         plan.done = 0;
         plan.since = Some(now);
         std::mem::swap(&mut plan.packets, &mut self.batch);
-        for (index, (peer, packet)) in plan.packets.iter().enumerate() {
-            let line = LineRef {
-                peer: *peer,
-                line: packet.line,
-            };
-            let encoding = packet.encoding;
-            if packet.facts.keyframe {
-                self.keyframes.seen(EncodingRef { line, encoding });
-                self.refreshes.seen(now, line);
-            } else if !self.keyframes.is_empty() {
-                self.keyframes.heard(now, EncodingRef { line, encoding });
+        let line_of = |(peer, packet): &(PeerId, MediaPacket)| LineRef {
+            peer: *peer,
+            line: packet.line,
+        };
+        let mut first = 0;
+        let in_a_row = |one: &_, other: &_| line_of(one) == line_of(other);
+        for row in plan.packets.chunk_by(in_a_row) {
+            let line = line_of(&row[0]);
+            for (_, packet) in row {
+                self.take_note(now, line, packet);
             }
+            let packets = first..first + row.len();
+            first = packets.end;
             if self.switch.is_muted(line) {
                 continue;
             }
-            if !self.talks.is_empty()
-                && let Some(level) = packet.values.level()
-                && let Some(talking) = self.talks.hear(line, level)
-            {
-                self.tell_talking(line, talking);
-            }
-            self.relays.push(line, packet);
-            if !self.forwards.is_empty() {
-                self.forward_plain(now, line, packet);
-            }
-            if !self.recorders.is_empty() {
-                self.record_packet(now, line, packet);
-            }
-            let routes = self.switch.routes_from(line);
-            // Layers are known before the first who is to choose among them comes.
-            if packet.is_simulcast || !routes.is_empty() {
-                self.rates.note(now, line, packet);
-            }
-            for id in routes {
-                let route = self
-                    .switch
-                    .get(*id)
-                    .expect("routes are indexed while they exist");
-                plan.work.push((route.to.peer, *id, index));
+            for id in self.switch.routes_from(line) {
+                let route = self.switch.get(*id);
+                let route = route.expect("routes are indexed while they exist");
+                plan.work.push(Work {
+                    to: route.to.peer,
+                    route: *id,
+                    packets: packets.clone(),
+                });
             }
         }
         self.relays.seal();
         // Stable: the packets of one receiver stay in order.
-        plan.work.sort_by_key(|(peer, ..)| *peer);
+        plan.work.sort_by_key(|work| work.to);
         self.fan_out = plan;
+    }
+
+    /// Shows a packet of the batch to all who are not its receivers.
+    fn take_note(&mut self, now: Monotonic, line: LineRef, packet: &MediaPacket) {
+        let encoding = packet.encoding;
+        if packet.facts.keyframe {
+            self.keyframes.seen(EncodingRef { line, encoding });
+            self.refreshes.seen(now, line);
+        } else if !self.keyframes.is_empty() {
+            self.keyframes.heard(now, EncodingRef { line, encoding });
+        }
+        if self.switch.is_muted(line) {
+            return;
+        }
+        if !self.talks.is_empty()
+            && let Some(level) = packet.values.level()
+            && let Some(talking) = self.talks.hear(line, level)
+        {
+            self.tell_talking(line, talking);
+        }
+        self.relays.push(line, packet);
+        if !self.forwards.is_empty() {
+            self.forward_plain(now, line, packet);
+        }
+        if !self.recorders.is_empty() {
+            self.record_packet(now, line, packet);
+        }
+        // Layers are known before the first who is to choose among them comes.
+        if packet.is_simulcast || !self.switch.routes_from(line).is_empty() {
+            self.rates.note(now, line, packet);
+        }
     }
 
     /// Serves receivers until there are no more, or so many datagrams are there.
@@ -121,27 +147,28 @@ impl Media {
         let mut forwarded_count = 0;
         let mut wanted = std::mem::take(&mut self.due_keyframes);
         let left = &plan.work[plan.done..];
-        for run in left.chunk_by(|one, other| one.0 == other.0) {
+        for run in left.chunk_by(|one, other| one.to == other.to) {
             if self.output.datagrams.len() >= room {
                 break;
             }
             plan.done += run.len();
-            let packets = run
-                .iter()
-                .map(|(_, route, index)| (*route, &plan.packets[*index].1));
-            self.run(now, run[0].0, |peer, out| {
-                for (id, packet) in packets {
+            let to = run[0].to;
+            self.run(now, to, |peer, out| {
+                for work in run {
+                    let id = work.route;
                     // It may have been taken away, or its source muted, since the batch was begun.
                     let Some(route) = switch.open(id) else {
                         continue;
                     };
-                    forwarded_count += deliver(now, peer, id, route, packet, out, &mut wanted);
+                    for (_, packet) in &plan.packets[work.packets.clone()] {
+                        forwarded_count += deliver(now, peer, id, route, packet, out, &mut wanted);
+                    }
                 }
                 peer.send_written(now, out);
             });
             // One that was hung up on the way took its routes out of an empty switch.
-            if self.peers.get(run[0].0).is_none() {
-                switch.forget(run[0].0);
+            if self.peers.get(to).is_none() {
+                switch.forget(to);
             }
         }
         for encoding in wanted.drain(..) {

@@ -133,11 +133,13 @@ const ONE_BYTE_ID_MAX: u8 = 14;
 /// Appends a header. The extensions go into the smallest form that takes all of them.
 pub fn write_header(header: &RtpHeader, extensions: &[(u8, &[u8])], out: &mut Vec<u8>) {
     let has_extensions = !extensions.is_empty();
-    out.push(0x80 | u8::from(has_extensions) << 4);
-    out.push(u8::from(header.marker) << 7 | header.pt & 0x7f);
-    out.extend_from_slice(&header.sequence.to_be_bytes());
-    out.extend_from_slice(&header.timestamp.to_be_bytes());
-    out.extend_from_slice(&header.ssrc.to_be_bytes());
+    let mut fixed = [0; HEADER_SIZE];
+    fixed[0] = 0x80 | u8::from(has_extensions) << 4;
+    fixed[1] = u8::from(header.marker) << 7 | header.pt & 0x7f;
+    fixed[2..4].copy_from_slice(&header.sequence.to_be_bytes());
+    fixed[4..8].copy_from_slice(&header.timestamp.to_be_bytes());
+    fixed[8..].copy_from_slice(&header.ssrc.to_be_bytes());
+    out.extend_from_slice(&fixed);
     if !has_extensions {
         return;
     }
@@ -150,9 +152,9 @@ pub fn write_header(header: &RtpHeader, extensions: &[(u8, &[u8])], out: &mut Ve
     } else {
         TWO_BYTE_FORM
     };
-    out.extend_from_slice(&form.to_be_bytes());
-    let words_at = out.len();
-    out.extend_from_slice(&[0, 0]);
+    let [high, low] = form.to_be_bytes();
+    out.extend_from_slice(&[high, low, 0, 0]);
+    let body_at = out.len();
     for (id, value) in extensions {
         let value = &value[..value.len().min(usize::from(u8::MAX))];
         if is_short {
@@ -162,11 +164,9 @@ pub fn write_header(header: &RtpHeader, extensions: &[(u8, &[u8])], out: &mut Ve
         }
         out.extend_from_slice(value);
     }
-    while !(out.len() - words_at - 2).is_multiple_of(4) {
-        out.push(0);
-    }
-    let words = ((out.len() - words_at - 2) / 4) as u16;
-    out[words_at..words_at + 2].copy_from_slice(&words.to_be_bytes());
+    let words = (out.len() - body_at).div_ceil(4);
+    out.resize(body_at + 4 * words, 0);
+    out[body_at - 2..body_at].copy_from_slice(&(words as u16).to_be_bytes());
 }
 
 /// RTCP packets of one compound; more are not looked at.
