@@ -261,7 +261,7 @@ impl Media {
         }
         if let Some(shared) = shared {
             self.run(now, id, |peer, _| {
-                peer.seek_bitrate(shared.desired, shared.is_short)
+                peer.seek_bitrate(now, shared.desired, shared.is_short);
             });
         }
     }

@@ -37,7 +37,7 @@ struct Place {
 
 /// Bytes that stay allocated when all is sent. A turn has about 140 KiB; what a burst took is given
 /// back.
-const KEPT_BYTES_MAX: usize = 1024 * 1024;
+const KEPT_BYTES_MAX: usize = 256 * 1024;
 
 impl Datagrams {
     /// Appends a datagram.

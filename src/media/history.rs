@@ -111,10 +111,6 @@ impl History {
         });
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.packets.is_empty()
-    }
-
     /// Finds a packet that is missed. `None` if it is not known any more, or was sent or sent again
     /// just now, by the time that a packet and its answer take, or too much was.
     pub(super) fn miss(

@@ -12,6 +12,7 @@ mod counters;
 mod datagrams;
 mod demux;
 mod early;
+mod estimator;
 mod event;
 mod forward;
 mod history;
@@ -20,6 +21,7 @@ mod keyframes;
 mod layers;
 mod line;
 mod offers;
+mod pacer;
 mod packet;
 mod peer;
 mod peer_answer;
@@ -34,6 +36,8 @@ mod peer_head;
 mod peer_keys;
 mod peer_offer;
 mod peer_open;
+mod peer_pacing;
+mod peer_padding;
 mod peer_plain;
 mod peer_srtp;
 mod peer_tap;
@@ -48,6 +52,7 @@ mod run;
 mod selector;
 mod setup;
 mod source;
+mod standing_queue;
 mod statistics;
 mod switch;
 mod talk;
@@ -296,7 +301,6 @@ impl Media {
         self.run(now, peer, |peer, out| {
             peer.receive(now, sock, from, bytes, out)
         });
-        self.resend(now, peer, bytes);
     }
 
     /// Ends a batch: forwards queued media receiver by receiver, expires timers, and appends what

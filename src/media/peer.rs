@@ -24,15 +24,17 @@ use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, MediaError, PeerEvent, PeerOwner};
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, Line, Traffic};
+use crate::media::pacer::Pacer;
 use crate::media::packet::MediaPacket;
 use crate::media::peer_bwe::Adaption;
 use crate::media::peer_config::Numbers;
 use crate::media::peer_direct::Direct;
 use crate::media::peer_keys::Keys;
-use crate::media::resend::Resends;
+use crate::media::peer_pacing::Waiting;
 use crate::media::rewriter::Vp8Numbers;
 use crate::media::switch::Forwarded;
 use crate::mutant;
+use crate::wire::rtp::packet::is_rtcp;
 use crate::wire::sdp::{Candidate, IceParameters, Setup};
 
 /// One PeerConnection.
@@ -67,9 +69,8 @@ pub(crate) struct Peer {
     pub(super) bitrate: Option<BitrateCap>,
     pub(super) remote_bitrate: Option<u64>,
     pub(super) adaption: Adaption,
-    /// For receivers without a format for retransmissions.
-    pub(super) resends: Resends,
     pub(super) direct: Direct,
+    pub(super) pacer: Pacer<Waiting>,
     pub(super) course: Course,
     /// Those of SRTP, once the handshake has ended.
     pub(super) keys: Option<Keys>,
@@ -121,6 +122,8 @@ pub(crate) struct PeerOutput {
     /// Lines of ours for which the peer asks for a key frame.
     pub(crate) keyframes: Vec<usize>,
     pub(crate) drops: Vec<DropReason>,
+    /// Packets that were sent again.
+    pub(crate) resent: u64,
     /// What the peer can receive was estimated anew.
     pub(crate) has_estimate: bool,
     /// Why the peer is to be hung up.
@@ -153,13 +156,8 @@ pub(super) struct BitrateCap {
     pub(super) steps: u8,
 }
 
-/// Packets that one call sends; the rest is due at once.
+/// Times that one call lets the library do what is due; the rest is due at once.
 const ADVANCES_MAX: usize = 64;
-
-/// With pacing, the library gives out one packet each time, and wants the next call a microsecond
-/// later even if it lets a whole frame pass. What is due within so much is sent in one go, so that it
-/// is one run for the kernel; the library's time is ahead by as much until the next turn.
-const AHEAD_MAX: Duration = Duration::from_micros(100);
 
 /// RTP and RTCP that is bigger did not come over a path with an Ethernet in it.
 const RTP_BYTES_MAX: usize = 1_500;
@@ -212,7 +210,7 @@ impl Peer {
             bitrate: None,
             remote_bitrate: None,
             adaption: Adaption::default(),
-            resends: Resends::default(),
+            pacer: Pacer::default(),
             course: Course::new(until),
             keys: None,
             dtls_retransmissions: 0,
@@ -257,6 +255,9 @@ impl Peer {
             let base = self.settings.bases.get(usize::from(sock.0));
             self.course.path = base.map(|base| (*base, from));
         }
+        if is_rtcp(bytes) && self.hear_report(now, bytes, out).is_break() {
+            return;
+        }
         let Some(input) = self.input(now, sock, from, bytes) else {
             out.drops.push(DropReason::NotMedia);
             return;
@@ -273,13 +274,17 @@ impl Peer {
 
     /// Lets time pass.
     pub(crate) fn tick(&mut self, now: Monotonic, out: &mut PeerOutput) {
-        self.advance(now, out);
+        if self.rtc_due <= now {
+            self.advance(now, out);
+        }
         self.check_stage(now, out);
         if self.second_due.is_some_and(|due| due <= now) {
             self.second_due = Some(now + SECOND);
             self.look(now, out);
-            self.look_at_estimate(out);
+            self.look_at_estimate(now, out);
         }
+        self.send_waiting(now, out);
+        self.pad(now, out);
         if self.bitrate.is_some_and(|cap| cap.due <= now) {
             self.repeat_bitrate(now, out);
         }
@@ -294,32 +299,11 @@ impl Peer {
             Stage::Offered | Stage::Up => None,
         };
         let cap = self.bitrate.map(|cap| cap.due);
-        let others = [stage, self.second_due, cap].into_iter().flatten();
+        let padding = self.adaption.due();
+        let others = [stage, self.second_due, cap, padding, self.pacer.due()]
+            .into_iter()
+            .flatten();
         others.fold(self.rtc_due, Monotonic::min)
-    }
-
-    /// Sends a packet on a line, or puts it into the library's queue: [`Peer::send_written`] must
-    /// follow.
-    pub(crate) fn write(
-        &mut self,
-        now: Monotonic,
-        index: usize,
-        packet: &MediaPacket,
-        forwarded: Forwarded,
-        out: &mut PeerOutput,
-    ) -> bool {
-        if self.sends_directly() {
-            self.write_directly(now, index, packet, forwarded, out)
-        } else {
-            self.write_by_library(now, index, packet, forwarded)
-        }
-    }
-
-    /// Sends what is in the library's queue.
-    pub(crate) fn send_written(&mut self, now: Monotonic, out: &mut PeerOutput) {
-        if !self.sends_directly() {
-            self.advance(now, out);
-        }
     }
 
     /// Puts a packet into the library's queue.
@@ -335,14 +319,12 @@ impl Peer {
             marker,
         }: Forwarded,
     ) -> bool {
-        let is_direct = self.sends_directly();
         let Some(line) = self.lines.get_mut(index).and_then(Option::as_mut) else {
             return false;
         };
         let Some((pt, payload)) = line.offer.payload_of(packet) else {
             return false;
         };
-        let has_rtx = line.offer.rtx_pt.is_some() && line.takes_rtx;
         let mut write = RtpWrite::new(
             pt.into(),
             numbers.sequence.into(),
@@ -351,7 +333,7 @@ impl Peer {
             payload.into_owned(),
         )
         .marker(marker)
-        .nackable(has_rtx && !is_direct)
+        .nackable(false)
         .ext_vals(
             packet
                 .values
@@ -365,28 +347,23 @@ impl Peer {
             return false;
         };
         stream.write_rtp(write);
-        if line.offer.has_nack && !has_rtx && !is_direct {
-            self.resends.keep(line.ssrc);
-        }
         line.sent.add(packet.payload.len());
         true
     }
 
-    /// Sends what was written.
+    /// Has the library do what is due.
     pub(crate) fn advance(&mut self, now: Monotonic, out: &mut PeerOutput) {
         self.direct.doubt_way();
-        let mut at = now;
         for _ in 0..ADVANCES_MAX {
-            let input = Input::Timeout(self.settings.anchor.instant(at));
+            let input = Input::Timeout(self.settings.anchor.instant(now));
             if let Err(error) = self.rtc.handle_input(input) {
                 tracing::debug!(%error, "a peer failed");
                 out.hangup = Some(PeerEnd::DtlsError);
             }
             self.drain(now, out);
-            if self.rtc_due > now + AHEAD_MAX || out.hangup.is_some() {
+            if self.rtc_due > now || out.hangup.is_some() {
                 return;
             }
-            at = at.max(self.rtc_due);
         }
     }
 

@@ -11,7 +11,6 @@ use crate::media::event::{Enabled, MediaError, TrackKind};
 use crate::media::info::Course;
 use crate::media::line::{EncodingSource, LineOffer};
 use crate::media::peer::{Peer, PeerOutput, Stage};
-use crate::media::peer_bwe::FIRST_ESTIMATE;
 use crate::media::peer_config::{Numbers, rtc_config};
 use crate::media::peer_ext::{self, ValueFilter};
 use crate::media::peer_head::HopIds;
@@ -117,12 +116,9 @@ fn has_feedback(media: &MediaDescription) -> bool {
 impl Peer {
     /// Makes a peer that is to offer. Its lines follow with [`Peer::offer_lines`].
     pub(crate) fn offering(now: Monotonic, estimates: Enabled, new: NewPeer<'_>) -> Self {
-        let numbers = Numbers::of_our_offers(estimates);
+        let numbers = Numbers::of_our_offers();
         let config = rtc_config(&new.defaults, &numbers, new.is_ice_lite);
-        // Its pacer wakes the peer some hundred times a second.
-        let first = (estimates == Enabled::Yes).then(|| FIRST_ESTIMATE.into());
         let mut rtc = config
-            .enable_bwe(first)
             .set_local_ice_credentials(creds(&new.ice))
             .build(new.settings.anchor.instant(now));
         add_bases(&mut rtc, &new.settings.bases);

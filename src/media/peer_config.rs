@@ -8,7 +8,6 @@ use str0m::format::{Codec, CodecConfig, CodecSpec, FormatParams, PayloadParams};
 use str0m::media::Frequency;
 
 use crate::base::limits::Limits;
-use crate::media::event::Enabled;
 use crate::media::peer_cert::{Certificate, Crypto};
 use crate::media::peer_ext::{self, extension};
 use crate::wire::sdp::{
@@ -53,18 +52,16 @@ impl Numbers {
         numbers
     }
 
-    /// Those of the offers that we make, which are always the same. Packets are counted for
-    /// transport-wide feedback only if an estimate is made of it: the count, the notes of what was
-    /// sent when and the reports cost every packet some time and every peer 88 KiB. Where none is
-    /// made, times of sending are written beside the library.
-    pub(crate) fn of_our_offers(estimates: Enabled) -> Self {
+    /// Those of the offers that we make, which are always the same. Times of sending and numbers for
+    /// transport-wide feedback are written beside the library.
+    pub(crate) fn of_our_offers() -> Self {
         let mut numbers = Self::default();
         for media in all_offered() {
             numbers.add_payloads(&media);
             for each in &media.extensions {
-                let is_of_estimates =
+                let is_of_hop =
                     [peer_ext::SEND_TIME, peer_ext::TRANSPORT_CC].contains(&each.uri.as_str());
-                if estimates == Enabled::Yes || !is_of_estimates {
+                if !is_of_hop {
                     numbers.add_extension(each.id, &each.uri);
                 }
             }

@@ -10,6 +10,7 @@
 //! numbers of media are the rewriter's, those of retransmissions are given out here alone.
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use str0m::config::CryptoProvider;
@@ -27,6 +28,7 @@ use crate::media::peer_keys::{Keys, Sender};
 use crate::media::peer_plain::Changes;
 use crate::media::resend::send_again;
 use crate::media::rewriter::Vp8Numbers;
+use crate::media::standing_queue::Held;
 use crate::media::switch::Forwarded;
 use crate::wire::rtp::Vp8Descriptor;
 use crate::wire::rtp::packet::{
@@ -37,7 +39,7 @@ use crate::wire::rtp::packet::{
 pub(super) struct Direct {
     provider: Arc<CryptoProvider>,
     /// Where the library sent media to last.
-    way: Option<(SockId, SocketAddr)>,
+    pub(super) way: Option<(SockId, SocketAddr)>,
     /// It would send the next packet there, too.
     is_sure: bool,
     media: Option<Cipher>,
@@ -81,7 +83,7 @@ impl Direct {
         self.is_sure = true;
     }
 
-    fn media(&mut self, keys: &Keys, sender: Sender) -> &mut Cipher {
+    pub(super) fn media(&mut self, keys: &Keys, sender: Sender) -> &mut Cipher {
         self.media.get_or_insert_with(|| {
             let (key, salt) = keys.of(sender);
             Cipher::new(
@@ -123,11 +125,6 @@ impl Reports {
 }
 
 impl Peer {
-    /// Whether media goes out beside the library.
-    pub(super) fn sends_directly(&self) -> bool {
-        self.keys.is_some() && !self.has_estimator()
-    }
-
     /// Sends a packet on a line.
     pub(super) fn write_directly(
         &mut self,
@@ -135,6 +132,7 @@ impl Peer {
         index: usize,
         packet: &MediaPacket,
         forwarded: Forwarded,
+        held: Held,
         out: &mut PeerOutput,
     ) -> bool {
         let (sender, _) = Sender::sides(self.is_dtls_client());
@@ -169,14 +167,16 @@ impl Peer {
             playout_delay: line.playout_delay,
             frame,
         };
+        let number = self.adaption.number();
         line.sent.add(payload.len());
+        let before = out.datagrams.bytes_count();
         let has_room = out.datagrams.len() < self.settings.datagrams_count;
         let mut scratch = std::mem::take(&mut self.direct.scratch);
         let cipher = self.direct.media(keys, sender);
         let sealed = out.datagrams.push_with(sock, to, |bytes| {
             let start = bytes.len();
             let values = &packet.values;
-            values.write_head(now, &line.offer, &header, changes, bytes);
+            values.write_head(now, number, &line.offer, &header, changes, bytes);
             if line.offer.has_nack {
                 let kept = (&*payload, vp8);
                 let count_max = self.settings.resend_packets_count;
@@ -194,6 +194,10 @@ impl Peer {
         if !has_room {
             out.drops.push(DropReason::LaneFull);
             return true;
+        }
+        if sealed.is_some() && line.offer.hop_ids.transport_cc.is_some() {
+            let size = out.datagrams.bytes_count() - before;
+            self.adaption.on_sent(now, size, held);
         }
         sealed.is_some()
     }
@@ -234,8 +238,28 @@ impl Peer {
         is_written
     }
 
+    /// Does what a report of the remote asks for, and notes what it says of the way. Tells whether it
+    /// is of use to the library.
+    pub(super) fn hear_report(
+        &mut self,
+        now: Monotonic,
+        bytes: &[u8],
+        out: &mut PeerOutput,
+    ) -> ControlFlow<()> {
+        if self.lines.iter().flatten().all(|line| !line.has_begun) {
+            return ControlFlow::Continue(());
+        }
+        let Some(report) = self.open_report(bytes) else {
+            return ControlFlow::Continue(());
+        };
+        out.resent += self.send_missing(now, &report, out);
+        let (says_more, has_estimate) = self.adaption.on_report(now, &report);
+        out.has_estimate |= has_estimate;
+        says_more
+    }
+
     /// Decrypts a copy of a report of the remote.
-    pub(super) fn open_report(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+    fn open_report(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
         let (_, theirs) = Sender::sides(self.is_dtls_client());
         let (key, salt) = self.keys.as_ref()?.of(theirs);
         let suite = self.keys.as_ref()?.suite;
@@ -249,12 +273,7 @@ impl Peer {
     }
 
     /// Sends again what a report says is missing; tells how many packets.
-    pub(super) fn send_missing(
-        &mut self,
-        now: Monotonic,
-        report: &[u8],
-        out: &mut PeerOutput,
-    ) -> u64 {
+    fn send_missing(&mut self, now: Monotonic, report: &[u8], out: &mut PeerOutput) -> u64 {
         let (Some((sock, to)), Some(keys)) = (self.direct.way, &self.keys) else {
             return 0;
         };
@@ -265,7 +284,11 @@ impl Peer {
             let mut lines = self.lines.iter_mut().flatten();
             let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends)?;
             let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
-            let again = again(now, line, missed, cipher, &mut scratch)?;
+            let number = self.adaption.number();
+            let (again, numbered) = again((now, number), line, missed, cipher, &mut scratch)?;
+            if numbered == Numbered::Yes {
+                self.adaption.on_sent(now, again.len(), Held::No);
+            }
             out.datagrams.push(sock, to, &again);
             Some(())
         });
@@ -276,7 +299,7 @@ impl Peer {
     /// Puts the numbers right that the library's reports say of what it did not send. `None` if
     /// there are none.
     pub(super) fn correct_report(&mut self, now: Monotonic, bytes: &[u8]) -> Option<Vec<u8>> {
-        if !is_sender_report(bytes) || !self.sends_directly() {
+        if !is_sender_report(bytes) {
             return None;
         }
         let (sender, _) = Sender::sides(self.is_dtls_client());
@@ -289,15 +312,22 @@ impl Peer {
     }
 }
 
+/// Whether a packet has the number that it was given, on which the remote reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Numbered {
+    No,
+    Yes,
+}
+
 /// Puts a packet together that is sent again: in the format made for it where the remote takes that,
-/// else as it was.
+/// else as it was, to the last bit: it has the index that it had.
 fn again(
-    now: Monotonic,
+    (now, number): (Monotonic, Option<u16>),
     line: &mut Line,
     missed: Missed,
     cipher: &mut Cipher,
     scratch: &mut Vec<u8>,
-) -> Option<Vec<u8>> {
+) -> Option<(Vec<u8>, Numbered)> {
     let Missed {
         index,
         head: mut bytes,
@@ -309,24 +339,34 @@ fn again(
     let rtx_pt = line.offer.rtx_pt.filter(|_| line.takes_rtx);
     let Some(rtx_pt) = rtx_pt.filter(|_| layout.header.pt == line.offer.pt) else {
         cipher.seal_rtp(line.ssrc, index, shown, 0, &mut bytes)?;
-        return Some(bytes);
+        return Some((bytes, Numbered::No));
     };
     let own = line.history.draw();
     let marker = bytes[1] & 0x80;
     bytes[1] = marker | rtx_pt;
     bytes[2..4].copy_from_slice(&(own as u16).to_be_bytes());
     bytes[8..12].copy_from_slice(&line.rtx_ssrc.to_be_bytes());
-    let place = line.offer.hop_ids.send_time;
-    if let Some(place) = place.and_then(|id| layout.find_extension(&bytes, id))
-        && let Some(place) = bytes.get_mut(place).filter(|place| place.len() == 3)
-    {
-        place.copy_from_slice(&send_time(now));
-    }
+    let mut overwrite = |id: Option<u8>, value: &[u8]| {
+        let place = layout.find_extension(&bytes, id?)?;
+        let place = bytes
+            .get_mut(place)
+            .filter(|place| place.len() == value.len())?;
+        place.copy_from_slice(value);
+        Some(())
+    };
+    let ids = line.offer.hop_ids;
+    overwrite(ids.send_time, &send_time(now));
+    let number = number.and_then(|number| overwrite(ids.transport_cc, &number.to_be_bytes()));
     let mut body = Vec::with_capacity(ORIGINAL_SIZE + shown.len());
     body.extend_from_slice(&(index as u16).to_be_bytes());
     body.extend_from_slice(shown);
     cipher.seal_rtp(line.rtx_ssrc, own, &body, 0, &mut bytes)?;
-    Some(bytes)
+    let numbered = if number.is_some() {
+        Numbered::Yes
+    } else {
+        Numbered::No
+    };
+    Some((bytes, numbered))
 }
 
 /// The payload as it is shown to the receiver.

@@ -1,16 +1,13 @@
 //! What a peer's state says: taken out of the WebRTC library and put into our words.
 
-use std::time::Duration;
-
 use str0m::bwe::BweKind;
 use str0m::channel::{ChannelData, ChannelId};
 use str0m::media::Mid;
 use str0m::rtp::RtpPacket;
-use str0m::{Event, IceConnectionState, Output, PacerReason, Reason};
+use str0m::{Event, IceConnectionState, Output};
 
-use crate::base::clock::{Anchor, Monotonic};
+use crate::base::clock::Monotonic;
 use crate::base::id::SockId;
-use crate::media::Datagram;
 use crate::media::counters::{DropReason, PeerEnd};
 use crate::media::event::{ChannelNumber, DataForm, PeerEvent};
 use crate::media::line::Line;
@@ -28,18 +25,6 @@ use crate::wire::sdp::Setup;
 /// Sources that nobody named, per peer.
 const UNSIGNALLED_MAX: usize = 32;
 
-/// The library's pacer wants to be called every 40 ms, and its estimator after each round trip when no
-/// report is fresh, to look at the clock. Such calls wait for a tick of this length that all peers
-/// share: within a datacenter a round trip can be less than 1 ms, and each call is a wake-up.
-const UPKEEP: Duration = Duration::from_millis(10);
-
-/// How long after `due` the next tick is.
-fn wait_for_tick(anchor: &Anchor, due: Monotonic) -> Duration {
-    let since = due.saturating_since(anchor.origin()).as_nanos();
-    let tick = since.next_multiple_of(UPKEEP.as_nanos());
-    Duration::from_nanos((tick - since) as u64)
-}
-
 impl Peer {
     /// Takes out all there is.
     pub(crate) fn drain(&mut self, now: Monotonic, out: &mut PeerOutput) {
@@ -56,15 +41,7 @@ impl Peer {
         loop {
             match self.rtc.poll_output() {
                 Ok(Output::Timeout(at)) => {
-                    let due = self.settings.anchor.monotonic(at);
-                    let is_upkeep = matches!(
-                        self.rtc.last_timeout_reason(),
-                        Reason::Pacer(PacerReason::Handle) | Reason::BweDelayControl
-                    );
-                    self.rtc_due = due;
-                    if is_upkeep {
-                        self.rtc_due = due + wait_for_tick(&self.settings.anchor, due);
-                    }
+                    self.rtc_due = self.settings.anchor.monotonic(at);
                     return;
                 }
                 Ok(Output::Transmit(transmit)) => {
@@ -82,7 +59,6 @@ impl Peer {
                         self.direct.note_way(sock, to);
                         corrected = self.correct_report(now, bytes);
                         bytes = corrected.as_deref().unwrap_or(bytes);
-                        self.resends.note(now, &Datagram { sock, to, bytes });
                     }
                     out.datagrams.push(sock, to, bytes);
                 }
@@ -121,9 +97,6 @@ impl Peer {
                 let bitrate = estimate.as_u64();
                 self.remote_bitrate = Some(bitrate);
                 out.events.push(PeerEvent::Remb { bitrate });
-            }
-            Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. }) => {
-                self.on_estimate(estimate.as_u64(), out);
             }
             Event::MediaEgressStats(stats) => {
                 let line = self.line_of(&stats.mid);

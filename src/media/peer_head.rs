@@ -2,7 +2,7 @@
 
 use crate::base::clock::Monotonic;
 use crate::media::line::LineOffer;
-use crate::media::peer_ext::{CAPTURE_TIME, HeaderValues, MID, SEND_TIME};
+use crate::media::peer_ext::{CAPTURE_TIME, HeaderValues, MID, SEND_TIME, TRANSPORT_CC};
 use crate::media::peer_plain::Changes;
 use crate::wire::rtp::packet::{RtpHeader, write_header};
 
@@ -12,6 +12,7 @@ pub(crate) struct HopIds {
     pub(super) capture_time: Option<u8>,
     pub(super) mid: Option<u8>,
     pub(super) send_time: Option<u8>,
+    pub(super) transport_cc: Option<u8>,
 }
 
 impl HopIds {
@@ -21,6 +22,7 @@ impl HopIds {
             CAPTURE_TIME => self.capture_time = Some(id),
             MID => self.mid = Some(id),
             SEND_TIME => self.send_time = Some(id),
+            TRANSPORT_CC => self.transport_cc = Some(id),
             _ => {}
         }
     }
@@ -36,10 +38,12 @@ pub(super) fn send_time(now: Monotonic) -> [u8; 3] {
 }
 
 impl HeaderValues {
-    /// Appends the header of a packet that goes to a line.
+    /// Appends the header of a packet that goes to a line, with its number on the way there if
+    /// the remote reports on it.
     pub(super) fn write_head(
         &self,
         now: Monotonic,
+        number: Option<u16>,
         offer: &LineOffer,
         header: &RtpHeader,
         changes: Changes,
@@ -47,9 +51,12 @@ impl HeaderValues {
     ) {
         let ids = offer.hop_ids;
         let sent = send_time(now);
+        let number = number.map(u16::to_be_bytes);
         let of_hop = [
             ids.mid.map(|id| (id, offer.mid.as_bytes())),
             ids.send_time.map(|id| (id, &sent[..])),
+            ids.transport_cc
+                .zip(number.as_ref().map(<[u8; 2]>::as_slice)),
             ids.capture_time.zip(self.capture_time()),
         ];
         self.with_changed(offer.extension_ids, changes, of_hop, |extensions| {

@@ -34,7 +34,7 @@ pub(super) struct Changes {
 }
 
 /// Extensions of one header: those of a packet, and those of a hop.
-const VALUES_MAX: usize = 7;
+const VALUES_MAX: usize = 8;
 
 impl ExtensionIds {
     /// Notes the number of an extension.
@@ -72,7 +72,7 @@ impl HeaderValues {
         ids: ExtensionIds,
         write: impl FnOnce(&[(u8, &[u8])]) -> R,
     ) -> R {
-        self.with_changed(ids, Changes::default(), [None; 3], write)
+        self.with_changed(ids, Changes::default(), [None; 4], write)
     }
 
     /// The same with changes, behind the extensions of a hop.
@@ -80,7 +80,7 @@ impl HeaderValues {
         &'a self,
         ids: ExtensionIds,
         changes: Changes,
-        of_hop: [Option<(u8, &'a [u8])>; 3],
+        of_hop: [Option<(u8, &'a [u8])>; 4],
         write: impl FnOnce(&[(u8, &[u8])]) -> R,
     ) -> R {
         let values = &self.0;

@@ -164,7 +164,6 @@ impl Media {
                         forwarded_count += deliver(now, peer, id, route, packet, out, &mut wanted);
                     }
                 }
-                peer.send_written(now, out);
             });
             // One that was hung up on the way took its routes out of an empty switch.
             if self.peers.get(to).is_none() {
@@ -284,6 +283,7 @@ impl Media {
             self.counters.event(&event);
             self.events.push_back((id, owner, event));
         }
+        self.counters.packets_resent += std::mem::take(&mut self.output.resent);
         if std::mem::take(&mut self.output.has_estimate) {
             self.due_shares.insert(id);
         }

@@ -12,11 +12,7 @@ use crate::base::clock::Monotonic;
 
 /// Whether a step up is being tried.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Trial {
-    phase: Phase,
-    /// The estimate fell since the trial was looked at.
-    has_fallen: bool,
-}
+pub(super) struct Trial(Phase);
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Phase {
@@ -28,7 +24,7 @@ enum Phase {
 }
 
 /// For so long a step up is tried.
-const DURATION: Duration = Duration::from_millis(1_000);
+const DURATION: Duration = Duration::from_millis(1_500);
 
 /// After a trial that failed there is none for so long.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -40,14 +36,11 @@ impl Trial {
     /// Whether the way has carried for a while what a step up takes, in bit/s. Call it with `None`
     /// when there is no step up.
     pub(super) fn has_passed(&mut self, now: Monotonic, step: Option<u64>) -> bool {
-        let has_fallen = std::mem::take(&mut self.has_fallen);
-        let (phase, has_passed) = match (self.phase, step) {
+        let (phase, has_passed) = match (self.0, step) {
             (Phase::None, None) => (Phase::None, false),
             (Phase::None, Some(step)) => (Phase::Since(now, step), false),
             (Phase::Since(..), None) => (Phase::NotBefore(now + PAUSE), false),
-            (Phase::Since(_, tried), Some(step))
-                if has_fallen || step * 100 > tried * GROWTH_PERCENT =>
-            {
+            (Phase::Since(_, tried), Some(step)) if step * 100 > tried * GROWTH_PERCENT => {
                 (Phase::Since(now, step), false)
             }
             (Phase::Since(since, _), Some(_)) if now.saturating_since(since) >= DURATION => {
@@ -57,18 +50,20 @@ impl Trial {
             (Phase::NotBefore(at), _) if now < at => (Phase::NotBefore(at), false),
             (Phase::NotBefore(_), _) => (Phase::None, false),
         };
-        self.phase = phase;
+        self.0 = phase;
         has_passed
     }
 
-    /// The estimate fell: the way did not carry what was sent, and nothing is filled up for a while.
-    pub(super) fn on_fall(&mut self) {
-        self.has_fallen = true;
+    /// The estimate fell: the way did not carry what was sent.
+    pub(super) fn on_fall(&mut self, now: Monotonic) {
+        if let Phase::Since(..) = self.0 {
+            self.0 = Phase::NotBefore(now + PAUSE);
+        }
     }
 
     /// What is to be filled up to with padding, in bit/s.
     pub(super) const fn filled(&self) -> u64 {
-        match self.phase {
+        match self.0 {
             Phase::Since(_, step) => step,
             Phase::None | Phase::NotBefore(_) => 0,
         }
@@ -86,11 +81,11 @@ mod tests {
     #[test]
     fn a_step_that_the_way_carries_passes() {
         let mut trial = Trial::default();
-        for millis in [0, 500, 999] {
+        for millis in [0, 500, 1_499] {
             assert!(!trial.has_passed(at(millis), Some(300_000)));
             assert_eq!(trial.filled(), 300_000);
         }
-        assert!(trial.has_passed(at(1_000), Some(320_000)), "a little more");
+        assert!(trial.has_passed(at(1_500), Some(320_000)), "a little more");
         assert_eq!(trial.filled(), 0);
     }
 
@@ -105,8 +100,8 @@ mod tests {
         }
         trial.has_passed(at(2_600), Some(300_000));
         assert_eq!(trial.filled(), 300_000);
-        assert!(!trial.has_passed(at(3_500), Some(300_000)));
-        assert!(trial.has_passed(at(3_600), Some(300_000)));
+        assert!(!trial.has_passed(at(4_000), Some(300_000)));
+        assert!(trial.has_passed(at(4_100), Some(300_000)));
     }
 
     #[test]
@@ -115,17 +110,23 @@ mod tests {
         trial.has_passed(at(0), Some(300_000));
         trial.has_passed(at(900), Some(600_000));
         assert_eq!(trial.filled(), 600_000);
-        assert!(!trial.has_passed(at(1_800), Some(600_000)));
-        assert!(trial.has_passed(at(1_900), Some(600_000)));
+        assert!(!trial.has_passed(at(2_300), Some(600_000)));
+        assert!(trial.has_passed(at(2_400), Some(600_000)));
     }
 
     #[test]
-    fn a_fall_of_the_estimate_begins_it_anew() {
+    fn a_fall_of_the_estimate_is_a_failure() {
         let mut trial = Trial::default();
         trial.has_passed(at(0), Some(300_000));
-        trial.on_fall();
-        assert!(!trial.has_passed(at(1_000), Some(300_000)));
-        assert!(!trial.has_passed(at(1_999), Some(300_000)));
-        assert!(trial.has_passed(at(2_000), Some(300_000)));
+        trial.on_fall(at(1_000));
+        assert_eq!(trial.filled(), 0);
+        assert!(!trial.has_passed(at(1_500), Some(300_000)));
+        assert!(!trial.has_passed(at(3_000), Some(300_000)));
+        assert!(!trial.has_passed(at(3_100), Some(300_000)));
+        assert_eq!(trial.filled(), 300_000);
+        let mut idle = Trial::default();
+        idle.on_fall(at(0));
+        idle.has_passed(at(1), Some(300_000));
+        assert_eq!(idle.filled(), 300_000, "nothing was tried");
     }
 }

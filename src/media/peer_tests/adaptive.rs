@@ -307,8 +307,8 @@ fn pictures_are_left_out_where_the_lowest_encoding_does_not_fit() {
     for (film, rate, burst, expected) in [
         (BUSY_FILM, 250_000, 0, (0, 0)),
         (BUSY_FILM, 400_000, 0, (0, 1)),
-        (BUSY_FILM, 600_000, 6_000, (0, 2)),
-        (FILM, 600_000, 6_000, (1, 1)),
+        (BUSY_FILM, 700_000, 6_000, (0, 2)),
+        (FILM, 500_000, 6_000, (1, 1)),
         (FILM, 1_000_000, 6_000, (1, 2)),
     ] {
         let mut watcher = Watcher::new(Enabled::Yes, film, (rate, burst));

@@ -8,6 +8,7 @@ mod h264;
 mod h265;
 pub mod packet;
 pub mod red;
+pub mod transport_feedback;
 mod vp8;
 mod vp9;
 

@@ -214,7 +214,7 @@ pub fn missing_packets(bytes: &[u8], mut each: impl FnMut(u32, u16)) {
 }
 
 /// Calls `each` with the packets of a compound, of four bytes at least.
-fn for_each_report(bytes: &[u8], mut each: impl FnMut(&[u8])) {
+pub(super) fn for_each_report(bytes: &[u8], mut each: impl FnMut(&[u8])) {
     let mut rest = bytes;
     for _ in 0..COMPOUND_MAX {
         if !is_rtcp(rest) {
@@ -278,9 +278,10 @@ pub fn correct_sender_reports(
 const PT_FIR_H261: u8 = 192;
 const PT_SENDER_REPORT: u8 = 200;
 const PT_RECEIVER_REPORT: u8 = 201;
-const PT_TRANSPORT_FEEDBACK: u8 = 205;
+pub(super) const PT_TRANSPORT_FEEDBACK: u8 = 205;
 const PT_PAYLOAD_FEEDBACK: u8 = 206;
 const FORMAT_NACK: u8 = 1;
+pub(super) const FORMAT_TRANSPORT_CC: u8 = 15;
 const FORMAT_PLI: u8 = 1;
 const FORMAT_FIR: u8 = 4;
 
