@@ -3,8 +3,8 @@
 //! as long, and four times the memory.
 //!
 //! The library does all else for the same sources. It knows the way to the remote; it makes their
-//! reports, whose numbers are put right here; it reads those of the remote. Where it estimates what a
-//! peer can receive, it must send everything itself, and none of this is used.
+//! reports, whose numbers are put right here; it reads those of the remote, but for what they say of
+//! numbers that it did not give out.
 //!
 //! Invariant: no two packets that differ are sent with one source and index, whoever sends them: the
 //! numbers of media are the rewriter's, those of retransmissions are given out here alone.
