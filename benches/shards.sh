@@ -5,6 +5,11 @@
 # one, which is where twice the cores forward less than 1.8 times as much.
 #
 #   benches/shards.sh [--rooms N] [--rounds N] [--seconds S] [any option of `bifrons-load rooms`]
+#   benches/shards.sh --spread [the same]
+#
+# With --spread it is one room, which two shards share, each on a core of its own, beside one shard on
+# the first core; the generator stays on the second one. Fails when a packet costs two shards more than
+# 1.15 times of what it costs one.
 #
 # Needs two cores that nobody else uses, and taskset; ends with 3 when a server did not have its
 # core for itself, or was not busy with it. A core that is full forwards 1 s / (CPU time a packet) packets a
@@ -14,12 +19,13 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-options=() rooms=16 rate=4000
+options=() rooms=16 rate=4000 spread=
 while (( $# )); do
 	case $1 in
 	--help) sed -n '2,/^set/s/^# \?//p' "$0" | head -n -1; exit 0 ;;
 	--rooms) rooms=$2; shift 2 ;;
 	--rate) rate=$2; shift 2 ;;
+	--spread) spread=1; shift ;;
 	*) options+=("$1"); shift ;;
 	esac
 done
@@ -31,6 +37,15 @@ fi
 source benches/servers.sh
 launcher=(taskset -c 0)
 start_bifrons shards-1 1
+if [[ $spread ]]; then
+	launcher=()
+	start_bifrons shards-2 2
+	turns=()
+	if command -v chrt >/dev/null; then turns=(chrt --batch 0); fi
+	"${turns[@]}" taskset -c 1 "$load" rooms "${servers[@]}" --subscribers 50,100,200 \
+		--require 'shards-2<=shards-1*1.15' "${options[@]}"
+	exit
+fi
 start_bifrons shards-2 2
 status=0
 taskset -c 1 "$load" rooms "${servers[@]}" --rooms "$rooms" --subscribers 10 --rate "$rate" \
