@@ -191,6 +191,8 @@ pub struct MediaCounters {
     /// Packets that were sent again to receivers that missed them, but for those of peers whose
     /// packets the WebRTC library sends.
     pub packets_resent: u64,
+    /// Packets without content that went out to find out what a way carries.
+    pub packets_padding: u64,
     /// Key frames that receivers asked for.
     pub keyframes_wanted: u64,
     /// Events about lost packets.
@@ -229,6 +231,7 @@ impl MediaCounters {
         metrics.media_recorded_packets += self.frames_recorded;
         metrics.media_keyframes_requested += self.keyframes_requested;
         metrics.media_resent_packets += self.packets_resent;
+        metrics.media_padding_packets += self.packets_padding;
         metrics.media_keyframes_wanted += self.keyframes_wanted;
         metrics.media_slowlinks += self.slowlinks;
         metrics.media_received_messages += self.messages_received;

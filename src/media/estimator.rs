@@ -197,8 +197,7 @@ impl Estimator {
     fn fall(&mut self, now: Monotonic, to: u64) -> Change {
         self.estimate = self.estimate.min(to.max(ESTIMATE_MIN));
         self.held_until = Some(now + HOLD);
-        self.probe = None;
-        self.filling = None;
+        self.rest();
         Change::Fall
     }
 }
@@ -488,6 +487,12 @@ impl Estimator {
                 pour: Pour::new(now, from),
             }),
         };
+    }
+
+    /// Looks for nothing any more.
+    pub(super) fn rest(&mut self) {
+        self.filling = None;
+        self.probe = None;
     }
 
     /// Sends a probe at a rate in bit/s, unless one is under way.

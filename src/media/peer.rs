@@ -122,8 +122,9 @@ pub(crate) struct PeerOutput {
     /// Lines of ours for which the peer asks for a key frame.
     pub(crate) keyframes: Vec<usize>,
     pub(crate) drops: Vec<DropReason>,
-    /// Packets that were sent again.
+    /// Packets that were sent again, and those of padding.
     pub(crate) resent: u64,
+    pub(crate) padding: u64,
     /// What the peer can receive was estimated anew.
     pub(crate) has_estimate: bool,
     /// Why the peer is to be hung up.

@@ -105,6 +105,15 @@ impl Adaption {
         )
     }
 
+    /// Looks for nothing any more: nobody asks.
+    fn rest(&mut self) {
+        self.is_short = false;
+        self.trial = Trial::default();
+        if let Some(estimator) = &mut self.estimator {
+            estimator.rest();
+        }
+    }
+
     fn on_change(&mut self, now: Monotonic, change: Change) {
         match change {
             Change::Fall => self.trial.on_fall(now),
@@ -118,7 +127,9 @@ impl Peer {
     /// Whether layers follow the estimate.
     pub(crate) fn set_adaptive(&mut self, adaptive: Enabled) {
         self.adaption.is_wanted = adaptive == Enabled::Yes;
-        self.adaption.is_short = false;
+        if adaptive == Enabled::No {
+            self.adaption.rest();
+        }
     }
 
     /// Has estimates made for this peer.
@@ -187,6 +198,9 @@ impl Peer {
         self.adaption.guesses = self.adaption.guesses.saturating_add(1);
         let change = estimator.look(now);
         self.adaption.on_change(now, change);
+        if self.estimate().is_none() {
+            self.adaption.rest();
+        }
         out.has_estimate = true;
     }
 }

@@ -42,6 +42,7 @@ impl Peer {
             }
             let size = out.datagrams.bytes_count() - before;
             self.adaption.on_sent(now, size, Held::No);
+            out.padding += 1;
         }
     }
 

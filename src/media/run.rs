@@ -284,6 +284,7 @@ impl Media {
             self.events.push_back((id, owner, event));
         }
         self.counters.packets_resent += std::mem::take(&mut self.output.resent);
+        self.counters.packets_padding += std::mem::take(&mut self.output.padding);
         if std::mem::take(&mut self.output.has_estimate) {
             self.due_shares.insert(id);
         }

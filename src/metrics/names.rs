@@ -127,9 +127,10 @@ metrics! {
     counter media_received_packets,
     /// RTP packets handed over for sending.
     counter media_sent_packets,
-    /// RTP packets sent again to receivers that missed them, but for those whose layers follow an
-    /// estimate.
+    /// RTP packets sent again to receivers that missed them.
     counter media_resent_packets,
+    /// RTP packets without content, which find out what the way to a receiver carries.
+    counter media_padding_packets,
     /// RTP packets and messages that forwards sent to receivers of plain RTP.
     counter media_exported_packets,
     /// RTP and RTCP packets that captures have.

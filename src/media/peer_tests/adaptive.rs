@@ -8,6 +8,7 @@ use super::*;
 use crate::media::packet::PayloadForm;
 use crate::media::peer_ext::HeaderValues;
 use crate::media::rewriter::SourceKey;
+use crate::wire::rtp::packet::is_rtcp;
 use crate::wire::rtp::{LayerFacts, VideoCodec};
 use crate::wire::sdp::OfferLine;
 
@@ -22,6 +23,8 @@ struct Watcher {
     sent: [u64; 3],
     /// The pictures are in three temporal layers.
     is_timed: bool,
+    /// What the client reports is lost.
+    is_mute: bool,
     /// Each temporal layer that the client was told of.
     told: Vec<u8>,
     way: Way,
@@ -115,6 +118,7 @@ impl Watcher {
             frames_count: 0,
             sent: [0; 3],
             is_timed: false,
+            is_mute: false,
             told: Vec::new(),
             way: Way::of(rate, burst),
         }
@@ -173,6 +177,9 @@ impl Watcher {
         }
         call.client.drain();
         for bytes in std::mem::take(&mut call.client.out) {
+            if self.is_mute && is_rtcp(&bytes) {
+                continue;
+            }
             let from = call.client.address;
             call.media.datagram(call.now, SockId(0), from, &bytes);
         }
@@ -328,6 +335,29 @@ fn pictures_are_left_out_where_the_lowest_encoding_does_not_fit() {
         assert_eq!(watcher.layers(), (Some(2), Some(2)), "{what}");
         assert_eq!(watcher.told.last().unwrap_or(&2), &2, "{what}");
     }
+}
+
+#[test]
+fn who_does_not_want_it_any_more_is_sent_no_more_padding() {
+    let mut watcher = Watcher::new(Enabled::Yes, FILM, (WIDE, 0));
+    let padding = |watcher: &Watcher| watcher.call.media.counters().packets_padding;
+    // The trial of the highest encoding fills up to a fifth more than that takes.
+    watcher.watch(3_200);
+    let before = padding(&watcher);
+    watcher.watch(500);
+    assert!(padding(&watcher) > before + 50, "a trial is on");
+    watcher.adapt(Enabled::No);
+    let before = padding(&watcher);
+    watcher.watch(2_000);
+    assert_eq!(padding(&watcher), before);
+}
+
+#[test]
+fn who_reports_nothing_is_served_without() {
+    let mut watcher = Watcher::new(Enabled::Yes, PLAIN_FILM, (WIDE, 0));
+    watcher.is_mute = true;
+    watcher.watch(5_000);
+    assert_eq!(watcher.substream(), Some(2));
 }
 
 #[test]
