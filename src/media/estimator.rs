@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::base::clock::Monotonic;
+use crate::media::carried::Carried;
+use crate::media::probe::{Filling, Probe};
 use crate::media::standing_queue::{Held, StandingQueue};
 use crate::wire::rtp::transport_feedback::ArrivalTime;
 
@@ -34,9 +36,9 @@ pub(super) struct Estimator {
     held_until: Option<Monotonic>,
     /// What was carried when a queue stood, in bit/s, and how long no probe is believed that found more.
     ceiling: Option<(u64, Monotonic)>,
-    /// When the last report came, and whether anything was sent since.
-    heard_at: Option<Monotonic>,
-    has_sent: bool,
+    has_heard: bool,
+    /// When the first packet was sent after the last report.
+    unheard_since: Option<Monotonic>,
 }
 
 /// What became of the estimate.
@@ -94,8 +96,8 @@ impl Estimator {
             filling: None,
             held_until: None,
             ceiling: None,
-            heard_at: None,
-            has_sent: false,
+            has_heard: false,
+            unheard_since: None,
         }
     }
 
@@ -106,7 +108,7 @@ impl Estimator {
 
     /// Whether the remote has reported on anything.
     pub(super) const fn has_heard(&self) -> bool {
-        self.heard_at.is_some()
+        self.has_heard
     }
 
     /// The number of the next packet.
@@ -124,9 +126,12 @@ impl Estimator {
         let size = u16::try_from(size + HEADERS).unwrap_or(u16::MAX);
         self.sent.push_back(Sent { at, size, held });
         self.next += 1;
-        self.has_sent = true;
-        for pour in self.pours() {
-            pour.on_sent(size);
+        self.unheard_since.get_or_insert(now);
+        if let Some(probe) = &mut self.probe {
+            probe.on_sent(size);
+        }
+        if let Some(filling) = &mut self.filling {
+            filling.on_sent(size);
         }
     }
 
@@ -150,15 +155,15 @@ impl Estimator {
         self.losses.came += 1;
         self.carried.add(came, sent.size);
         match &mut self.probe {
-            Some(probe) if probe.holds(index) => probe.on_arrival(sent, came),
+            Some(probe) if probe.holds(index) => probe.on_arrival(sent.at, sent.size, came),
             Some(_) | None => self.queue.on_arrival(sent.at, came, sent.held),
         }
     }
 
     /// Ends a report.
     pub(super) fn on_report(&mut self, now: Monotonic) -> Change {
-        self.heard_at = Some(now);
-        self.has_sent = false;
+        self.has_heard = true;
+        self.unheard_since = None;
         let loss = self.losses.take(now);
         let found = self.finish_probe();
         if self.held_until.is_some_and(|until| now < until) {
@@ -187,8 +192,8 @@ impl Estimator {
 
     /// Looks from time to time whether there are reports.
     pub(super) fn look(&mut self, now: Monotonic) -> Change {
-        let silent = self.heard_at.map(|at| now.saturating_since(at));
-        if self.has_sent && silent.is_some_and(|silent| silent >= SILENCE) {
+        let silent = self.unheard_since.map(|since| now.saturating_since(since));
+        if self.has_heard && silent.is_some_and(|silent| silent >= SILENCE) {
             return self.fall(now, self.estimate / 2);
         }
         Change::None
@@ -202,67 +207,61 @@ impl Estimator {
     }
 }
 
+impl Estimator {
+    /// Has media filled up with padding to a rate in bit/s, or not at all if it is 0.
+    pub(super) fn fill_up(&mut self, now: Monotonic, rate: u64) {
+        let from = self.carried.of_window().unwrap_or(0);
+        self.filling = match self.filling {
+            _ if rate == 0 => None,
+            Some(filling) => Some(filling.to(rate)),
+            None => Some(Filling::new(now, from, rate)),
+        };
+    }
+
+    /// Looks for nothing any more.
+    pub(super) fn rest(&mut self) {
+        self.filling = None;
+        self.probe = None;
+    }
+
+    /// Sends a probe at a rate in bit/s, unless one is under way.
+    pub(super) fn probe(&mut self, now: Monotonic, rate: u64) {
+        let is_free = self.probe.is_none() && self.queue.is_empty() && self.held_until.is_none();
+        if is_free {
+            self.probe = Some(Probe::new(now, rate, self.next));
+        }
+    }
+
+    /// Whether a packet of padding is to go out.
+    pub(super) fn lacks(&mut self, now: Monotonic) -> bool {
+        let probe = self.probe.as_mut();
+        if probe.is_some_and(|probe| probe.lacks(now, self.next)) {
+            return true;
+        }
+        // A probe that is under way goes alone.
+        let is_alone = self.probe.as_ref().and_then(Probe::due).is_some();
+        let filling = self.filling.as_mut().filter(|_| !is_alone);
+        filling.is_some_and(|filling| filling.lacks(now))
+    }
+
+    /// When [`Estimator::lacks`] is to be asked.
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        let probed = self.probe.as_ref().and_then(Probe::due);
+        probed.or_else(|| self.filling.as_ref().map(Filling::due))
+    }
+
+    /// Ends a probe when there was a report on all of it; says what it found, in bit/s.
+    fn finish_probe(&mut self) -> Option<u64> {
+        let oldest = self.next - self.sent.len() as u64;
+        let probe = self.probe.take_if(|probe| probe.is_over(oldest));
+        probe.and_then(|probe| probe.found())
+    }
+}
+
 /// A moment in the units of reports.
 fn units(now: Monotonic) -> u32 {
     const NANOS: u64 = 1_000_000_000 / ArrivalTime::RATE;
     (now.as_nanos() / NANOS) as u32
-}
-
-/// A rate in bit/s.
-fn rate(bytes: u64, units: u32) -> u64 {
-    bytes * 8 * ArrivalTime::RATE / u64::from(units.max(1))
-}
-
-/// What came lately, by when it came.
-#[derive(Debug, Default)]
-struct Carried {
-    /// When the newest came.
-    newest: u32,
-    /// Bytes of the slot that it is in, and of those before.
-    slots: [u32; SLOTS],
-    /// How many of them there have been.
-    count: usize,
-}
-
-/// Slots of 50 ms: half a second and the one that is not full yet.
-const SLOT: u32 = 50 * ArrivalTime::RATE as u32 / 1_000;
-const SLOTS: usize = 11;
-
-/// In a queue packets come one behind the other, so that a few slots tell the rate.
-const SLOTS_LATELY: usize = 5;
-
-impl Carried {
-    fn add(&mut self, came: u32, size: u16) {
-        let ahead = came.wrapping_sub(self.newest).cast_signed();
-        if self.count == 0 {
-            self.count = 1;
-            self.newest = came;
-        } else if ahead > 0 {
-            let passed = (came / SLOT).wrapping_sub(self.newest / SLOT) as usize;
-            self.slots.rotate_right(passed.min(SLOTS));
-            self.slots[..passed.min(SLOTS)].fill(0);
-            self.count = (self.count + passed).min(SLOTS);
-            self.newest = came;
-        }
-        // What came before others that were sent before it is as good as new.
-        self.slots[0] = self.slots[0].saturating_add(size.into());
-    }
-
-    /// The rate of the last half second, in bit/s, if there was so much.
-    fn of_window(&self) -> Option<u64> {
-        (self.count == SLOTS).then(|| self.rate_of(SLOTS))
-    }
-
-    /// The rate of the last fifth of a second, in bit/s.
-    fn lately(&self) -> u64 {
-        self.rate_of(SLOTS_LATELY.min(self.count.max(1)))
-    }
-
-    fn rate_of(&self, slots: usize) -> u64 {
-        let bytes: u32 = self.slots[..slots].iter().sum();
-        let full = (slots - 1) as u32 * SLOT;
-        rate(bytes.into(), full + self.newest % SLOT + 1)
-    }
 }
 
 /// Losses since they were last looked at.
@@ -278,8 +277,9 @@ struct Losses {
 const LOSS_MAX: u64 = 10;
 const LOSS_BEARABLE: u64 = 2;
 
-/// They are looked at when there are so many packets, or after so long.
+/// They are looked at when there are so many packets, or after so long if there are a few.
 const LOSS_PACKETS: u64 = 30;
+const LOSS_PACKETS_MIN: u64 = 10;
 const LOSS_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Losses {
@@ -287,8 +287,8 @@ impl Losses {
     fn take(&mut self, now: Monotonic) -> Option<u64> {
         let since = *self.looked_at.get_or_insert(now);
         let all = self.lost + self.came;
-        let is_due = now.saturating_since(since) >= LOSS_INTERVAL && all > 0;
-        if all < LOSS_PACKETS && !is_due {
+        let is_late = now.saturating_since(since) >= LOSS_INTERVAL;
+        if all < LOSS_PACKETS && !(is_late && all >= LOSS_PACKETS_MIN) {
             return None;
         }
         let lost = self.lost;
@@ -297,258 +297,6 @@ impl Losses {
             ..Self::default()
         };
         Some(lost * 100 / all)
-    }
-}
-
-/// Bytes that are to go out evenly, media and padding together.
-#[derive(Clone, Copy, Debug)]
-struct Pour {
-    at: Monotonic,
-    /// When to look again.
-    next: Monotonic,
-    /// Thousands of what is due, less what was sent.
-    due: i64,
-}
-
-/// Padding is looked after so often.
-const STEP: Duration = Duration::from_millis(5);
-
-/// What was missed for longer is not made up for.
-const STEP_MAX: Duration = Duration::from_millis(30);
-
-/// So much media in one go makes up for padding to come, in time.
-const AHEAD_MAX: Duration = Duration::from_millis(100);
-
-const MILLE: i64 = 1_000;
-
-/// What a rate in bit/s brings in so long.
-const fn due_of(rate: u64, passed: Duration) -> i64 {
-    (rate * passed.as_micros() as u64 / 8 / 1_000) as i64
-}
-
-impl Pour {
-    /// Begins with what a step brings, at a rate in bit/s.
-    const fn new(now: Monotonic, rate: u64) -> Self {
-        Self {
-            at: now,
-            next: now,
-            due: due_of(rate, STEP),
-        }
-    }
-
-    /// Lets time pass at a rate, in bit/s; tells whether anything is due.
-    fn is_due(&mut self, now: Monotonic, rate: u64) -> bool {
-        let passed = now.saturating_since(self.at).min(STEP_MAX);
-        self.at = now;
-        self.next = now + STEP;
-        self.due = (self.due + due_of(rate, passed)).max(-due_of(rate, AHEAD_MAX));
-        self.due > 0
-    }
-
-    fn on_sent(&mut self, size: u16) {
-        self.due -= i64::from(size) * MILLE;
-    }
-}
-
-/// Packets that are sent faster than media, to see how fast they come.
-#[derive(Clone, Copy, Debug)]
-struct Probe {
-    rate: u64,
-    pour: Pour,
-    /// No more is sent then.
-    until: Monotonic,
-    /// The packets that it is of.
-    first: u64,
-    end: Option<u64>,
-    came: Came,
-}
-
-/// What came of a probe.
-#[derive(Clone, Copy, Debug, Default)]
-struct Came {
-    count: u32,
-    bytes: u64,
-    first: Edge,
-    last: Edge,
-    /// When the last packets that were sent at once were sent, and their bytes.
-    group: (u32, u64),
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Edge {
-    sent: u32,
-    came: u32,
-    size: u64,
-}
-
-/// A probe is shorter than most queues, and longer than the time by which arrivals are off.
-const PROBE_LENGTH: Duration = Duration::from_millis(20);
-
-/// What is sent within so much leaves in one go.
-const SENT_AT_ONCE: u32 = 4;
-
-/// When padding is impossible all of a sudden, a probe ends so long after it should have.
-const PROBE_PATIENCE: Duration = Duration::from_millis(200);
-
-/// Of fewer packets nothing can be said, nor of fewer than so many of those that were sent, in percent.
-const PROBE_PACKETS_MIN: u64 = 5;
-const PROBE_PERCENT_MIN: u64 = 80;
-
-/// A probe that comes at less than so much of the rate at which it was sent, in percent, has filled the
-/// way. What it found is taken for a little less, as in libwebrtc.
-const FILLED_PERCENT: u64 = 90;
-const FOUND_PERCENT: u64 = 95;
-
-impl Probe {
-    const fn holds(&self, index: u64) -> bool {
-        let is_before = match self.end {
-            Some(end) => index < end,
-            None => true,
-        };
-        self.first <= index && is_before
-    }
-
-    fn on_arrival(&mut self, Sent { at, size, .. }: Sent, came: u32) {
-        let edge = Edge {
-            sent: at,
-            came,
-            size: size.into(),
-        };
-        if self.came.count == 0 {
-            self.came.first = edge;
-        }
-        let (group, bytes) = &mut self.came.group;
-        if at.wrapping_sub(*group) > SENT_AT_ONCE {
-            (*group, *bytes) = (at, 0);
-        }
-        *bytes += edge.size;
-        self.came.last = edge;
-        self.came.count += 1;
-        self.came.bytes += edge.size;
-    }
-
-    /// The rate that was found, in bit/s.
-    fn found(&self) -> Option<u64> {
-        let Came {
-            count,
-            bytes,
-            first,
-            last,
-            group,
-        } = self.came;
-        let sent_count = self.end? - self.first;
-        let is_enough = u64::from(count) * 100 >= sent_count * PROBE_PERCENT_MIN;
-        if sent_count < PROBE_PACKETS_MIN || !is_enough {
-            return None;
-        }
-        let sent = rate(bytes - group.1, group.0.wrapping_sub(first.sent));
-        let took = last.came.wrapping_sub(first.came).cast_signed().max(0);
-        let came = rate(bytes - first.size, took.cast_unsigned());
-        if came * 100 < sent * FILLED_PERCENT {
-            return Some(came * FOUND_PERCENT / 100);
-        }
-        Some(sent.min(came))
-    }
-}
-
-/// What media is filled up to with padding, for a trial.
-#[derive(Clone, Copy, Debug)]
-struct Filling {
-    /// In bit/s.
-    rate: u64,
-    /// What went out before.
-    from: u64,
-    since: Monotonic,
-    pour: Pour,
-}
-
-/// It rises so slowly to what is wanted that a queue is seen before it is long.
-const RAMP: Duration = Duration::from_secs(1);
-
-impl Filling {
-    fn rate_at(&self, now: Monotonic) -> u64 {
-        let passed = now.saturating_since(self.since).min(RAMP);
-        let more = self.rate.saturating_sub(self.from);
-        self.from + more * passed.as_millis() as u64 / RAMP.as_millis() as u64
-    }
-}
-
-impl Estimator {
-    /// Has media filled up with padding to a rate in bit/s, or not at all if it is 0.
-    pub(super) fn fill_up(&mut self, now: Monotonic, rate: u64) {
-        let from = self.carried.of_window().unwrap_or(0);
-        self.filling = match self.filling {
-            _ if rate == 0 => None,
-            Some(filling) => Some(Filling { rate, ..filling }),
-            None => Some(Filling {
-                rate,
-                from,
-                since: now,
-                pour: Pour::new(now, from),
-            }),
-        };
-    }
-
-    /// Looks for nothing any more.
-    pub(super) fn rest(&mut self) {
-        self.filling = None;
-        self.probe = None;
-    }
-
-    /// Sends a probe at a rate in bit/s, unless one is under way.
-    pub(super) fn probe(&mut self, now: Monotonic, rate: u64) {
-        let is_free = self.probe.is_none() && self.queue.is_empty() && self.held_until.is_none();
-        if is_free {
-            self.probe = Some(Probe {
-                rate,
-                pour: Pour::new(now, rate),
-                until: now + PROBE_LENGTH,
-                first: self.next,
-                end: None,
-                came: Came::default(),
-            });
-        }
-    }
-
-    /// Whether a packet of padding is to go out.
-    pub(super) fn lacks(&mut self, now: Monotonic) -> bool {
-        if let Some(probe) = self.probe.as_mut().filter(|probe| probe.end.is_none()) {
-            let is_due = probe.pour.is_due(now, probe.rate);
-            let is_enough = self.next >= probe.first + PROBE_PACKETS_MIN;
-            if now < probe.until || !is_enough && now < probe.until + PROBE_PATIENCE {
-                return is_due;
-            }
-            probe.end = Some(self.next);
-        }
-        self.filling.as_mut().is_some_and(|filling| {
-            let rate = filling.rate_at(now);
-            filling.pour.is_due(now, rate)
-        })
-    }
-
-    /// When [`Estimator::lacks`] is to be asked.
-    pub(super) fn due(&self) -> Option<Monotonic> {
-        let probe = self.probe.as_ref().filter(|probe| probe.end.is_none());
-        let probed = probe.map(|probe| probe.pour.next);
-        let filled = self.filling.as_ref().map(|filling| filling.pour.next);
-        [probed, filled].into_iter().flatten().min()
-    }
-
-    /// Ends a probe when there was a report on all of it; says what it found, in bit/s.
-    fn finish_probe(&mut self) -> Option<u64> {
-        let oldest = self.next - self.sent.len() as u64;
-        let probe = self.probe.take_if(|probe| {
-            let end = probe.end;
-            end.is_some_and(|end| oldest >= end)
-        });
-        probe.and_then(|probe| probe.found())
-    }
-
-    fn pours(&mut self) -> impl Iterator<Item = &mut Pour> {
-        let probe = self.probe.as_mut().filter(|probe| probe.end.is_none());
-        let probe = probe.map(|probe| &mut probe.pour);
-        let filling = self.filling.as_mut().map(|filling| &mut filling.pour);
-        [probe, filling].into_iter().flatten()
     }
 }
 
@@ -782,6 +530,9 @@ mod tests {
         rig.run(200, 0);
         let later = rig.now + Duration::from_secs(60);
         assert_eq!(rig.estimator.look(later), Change::None);
+        rig.estimator.on_sent(later, 1_000, Held::No);
+        assert_eq!(rig.estimator.look(later), Change::None, "not yet");
+        assert_eq!(rig.estimator.look(later + SILENCE), Change::Fall);
     }
 
     #[test]
@@ -794,7 +545,7 @@ mod tests {
             at = due;
             estimator.lacks(at);
         }
-        assert!(at < now + PROBE_LENGTH + PROBE_PATIENCE + 2 * STEP);
+        assert!(at < now + Duration::from_millis(300));
         assert_eq!(estimator.on_report(at), Change::None);
         assert!(estimator.probe.is_none());
     }

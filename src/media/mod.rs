@@ -8,6 +8,7 @@
 
 mod bandwidth;
 mod best;
+mod carried;
 mod counters;
 mod datagrams;
 mod demux;
@@ -42,6 +43,7 @@ mod peer_plain;
 mod peer_srtp;
 mod peer_tap;
 mod plain;
+mod probe;
 mod rates;
 mod recording;
 mod refresh;
