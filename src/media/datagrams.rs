@@ -100,6 +100,12 @@ impl Datagrams {
         self.start(self.len())
     }
 
+    /// How many bytes there are in the last one.
+    pub(super) fn last_size(&self) -> usize {
+        let last = self.len().checked_sub(1).and_then(|last| self.get(last));
+        last.map_or(0, |datagram| datagram.bytes.len())
+    }
+
     /// The one at a place in the order, if there are so many.
     pub fn get(&self, index: usize) -> Option<Datagram<'_>> {
         let Place { sock, to, end } = *self.places.get(index)?;
@@ -165,6 +171,7 @@ mod tests {
         assert_eq!(list(&all), [(1, &b"abc"[..]), (2, b""), (3, b"de")]);
         assert_eq!(all.bytes_of(1..3), b"de");
         assert_eq!((all.len(), all.bytes_count()), (3, 5));
+        assert_eq!((all.last_size(), Datagrams::default().last_size()), (2, 0));
         assert_eq!(all.get(3), None);
     }
 

@@ -65,10 +65,9 @@ impl Adaption {
         }
     }
 
-    /// The estimate of a way that is too narrow for what was asked for, in bit/s.
-    pub(super) fn narrow(&self) -> Option<u64> {
-        let estimator = self.estimator.as_ref().filter(|_| self.is_short);
-        estimator.map(|estimator| estimator.estimate())
+    /// Whether the way is too narrow for what was asked for.
+    pub(super) const fn is_short(&self) -> bool {
+        self.is_short
     }
 
     /// Whether padding is to go out.

@@ -167,9 +167,9 @@ impl Peer {
             playout_delay: line.playout_delay,
             frame,
         };
-        let number = self.adaption.number();
+        let has_number = line.offer.hop_ids.transport_cc.is_some();
+        let number = self.adaption.number().filter(|_| has_number);
         line.sent.add(payload.len());
-        let before = out.datagrams.bytes_count();
         let has_room = out.datagrams.len() < self.settings.datagrams_count;
         let mut scratch = std::mem::take(&mut self.direct.scratch);
         let cipher = self.direct.media(keys, sender);
@@ -195,9 +195,8 @@ impl Peer {
             out.drops.push(DropReason::LaneFull);
             return true;
         }
-        if sealed.is_some() && line.offer.hop_ids.transport_cc.is_some() {
-            let size = out.datagrams.bytes_count() - before;
-            self.adaption.on_sent(now, size, held);
+        if number.is_some() && sealed.is_some() {
+            self.adaption.on_sent(now, out.datagrams.last_size(), held);
         }
         sealed.is_some()
     }

@@ -27,9 +27,9 @@ impl Peer {
         forwarded: Forwarded,
         out: &mut PeerOutput,
     ) -> bool {
-        let Some(estimate) = self.pace() else {
+        if !self.is_paced() {
             return self.write_directly(now, index, packet, forwarded, Held::No, out);
-        };
+        }
         let Some(line) = self.line(index) else {
             return false;
         };
@@ -45,15 +45,13 @@ impl Peer {
             self.pacer.wait(now, waiting);
             return true;
         }
-        self.note_paced(now, packet, estimate);
+        self.note_paced(now, packet);
         self.write_directly(now, index, packet, forwarded, Held::No, out)
     }
 
     /// Sends the packets whose turn it is.
     pub(super) fn send_waiting(&mut self, now: Monotonic, out: &mut PeerOutput) {
-        while let Some(estimate) = self.pace()
-            && let Some(waiting) = self.pacer.next(now)
-        {
+        while let Some(waiting) = self.pacer.next(now) {
             let Waiting {
                 line,
                 ssrc,
@@ -61,24 +59,22 @@ impl Peer {
                 forwarded,
             } = waiting;
             if self.line(line).is_some_and(|line| line.ssrc == ssrc) {
-                self.note_paced(now, &packet, estimate);
+                self.note_paced(now, &packet);
                 self.write_directly(now, line, &packet, forwarded, Held::Back, out);
             }
         }
     }
 
-    /// The estimate that packets are paced by, in bit/s. They are as long as the way is too narrow for what
-    /// was asked for, and while any wait.
-    fn pace(&self) -> Option<u64> {
-        let estimate = self.adaption.narrow();
-        let waits = !self.pacer.is_empty();
-        estimate
-            .or_else(|| self.estimate().filter(|_| waits))
-            .or(waits.then_some(u64::MAX))
+    /// Whether packets have to wait for their turn: as long as the way is too narrow for what was asked
+    /// for, and while any wait.
+    fn is_paced(&self) -> bool {
+        self.adaption.is_short() || !self.pacer.is_empty()
     }
 
-    fn note_paced(&mut self, now: Monotonic, packet: &MediaPacket, estimate: u64) {
+    fn note_paced(&mut self, now: Monotonic, packet: &MediaPacket) {
         let size = HEADER_SIZE + packet.payload.len();
+        // Without an estimate there is nothing to pace by any more.
+        let estimate = self.estimate().unwrap_or(u64::MAX);
         self.pacer.on_sent(now, size, estimate);
     }
 }

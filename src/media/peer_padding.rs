@@ -36,11 +36,10 @@ impl Peer {
             if !self.adaption.lacks(now) {
                 return;
             }
-            let before = out.datagrams.bytes_count();
             if self.send_padding(now, out).is_none() {
                 return;
             }
-            let size = out.datagrams.bytes_count() - before;
+            let size = out.datagrams.last_size();
             self.adaption.on_sent(now, size, Held::No);
             out.padding += 1;
         }
