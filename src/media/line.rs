@@ -31,6 +31,9 @@ pub(crate) struct Line {
     pub(crate) is_taken: bool,
     /// The remote takes retransmissions in the format made for them.
     pub(crate) takes_rtx: bool,
+    /// The remote reports on the numbers that packets of this line have on their way. On those of
+    /// another it would report as lost.
+    pub(super) is_reported: bool,
     pub(crate) rewriter: Rewriter,
     /// What arrived of each encoding; always one at least.
     pub(crate) watches: Vec<Watch>,
@@ -231,6 +234,7 @@ impl Line {
             rtx_ssrc,
             is_taken: true,
             takes_rtx: true,
+            is_reported: false,
             rewriter: Rewriter::new(offer.clock_rate, first),
             watches: vec![Watch::default(); offer.encodings.len()],
             readers: vec![DependencyReader::default(); offer.encodings.len()],

@@ -30,6 +30,8 @@ struct Taken {
     has_red: bool,
     /// Retransmissions in the format made for them.
     has_rtx: bool,
+    /// Reports on the packets that come.
+    has_feedback: bool,
 }
 
 /// An answer that can be used.
@@ -44,8 +46,6 @@ pub(crate) struct CheckedAnswer {
     takes: Vec<Taken>,
     /// The section of data channels, and its mid.
     data: Option<(usize, String)>,
-    /// The remote reports on all packets that it gets.
-    has_feedback: bool,
 }
 
 impl CheckedAnswer {
@@ -75,6 +75,7 @@ impl CheckedAnswer {
                 is_taken: !media.is_rejected() && receives,
                 has_red: media.codec(RED_PT).is_some(),
                 has_rtx: media.codecs.iter().any(|codec| codec.is("rtx")),
+                has_feedback: has_feedback(media),
             }
         });
         Ok(Self {
@@ -90,7 +91,6 @@ impl CheckedAnswer {
             candidates: transport.candidates.clone(),
             takes: takes.collect(),
             data: data_section(answer),
-            has_feedback: answer.media.iter().any(has_feedback),
         })
     }
 }
@@ -199,14 +199,15 @@ impl Peer {
         if let Some(ice) = new_ice {
             self.local_ice = ice;
         }
+        self.set_feedback(answer.takes.iter().any(|taken| taken.has_feedback));
         for (line, taken) in self.lines.iter_mut().zip(answer.takes) {
             if let Some(line) = line {
                 line.is_taken = taken.is_taken;
                 line.offer.red_pt = taken.has_red.then_some(RED_PT);
                 line.takes_rtx = taken.has_rtx;
+                line.is_reported = taken.has_feedback;
             }
         }
-        self.set_feedback(answer.has_feedback);
         let has_data = answer.data.is_some();
         self.data_section = answer.data;
         if has_data && !self.has_sctp {

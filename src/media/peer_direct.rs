@@ -167,8 +167,7 @@ impl Peer {
             playout_delay: line.playout_delay,
             frame,
         };
-        let has_number = line.offer.hop_ids.transport_cc.is_some();
-        let number = self.adaption.number().filter(|_| has_number);
+        let number = self.adaption.number().filter(|_| line.is_reported);
         line.sent.add(payload.len());
         let has_room = out.datagrams.len() < self.settings.datagrams_count;
         let mut scratch = std::mem::take(&mut self.direct.scratch);
@@ -283,7 +282,7 @@ impl Peer {
             let mut lines = self.lines.iter_mut().flatten();
             let line = lines.find(|line| line.ssrc == ssrc && line.offer.sends)?;
             let missed = line.history.miss(now, sequence, line.feedback.rtt)?;
-            let number = self.adaption.number();
+            let number = self.adaption.number().filter(|_| line.is_reported);
             let (again, numbered) = again((now, number), line, missed, cipher, &mut scratch)?;
             if numbered == Numbered::Yes {
                 self.adaption.on_sent(now, again.len(), Held::No);

@@ -80,5 +80,5 @@ impl Peer {
 fn takes_padding(line: &Line) -> bool {
     let has_rtx = line.offer.rtx_pt.is_some() && line.takes_rtx;
     let is_sent = line.offer.sends && line.is_taken && line.has_begun;
-    has_rtx && is_sent && line.offer.hop_ids.transport_cc.is_some()
+    has_rtx && is_sent && line.is_reported
 }

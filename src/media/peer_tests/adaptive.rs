@@ -361,6 +361,25 @@ fn who_reports_nothing_is_served_without() {
 }
 
 #[test]
+fn only_lines_on_which_the_remote_reports_have_numbers() {
+    let reported = |mid: &str, codec: &str| {
+        let OfferLine::Media(mut media) = line(mid, codec, true) else {
+            unreachable!("it is media");
+        };
+        media.codec.feedback.push("transport-cc".to_owned());
+        OfferLine::Media(media)
+    };
+    let lines = vec![line("0", "opus", true), reported("1", "vp8")];
+    let pair = Pair::offered(lines, |config| config);
+    let peer = pair.subscriber.peer();
+    let peer = pair.subscriber.media.peers.get(peer).unwrap();
+    let lines = peer.lines.iter().flatten();
+    let reported: Vec<bool> = lines.map(|line| line.is_reported).collect();
+    assert_eq!(reported, [false, true]);
+    assert!(peer.adaption.number().is_some());
+}
+
+#[test]
 fn others_get_all_pictures() {
     let mut watcher = Watcher::new(Enabled::No, BUSY_FILM, (250_000, 0));
     watcher.is_timed = true;
