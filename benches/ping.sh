@@ -23,7 +23,7 @@ while (( $# )); do
 done
 if (( ! ${#required[@]} )); then
 	required=(--require 'bifrons-1<=janus*0.1429' --require 'bifrons-2<=janus*0.25')
-	if command -v nginx >/dev/null; then required+=(--require 'bifrons-1<=nginx'); fi
+	if command -v nginx >/dev/null; then required+=(--require 'bifrons-1<=nginx*1'); fi
 fi
 
 start_janus || { echo 'ping.sh: needs janus (apt-get install janus)' >&2; exit 2; }
