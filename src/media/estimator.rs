@@ -205,16 +205,16 @@ impl Estimator {
         self.rest();
         Change::Fall
     }
-}
 
-impl Estimator {
     /// Has media filled up with padding to a rate in bit/s, or not at all if it is 0.
     pub(super) fn fill_up(&mut self, now: Monotonic, rate: u64) {
-        let from = self.carried.of_window().unwrap_or(0);
         self.filling = match self.filling {
             _ if rate == 0 => None,
             Some(filling) => Some(filling.to(rate)),
-            None => Some(Filling::new(now, from, rate)),
+            None => {
+                let from = self.carried.of_window().unwrap_or(0);
+                Some(Filling::new(now, from, rate))
+            }
         };
     }
 

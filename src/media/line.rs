@@ -292,6 +292,16 @@ impl Line {
         self.readers.get_mut(usize::from(encoding))
     }
 
+    /// The payload type of retransmissions, if the remote takes them in the format made for them.
+    pub(super) fn rtx_pt(&self) -> Option<u8> {
+        self.offer.rtx_pt.filter(|_| self.takes_rtx)
+    }
+
+    /// Whether there is anything for it in what the remote reports.
+    pub(super) const fn listens(&self) -> bool {
+        self.has_begun && (self.offer.has_nack || self.is_reported)
+    }
+
     /// What sender reports say (RFC 3550 section 6.4.1); `None` before the first packet.
     pub(super) fn sender_numbers(&self, now: Monotonic) -> Option<SenderNumbers> {
         let (all, before) = (self.sent, self.sent_before);

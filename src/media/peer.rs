@@ -334,7 +334,6 @@ impl Peer {
             payload.into_owned(),
         )
         .marker(marker)
-        .nackable(false)
         .ext_vals(
             packet
                 .values

@@ -199,7 +199,6 @@ impl Peer {
         if let Some(ice) = new_ice {
             self.local_ice = ice;
         }
-        self.set_feedback(answer.takes.iter().any(|taken| taken.has_feedback));
         for (line, taken) in self.lines.iter_mut().zip(answer.takes) {
             if let Some(line) = line {
                 line.is_taken = taken.is_taken;

@@ -16,8 +16,6 @@ use crate::wire::rtp::transport_feedback::arrivals;
 #[derive(Debug, Default)]
 pub(super) struct Adaption {
     is_wanted: bool,
-    /// The remote reports on what it gets.
-    has_feedback: bool,
     /// For the whole life of a peer, or never.
     estimator: Option<Box<Estimator>>,
     /// Seconds since the first guess.
@@ -52,15 +50,15 @@ const SOUGHT_MAX: u64 = 3;
 const BEARABLE: Duration = Duration::from_secs(1);
 
 impl Adaption {
-    /// The number of the next packet, if the remote reports on it.
+    /// The number of the next packet, if its line is reported on.
     pub(super) fn number(&self) -> Option<u16> {
-        let estimator = self.estimator.as_ref().filter(|_| self.has_feedback);
+        let estimator = self.estimator.as_ref();
         estimator.map(|estimator| estimator.number())
     }
 
     /// Notes that the packet with that number was sent.
     pub(super) fn on_sent(&mut self, now: Monotonic, size: usize, held: Held) {
-        if let Some(estimator) = self.estimator.as_mut().filter(|_| self.has_feedback) {
+        if let Some(estimator) = &mut self.estimator {
             estimator.on_sent(now, size, held);
         }
     }
@@ -83,7 +81,7 @@ impl Adaption {
 
     /// Notes what an RTCP compound says of our packets; tells whether it says anything else.
     pub(super) fn on_report(&mut self, now: Monotonic, report: &[u8]) -> (ControlFlow<()>, bool) {
-        let Some(estimator) = self.estimator.as_mut().filter(|_| self.has_feedback) else {
+        let Some(estimator) = &mut self.estimator else {
             return (ControlFlow::Continue(()), false);
         };
         let mut has_any = false;
@@ -137,16 +135,11 @@ impl Peer {
         self.adaption.estimator = (estimates == Enabled::Yes).then(new);
     }
 
-    /// Notes whether the remote reports on what it gets.
-    pub(super) fn set_feedback(&mut self, has_feedback: bool) {
-        self.adaption.has_feedback = has_feedback;
-    }
-
     /// What the peer can receive, in bit/s, if layers are to follow that.
     pub(crate) fn estimate(&self) -> Option<u64> {
         let known = &self.adaption;
         let estimator = known.estimator.as_ref()?;
-        let follows = known.is_wanted && known.has_feedback;
+        let follows = known.is_wanted && self.lines.iter().flatten().any(|line| line.is_reported);
         let is_sound = estimator.has_heard() || known.guesses < GUESSING_SECONDS;
         (follows && is_sound).then(|| estimator.estimate())
     }
@@ -174,7 +167,7 @@ impl Peer {
     pub(crate) fn seek_bitrate(&mut self, now: Monotonic, desired: u64, is_short: bool) {
         let can_pad = self.can_pad();
         let known = &mut self.adaption;
-        let Some(estimator) = known.estimator.as_mut().filter(|_| known.has_feedback) else {
+        let Some(estimator) = &mut known.estimator else {
             return;
         };
         known.is_short = is_short;

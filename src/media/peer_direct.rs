@@ -244,7 +244,7 @@ impl Peer {
         bytes: &[u8],
         out: &mut PeerOutput,
     ) -> ControlFlow<()> {
-        if self.lines.iter().flatten().all(|line| !line.has_begun) {
+        if !self.lines.iter().flatten().any(Line::listens) {
             return ControlFlow::Continue(());
         }
         let Some(report) = self.open_report(bytes) else {
@@ -334,7 +334,7 @@ fn again(
     } = missed;
     let shown = shown(&payload, vp8, scratch);
     let layout = RtpLayout::read(&bytes)?;
-    let rtx_pt = line.offer.rtx_pt.filter(|_| line.takes_rtx);
+    let rtx_pt = line.rtx_pt();
     let Some(rtx_pt) = rtx_pt.filter(|_| layout.header.pt == line.offer.pt) else {
         cipher.seal_rtp(line.ssrc, index, shown, 0, &mut bytes)?;
         return Some((bytes, Numbered::No));

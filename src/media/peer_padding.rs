@@ -55,7 +55,7 @@ impl Peer {
         let own = line.history.draw();
         let header = RtpHeader {
             marker: false,
-            pt: line.offer.rtx_pt?,
+            pt: line.rtx_pt()?,
             sequence: own as u16,
             timestamp: line.rewriter.time_at(now)?,
             ssrc: line.rtx_ssrc,
@@ -78,7 +78,6 @@ impl Peer {
 
 /// Whether padding can be sent beside the media of a line, which must have begun.
 fn takes_padding(line: &Line) -> bool {
-    let has_rtx = line.offer.rtx_pt.is_some() && line.takes_rtx;
     let is_sent = line.offer.sends && line.is_taken && line.has_begun;
-    has_rtx && is_sent && line.is_reported
+    is_sent && line.is_reported && line.rtx_pt().is_some()
 }

@@ -160,8 +160,17 @@ impl Media {
                     let Some(route) = switch.open(id) else {
                         continue;
                     };
+                    let mut send = |route: &mut Route, packet: &MediaPacket| {
+                        let is_sent = deliver(now, peer, id, route, packet, out, &mut wanted);
+                        forwarded_count += u64::from(is_sent);
+                        is_sent
+                    };
                     for (_, packet) in &plan.packets[work.packets.clone()] {
-                        forwarded_count += deliver(now, peer, id, route, packet, out, &mut wanted);
+                        if send(route, packet) {
+                            for packet in route.overtakers(now, packet) {
+                                send(route, &packet);
+                            }
+                        }
                     }
                 }
             });
@@ -341,28 +350,8 @@ impl Media {
     }
 }
 
-/// Takes a packet along a route to its receiver, and what overtook it; tells how many were sent.
-fn deliver(
-    now: Monotonic,
-    peer: &mut Peer,
-    id: RouteId,
-    route: &mut Route,
-    packet: &MediaPacket,
-    out: &mut PeerOutput,
-    wanted: &mut Vec<EncodingRef>,
-) -> u64 {
-    if !deliver_one(now, peer, id, route, packet, out, wanted) {
-        return 0;
-    }
-    let mut count = 1;
-    for packet in route.overtakers(now, packet) {
-        count += u64::from(deliver_one(now, peer, id, route, &packet, out, wanted));
-    }
-    count
-}
-
 /// Takes a packet along a route to its receiver; tells whether it was sent.
-fn deliver_one(
+fn deliver(
     now: Monotonic,
     peer: &mut Peer,
     id: RouteId,
